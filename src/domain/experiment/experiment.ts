@@ -1,0 +1,1 @@
+export { assign, pointOf, type Side } from './assign.ts';

@@ -1,0 +1,1 @@
+export type { AssistantSpec, ModelParameters, Passage, Release, ReleaseDigest } from './spec.ts';

@@ -1,0 +1,63 @@
+import type { Branded } from '#base';
+
+/** `sha256:` + 64 hex digits over the canonical content of an assistant folder. */
+export type ReleaseDigest = Branded<string, 'ReleaseDigest'>;
+
+/** How a model is asked. Absent means: the backend's own default. */
+export interface ModelParameters {
+  readonly temperature?: number;
+  readonly topP?: number;
+  readonly maxOutputTokens?: number;
+  readonly stop?: readonly string[];
+  readonly seed?: number;
+  readonly presencePenalty?: number;
+  readonly frequencyPenalty?: number;
+  readonly reasoningEffort?: string;
+}
+
+/** `assistant.yaml`, validated. Its zod schema is the source; the schema's inferred type must equal this. */
+export interface AssistantSpec {
+  readonly name: string;
+  readonly title: string;
+  readonly description: string;
+  /** Pools in order of preference; a lone `model` on a pool overrides the backend's own model name. */
+  readonly pools: readonly { readonly pool: string; readonly model?: string }[];
+  readonly parameters: ModelParameters;
+  readonly context: {
+    /** Tokens of instructions, knowledge and history together; older turns are left out first. */
+    readonly budgetTokens: number;
+  };
+  readonly knowledge: {
+    /** Passages quoted into the prompt at the most; 0 switches retrieval off. */
+    readonly passages: number;
+  };
+  readonly limits: {
+    readonly inputCharacters: number;
+    readonly turnsPerMinutePerUser: number;
+  };
+  readonly page: {
+    /** `public`: anyone may open `/chat/<assistant>`; `token`: only holders of an end-user token. */
+    readonly access: 'public' | 'token';
+    /** Sites that may embed the widget, as origins; empty: none but our own. */
+    readonly origins: readonly string[];
+    readonly suggestions: readonly string[];
+  };
+  /** The sentence that tells people they talk to an AI. */
+  readonly disclosure: string;
+}
+
+/** A piece of a knowledge document, small enough to quote. */
+export interface Passage {
+  /** Path below `knowledge/`, with `#anchor` of the heading where there is one. */
+  readonly source: string;
+  readonly title: string;
+  readonly text: string;
+}
+
+/** Immutable content of an assistant, named by its digest. */
+export interface Release {
+  readonly digest: ReleaseDigest;
+  readonly spec: AssistantSpec;
+  readonly instructions: string;
+  readonly passages: readonly Passage[];
+}
