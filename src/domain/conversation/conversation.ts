@@ -10,4 +10,4 @@ export {
   type ResultItem,
   type Role,
 } from './item.ts';
-export type { TurnEvent, TurnOutcome, TurnState, Usage } from './turn-event.ts';
+export type { StartedTurn, TurnEvent, TurnOutcome, TurnState, Usage } from './turn-event.ts';

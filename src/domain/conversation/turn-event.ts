@@ -1,6 +1,17 @@
 import type { Id } from '#base';
 import type { ErrorCode } from '#base';
+import type { ReleaseDigest } from '#release';
 import type { CallItem, Citation, Item, MessageItem } from './item.ts';
+
+/** What is fixed when a turn starts. */
+export interface StartedTurn {
+  readonly id: Id<'turn'>;
+  readonly assistant: string;
+  readonly environment: string;
+  /** The digest really served. */
+  readonly release: ReleaseDigest;
+  readonly startedAtMs: number;
+}
 
 /** Tokens as the backend reported them, or estimated where it reported none. */
 export interface Usage {
@@ -16,7 +27,7 @@ export type TurnOutcome =
   | { readonly state: 'completed'; readonly reason: 'stop' | 'call' }
   | { readonly state: 'incomplete'; readonly reason: 'length' | 'filtered' }
   | { readonly state: 'cancelled' }
-  | { readonly state: 'failed'; readonly code: ErrorCode; readonly message: string };
+  | { readonly state: 'failed'; readonly code: ErrorCode; readonly message: string; readonly retryAfterMs?: number };
 
 export type TurnState = 'running' | TurnOutcome['state'];
 
@@ -25,7 +36,7 @@ export type TurnState = 'running' | TurnOutcome['state'];
  * `finished`. `index` is the item's place in the answer, from 0.
  */
 export type TurnEvent =
-  | { readonly type: 'started' }
+  | { readonly type: 'started'; readonly turn: StartedTurn }
   | { readonly type: 'opened'; readonly index: number; readonly item: MessageItem | CallItem }
   | { readonly type: 'text'; readonly index: number; readonly itemId: Id<'message'>; readonly delta: string }
   | { readonly type: 'refusal'; readonly index: number; readonly itemId: Id<'message'>; readonly delta: string }
