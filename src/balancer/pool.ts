@@ -1,0 +1,142 @@
+import type { Random } from '#base';
+import { Charge, Member, type Block } from './member.ts';
+import type { LimitReport, MemberView, Need, Pick, Pool, PoolOptions, Settlement, Ticket } from './port.ts';
+import { RetryBudget } from './retry-budget.ts';
+import { PoolPace, tieMs } from './score.ts';
+
+/**
+ * Chooses a backend for each request.
+ *
+ *   1. Members already tried for the turn are left out, then those that may not be called now: at
+ *      their concurrency, inside a limit's wait, or behind an open breaker.
+ *   2. A member whose open period has passed takes the next first attempt as its probe: by score it
+ *      would never be asked again. A retry probes only where nothing else is left, as its turn has
+ *      failed once already.
+ *   3. Of the others, the one with the shortest predicted wait; waits less than a millisecond apart
+ *      are a tie, and ties fall at random, uniformly.
+ *
+ * The breaker is obeyed while at least half of the members are healthy, which also caps the share
+ * that can be ejected. Below half, all traffic would fall on the few, so it is ignored (panic): the
+ * penalties still send traffic to the healthy first, up to the wait at which trying a failing member
+ * is the better bet. Misconfigured members are never part of that, as nothing but their owner mends
+ * them, nor is a pool of one, where there is no other to protect and failing at once is kinder.
+ */
+
+/** After a turn has tried every member, another try at once would most likely repeat it. */
+const exhaustedRetryMs = 1_000;
+
+export function createPool(options: PoolOptions): Pool {
+  return new MemberPool(options);
+}
+
+class MemberPool implements Pool {
+  readonly #random: Random;
+  readonly #pace = new PoolPace();
+  readonly #retries = new RetryBudget();
+  readonly #members: readonly Member[];
+  /** Scratch of one `pick`: members that may be called, and their predicted waits. */
+  readonly #callable: Member[] = [];
+  readonly #waitsMs: number[] = [];
+
+  constructor(options: PoolOptions) {
+    if (options.members.length === 0) throw new RangeError('a pool needs a member');
+    if (new Set(options.members.map(({ name }) => name)).size < options.members.length) {
+      throw new RangeError('the members of a pool need different names');
+    }
+    this.#random = options.random;
+    this.#members = options.members.map((member) => new Member(member, this.#pace));
+  }
+
+  pick(need: Need, nowMs: number): Pick {
+    const panic = this.#panics();
+    let tried = 0;
+    let probe: Member | undefined;
+    let shortest: Block | undefined;
+    this.#callable.length = 0;
+    for (const member of this.#members) {
+      if (need.exclude.has(member.name)) {
+        tried += 1;
+        continue;
+      }
+      const block = member.block(need.promptTokens, panic, nowMs);
+      if (block !== undefined) {
+        if (shortest === undefined || block.waitMs < shortest.waitMs) shortest = block;
+      } else if (member.breaker.probeDue(nowMs)) {
+        probe = longerDue(probe, member);
+      } else {
+        this.#callable.push(member);
+      }
+    }
+    const member = (tried === 0 ? probe : undefined) ?? this.#lowest(need, nowMs) ?? probe;
+    if (member === undefined) return this.#none(shortest, need, nowMs);
+    if (tried === 0) this.#retries.firstAttempt(nowMs);
+    return { result: 'picked', ticket: member.charge(need, nowMs) };
+  }
+
+  mayRetry(nowMs: number): boolean {
+    const inFlight = this.#members.reduce((sum, member) => sum + member.inFlight, 0);
+    return this.#retries.grant(inFlight, nowMs);
+  }
+
+  head(ticket: Ticket, limits: LimitReport, nowMs: number): void {
+    const charge = this.#own(ticket);
+    charge.member.head(charge, limits, nowMs);
+  }
+
+  firstToken(ticket: Ticket, nowMs: number): void {
+    const charge = this.#own(ticket);
+    charge.member.firstToken(charge, nowMs);
+  }
+
+  settle(ticket: Ticket, settlement: Settlement, nowMs: number): void {
+    const charge = this.#own(ticket);
+    charge.member.settle(charge, settlement, nowMs);
+  }
+
+  members(nowMs: number): readonly MemberView[] {
+    return this.#members.map((member) => member.view(nowMs));
+  }
+
+  #panics(): boolean {
+    if (this.#members.length === 1) return false;
+    let healthy = 0;
+    for (const member of this.#members) if (member.breaker.state === 'closed') healthy += 1;
+    return healthy * 2 < this.#members.length;
+  }
+
+  /** The callable member with the shortest predicted wait; ties at random. */
+  #lowest(need: Need, nowMs: number): Member | undefined {
+    const callable = this.#callable;
+    let lowestMs = Number.POSITIVE_INFINITY;
+    for (const [index, member] of callable.entries()) {
+      const waitMs = member.waitMs(need, nowMs);
+      this.#waitsMs[index] = waitMs;
+      if (waitMs < lowestMs) lowestMs = waitMs;
+    }
+    let ties = 0;
+    for (const [index, member] of callable.entries()) {
+      if (this.#waitsMs[index]! < lowestMs + tieMs) callable[ties++] = member;
+    }
+    return ties <= 1 ? callable[0] : callable[Math.floor(this.#random() * ties)];
+  }
+
+  #none(shortest: Block | undefined, need: Need, nowMs: number): Pick {
+    if (shortest !== undefined) return { result: 'none', reason: shortest.reason, retryAfterMs: shortest.waitMs };
+    let retryAfterMs = Number.POSITIVE_INFINITY;
+    for (const member of this.#members) {
+      retryAfterMs = Math.min(retryAfterMs, member.block(need.promptTokens, false, nowMs)?.waitMs ?? 0);
+    }
+    return { result: 'none', reason: 'exhausted', retryAfterMs: Math.max(exhaustedRetryMs, retryAfterMs) };
+  }
+
+  /** @throws TypeError for a ticket that this pool did not hand out: a slot elsewhere would leak. */
+  #own(ticket: Ticket): Charge {
+    if (ticket instanceof Charge && this.#members.includes(ticket.member)) return ticket;
+    throw new TypeError(`a ticket for ${ticket.backend} was given to a pool that did not hand it out`);
+  }
+}
+
+/** Of two members due for a probe, the one whose open period ended first. */
+function longerDue(left: Member | undefined, right: Member): Member {
+  return left !== undefined && left.breaker.openUntilMs! <= right.breaker.openUntilMs! ? left : right;
+}
