@@ -1,4 +1,4 @@
-/** Something wrong in a file that a person wrote, and where. Lines and columns count from 1. */
+/** Something wrong in a file that a person wrote, and where. Lines and columns count from 1; 0 stands for the file as a whole. */
 export interface Problem {
   readonly file: string;
   readonly line: number;
@@ -15,7 +15,8 @@ export interface Problem {
 
 /** One line, for logs: `assistant.yaml:3:5  unknown key "temprature"; did you mean "temperature"?` */
 export function summarizeProblem(problem: Problem): string {
-  return `${problem.file}:${problem.line}:${problem.column}  ${problem.message}`;
+  const place = problem.line === 0 ? '' : `:${problem.line}:${problem.column}`;
+  return `${problem.file}${place}  ${problem.message}`;
 }
 
 /** For a terminal: the summary, with the line of the file and a caret under it where that is known. */

@@ -1,7 +1,2 @@
-import type { Passage } from '#release';
-
-/** Full-text search over a release's passages, in memory. */
-export interface KnowledgeIndex {
-  /** The best passages for a question, best first; empty where nothing fits. */
-  search(question: string, most: number): readonly (Passage & { readonly score: number })[];
-}
+export { openKnowledgeIndex, type KnowledgeIndex } from './knowledge-index.ts';
+export { readPassages } from './read-passages.ts';
