@@ -52,8 +52,7 @@ function sectionsOf(lines: readonly string[]): Section[] {
     level,
     heading,
     anchor,
-    blocks: paragraphs(own.join('
-')),
+    blocks: paragraphs(own.join('\n')),
   }));
 }
 
