@@ -21,4 +21,4 @@ export type {
   Settlement,
   Ticket,
 } from './port.ts';
-export { prefixBlockTokens, prefixChain } from './prefix.ts';
+export { prefixChain, type PrefixChain } from './prefix.ts';

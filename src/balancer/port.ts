@@ -5,7 +5,7 @@ export interface Need {
   readonly promptTokens: number;
   /** Chained hashes of the prompt's blocks, oldest first, from `prefixChain`; equal up to where two prompts agree. */
   readonly prefix: readonly string[];
-  /** Tokens that each entry of `prefix` covers: `prefixBlockTokens` for a chain from `prefixChain`. */
+  /** Tokens that each entry of `prefix` covers. */
   readonly blockTokens: number;
   /** Backends already tried for this turn. */
   readonly exclude: ReadonlySet<string>;

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import type { Need } from './port.ts';
 
 /**
  * Which part of a prompt a backend has probably cached.
@@ -14,13 +15,16 @@ import { LRUCache } from 'lru-cache';
  * can be made to collide.
  */
 const blockChars = 512;
-/** Tokens that each link of a chain stands for, at four characters a token. */
-export const prefixBlockTokens = 128;
+/** At four characters a token. */
+const blockTokens = 128;
 
 /** About a million tokens for each backend, and about 1 MB of memory here. */
 const entriesMax = 8192;
 /** Hosted caches forget a prefix after 5 to 10 idle minutes; self-hosted engines evict by recency. */
 const idleMaxMs = 10 * 60_000;
+
+/** The part of a `Need` that says what a prompt begins with. */
+export type PrefixChain = Pick<Need, 'prefix' | 'blockTokens'>;
 
 /**
  * The chained hashes of a prompt's whole blocks, oldest first; the rest after the last whole block
@@ -29,15 +33,15 @@ const idleMaxMs = 10 * 60_000;
  * @param segments the prompt's texts in the order in which the model reads them
  * @param tenantSalt keeps one tenant's prompts from matching another's
  */
-export function prefixChain(segments: readonly string[], tenantSalt = ''): readonly string[] {
+export function prefixChain(segments: readonly string[], tenantSalt = ''): PrefixChain {
   const text = segments.length === 1 ? segments[0]! : segments.join('\0');
-  const chain: string[] = [];
+  const prefix: string[] = [];
   let link = `${tenantSalt}\0`;
   for (let end = blockChars; end <= text.length; end += blockChars) {
     link = hash('sha256', link + text.slice(end - blockChars, end), 'base64url');
-    chain.push(link);
+    prefix.push(link);
   }
-  return chain;
+  return { prefix, blockTokens };
 }
 
 /**

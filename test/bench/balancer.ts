@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { seededRandom } from '#base';
-import { createPool, prefixBlockTokens, prefixChain, type Ticket } from '#balancer';
+import { createPool, prefixChain, type Ticket } from '#balancer';
 
 /**
  * CPU microseconds of the balancer's hot path, as JSON: one pick, first token and settle for pools of
@@ -18,7 +18,7 @@ process.stdout.write(
     bench: 'balancer',
     rounds,
     pickAndSettleUs: Object.fromEntries([2, 10, 50].map((members) => [members, pickAndSettleUs(members)])),
-    prefixChain4KbUs: cpuUs((round) => prefixChain(prompts[round % prompts.length]!, 'tenant').length),
+    prefixChain4KbUs: cpuUs((round) => prefixChain(prompts[round % prompts.length]!, 'tenant').prefix.length),
   })}\n`,
 );
 
@@ -42,8 +42,7 @@ function pickAndSettleUs(memberCount: number): number {
   let nowMs = 0;
   return cpuUs((round) => {
     nowMs += 1;
-    const prefix = chains[(round * 7) % chains.length]!;
-    const pick = pool.pick({ promptTokens: 1100, prefix, blockTokens: prefixBlockTokens, exclude }, nowMs);
+    const pick = pool.pick({ promptTokens: 1100, ...chains[(round * 7) % chains.length]!, exclude }, nowMs);
     if (pick.result === 'none') throw new Error(`the bench ran into a limit: ${pick.reason}`);
     pool.firstToken(pick.ticket, nowMs + 0.5);
     open.push(pick.ticket);
