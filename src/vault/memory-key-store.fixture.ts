@@ -1,4 +1,4 @@
-import type { KeyStore, TenantKeyRow, WrappedKey } from './vault-port.ts';
+import type { KeyStore, TenantKeyRow, WrappedKey } from './port.ts';
 
 /** The KeyStore port in memory, for the vault's own tests; counts what was written. */
 export function memoryKeyStore(): KeyStore & { readonly written: { tenantKeys: number; subjectKeys: number } } {

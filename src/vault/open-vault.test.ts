@@ -5,7 +5,7 @@ import type { SubjectId, TenantId } from '#access';
 import { memoryKeyStore } from './memory-key-store.fixture.ts';
 import { openVault } from './open-vault.ts';
 import { openRootKeys } from './root-keys.ts';
-import type { KeyStore } from './vault-port.ts';
+import type { KeyStore } from './port.ts';
 
 const north = 'north' as TenantId;
 const south = 'south' as TenantId;

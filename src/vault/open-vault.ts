@@ -6,7 +6,7 @@ import { deriveKey } from './derive-key.ts';
 import { associate, openEnvelope, sealEnvelope, type Binding } from './envelope.ts';
 import type { RootKeys } from './root-keys.ts';
 import { loadTenantKey, type OpenKey } from './tenant-keys.ts';
-import type { KeyStore, Place, Sealed, SubjectVault, Vault, WrappedKey } from './vault-port.ts';
+import type { KeyStore, Place, Sealed, SubjectVault, Vault, WrappedKey } from './port.ts';
 
 /** About 1 KB each. Beyond these, keys are read from the store again. */
 const tenantsMax = 1_000;

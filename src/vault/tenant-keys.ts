@@ -4,7 +4,7 @@ import type { TenantId } from '#access';
 import { associate, openEnvelope, sealEnvelope, type Binding } from './envelope.ts';
 import type { RootKey } from './root-key.ts';
 import type { RootKeys } from './root-keys.ts';
-import type { KeyStore, TenantKeyRow, WrappedKey } from './vault-port.ts';
+import type { KeyStore, TenantKeyRow, WrappedKey } from './port.ts';
 
 /** A key of the hierarchy in the open, with the version that what it seals carries. */
 export interface OpenKey {

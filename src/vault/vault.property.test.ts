@@ -5,7 +5,7 @@ import type { SubjectId, TenantId } from '#access';
 import { memoryKeyStore } from './memory-key-store.fixture.ts';
 import { openVault } from './open-vault.ts';
 import { openRootKeys } from './root-keys.ts';
-import type { SubjectVault, Vault } from './vault-port.ts';
+import type { SubjectVault, Vault } from './port.ts';
 
 const name = fc.string({ unit: 'binary', maxLength: 20 }).filter((text) => text.isWellFormed());
 const place = fc.record({ table: name, row: name });

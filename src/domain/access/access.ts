@@ -1,3 +1,6 @@
+export { apiKeyPrefix, checkApiKey, hashApiKey, makeApiKey, type ApiKey } from './api-key.ts';
+export { authorise, type AccessPolicy, type Verdict } from './authorise.ts';
+export { credentialOf, type Credential, type CredentialHeaders } from './credential.ts';
 export {
   reachOf,
   scopes,
