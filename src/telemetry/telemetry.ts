@@ -1,3 +1,4 @@
+import type { ErrorCode } from '#base';
 import type { TenantId } from '#access';
 import type { BreakerState } from '#balancer';
 import type { TurnState, Usage } from '#conversation';
@@ -18,6 +19,8 @@ export interface Telemetry {
     readonly status: number;
     readonly durationMs: number;
     readonly bytesOut: number;
+    /** Why it was refused or failed. */
+    readonly code: ErrorCode | undefined;
   }): void;
   connectionRefused(event: { readonly reason: 'too_many' | 'bad_request' | 'slow' | 'headers_too_large' }): void;
   /** A span of the GenAI semantic conventions from admission to record. */
