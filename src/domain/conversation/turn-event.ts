@@ -43,4 +43,4 @@ export type TurnEvent =
   | { readonly type: 'cited'; readonly index: number; readonly itemId: Id<'message'>; readonly citation: Citation }
   | { readonly type: 'arguments'; readonly index: number; readonly itemId: Id<'call'>; readonly delta: string }
   | { readonly type: 'closed'; readonly index: number; readonly item: Item }
-  | { readonly type: 'finished'; readonly outcome: TurnOutcome; readonly usage: Usage };
+  | { readonly type: 'finished'; readonly outcome: TurnOutcome; readonly usage: Usage; readonly finishedAtMs: number };

@@ -1,0 +1,344 @@
+import { z } from 'zod';
+import { UsherError, newId } from '#base';
+import type { ContentPart, Item, TurnEvent, TurnOutcome, Usage } from '#conversation';
+import type { TurnRequest, TurnRooms } from '#turn';
+import type { Exchange, Route } from '../exchange.ts';
+import type { ErrorBody } from '../rescue.ts';
+import { answerStreamed, answerWhole, type StreamWriter, type WholeAnswer } from './answer-exchange.ts';
+import { metadataSchema, readBody } from './read-body.ts';
+import { imageUrlSchema } from './read-items.ts';
+import { readParameters } from './read-parameters.ts';
+import { choiceWordSchema, functionShape, jsonSchemaShape, readFunction, readJsonSchema } from './read-tools.ts';
+import { completionIdOf, servedModel } from './wire-ids.ts';
+
+const partSchema = z.discriminatedUnion(
+  'type',
+  [
+    z.object({ type: z.literal('text'), text: z.string() }),
+    z.object({ type: z.literal('refusal'), refusal: z.string() }),
+    z.object({
+      type: z.literal('image_url'),
+      image_url: z.object({ url: imageUrlSchema, detail: z.enum(['auto', 'low', 'high']).optional() }),
+    }),
+  ],
+  'expected a part of type text, image_url or refusal',
+);
+const contentSchema = z.union([z.string(), z.array(partSchema)]);
+
+const messageSchema = z.discriminatedUnion(
+  'role',
+  [
+    z.object({ role: z.enum(['system', 'developer', 'user']), content: contentSchema }),
+    z.object({
+      role: z.literal('assistant'),
+      content: contentSchema.nullish(),
+      tool_calls: z
+        .array(
+          z.object({
+            id: z.string().min(1).max(128),
+            type: z.literal('function'),
+            function: z.object({ name: z.string().min(1).max(128), arguments: z.string() }),
+          }),
+        )
+        .nullish(),
+    }),
+    z.object({ role: z.literal('tool'), tool_call_id: z.string().min(1).max(128), content: contentSchema }),
+  ],
+  'expected a message of role system, developer, user, assistant or tool',
+);
+
+/** The body of `POST /v1/chat/completions`. */
+export const chatCompletionSchema = z.looseObject({
+  model: z.string().min(1),
+  messages: z.array(messageSchema).min(1),
+  stream: z.boolean().nullish(),
+  stream_options: z.looseObject({ include_usage: z.boolean().optional() }).nullish(),
+  store: z.boolean().nullish(),
+  metadata: metadataSchema.nullish(),
+  user: z.string().max(512).nullish(),
+  safety_identifier: z.string().max(64).nullish(),
+  n: z.literal(1, 'one choice per request is served; send the request several times').nullish(),
+  logprobs: z.literal(false, 'log probabilities are not served').nullish(),
+  temperature: z.number().min(0).max(2).nullish(),
+  top_p: z.number().min(0).max(1).nullish(),
+  max_tokens: z.number().int().min(1).nullish(),
+  max_completion_tokens: z.number().int().min(1).nullish(),
+  stop: z.union([z.string(), z.array(z.string()).max(4)]).nullish(),
+  seed: z.number().int().nullish(),
+  presence_penalty: z.number().min(-2).max(2).nullish(),
+  frequency_penalty: z.number().min(-2).max(2).nullish(),
+  reasoning_effort: z.string().max(32).nullish(),
+  tools: z
+    .array(z.object({ type: z.literal('function'), function: z.object(functionShape) }))
+    .max(128)
+    .nullish(),
+  tool_choice: z
+    .union([choiceWordSchema, z.object({ type: z.literal('function'), function: z.object({ name: z.string() }) })])
+    .nullish(),
+  parallel_tool_calls: z.boolean().nullish(),
+  response_format: z
+    .discriminatedUnion('type', [
+      z.object({ type: z.literal('text') }),
+      z.object({ type: z.literal('json_object') }),
+      z.object({ type: z.literal('json_schema'), json_schema: z.object(jsonSchemaShape) }),
+    ])
+    .nullish(),
+});
+type ChatBody = z.infer<typeof chatCompletionSchema>;
+
+export function chatCompletionRoutes(rooms: TurnRooms): Route[] {
+  return [
+    {
+      method: 'POST',
+      path: '/v1/chat/completions',
+      policy: { access: 'principal', kinds: ['key', 'user'], scope: 'talk' },
+      handle: (exchange) => createCompletion(rooms, exchange),
+    },
+  ];
+}
+
+async function createCompletion(rooms: TurnRooms, exchange: Exchange): Promise<void> {
+  const body = readBody(chatCompletionSchema, await exchange.json());
+  const request = readRequest(exchange, body);
+  if (body.stream === true) {
+    return answerStreamed(rooms, exchange, request, new ChunkWriter(body.stream_options?.include_usage === true));
+  }
+  exchange.sendJson(200, completion(await answerWhole(rooms, exchange, request)));
+}
+
+function readRequest(exchange: Exchange, body: ChatBody): TurnRequest {
+  const stored = body.store === true;
+  return {
+    principal: exchange.principal,
+    model: body.model,
+    subject: body.safety_identifier ?? body.user ?? undefined,
+    conversation: undefined,
+    previous: undefined,
+    stored,
+    input: body.messages.flatMap(readMessage),
+    instructions: undefined,
+    parameters: readParameters({ ...body, max_output_tokens: body.max_completion_tokens ?? body.max_tokens }),
+    tools: (body.tools ?? []).map((tool) => readFunction(tool.function)),
+    toolChoice: readChoice(body.tool_choice),
+    parallelCalls: body.parallel_tool_calls ?? undefined,
+    format: readFormat(body.response_format),
+    settings: stored ? JSON.stringify({ metadata: body.metadata ?? {}, model: body.model }) : '',
+  };
+}
+
+function readMessage(message: ChatBody['messages'][number]): Item[] {
+  if (message.role === 'tool') {
+    return [
+      {
+        kind: 'result',
+        id: newId('result'),
+        callId: message.tool_call_id,
+        output: plainText(message.content),
+        status: 'completed',
+      },
+    ];
+  }
+  const spoken: Item = {
+    kind: 'message',
+    id: newId('message'),
+    role: message.role,
+    content: readContent(message.content ?? ''),
+    status: 'completed',
+  };
+  if (message.role !== 'assistant') return [spoken];
+  const calls = (message.tool_calls ?? []).map((call): Item => {
+    return {
+      kind: 'call',
+      id: newId('call'),
+      callId: call.id,
+      name: call.function.name,
+      arguments: call.function.arguments,
+      status: 'completed',
+    };
+  });
+  return calls.length > 0 && plainText(message.content ?? '') === '' ? calls : [spoken, ...calls];
+}
+
+function readContent(content: z.infer<typeof contentSchema>): ContentPart[] {
+  if (typeof content === 'string') return [{ type: 'text', text: content }];
+  return content.map((part): ContentPart => {
+    switch (part.type) {
+      case 'text':
+        return { type: 'text', text: part.text };
+      case 'refusal':
+        return { type: 'refusal', text: part.refusal };
+      case 'image_url':
+        return {
+          type: 'image',
+          url: part.image_url.url,
+          ...(part.image_url.detail === undefined ? {} : { detail: part.image_url.detail }),
+        };
+    }
+  });
+}
+
+function plainText(content: z.infer<typeof contentSchema>): string {
+  return typeof content === 'string'
+    ? content
+    : content.map((part) => (part.type === 'text' ? part.text : '')).join('');
+}
+
+function readChoice(choice: ChatBody['tool_choice']): TurnRequest['toolChoice'] {
+  if (choice == null) return undefined;
+  return typeof choice === 'string' ? choice : { name: choice.function.name };
+}
+
+function readFormat(format: ChatBody['response_format']): TurnRequest['format'] {
+  switch (format?.type) {
+    case 'json_object':
+      return { type: 'json' };
+    case 'json_schema':
+      return readJsonSchema(format.json_schema);
+    case 'text':
+    case undefined:
+      return undefined;
+  }
+}
+
+function completion({ turn, items, outcome, usage }: WholeAnswer): object {
+  const text = items.flatMap((item) => (item.kind === 'message' ? item.content : []));
+  const calls = items.filter((item) => item.kind === 'call');
+  const content = text.map((part) => (part.type === 'text' ? part.text : '')).join('');
+  const refusal = text.map((part) => (part.type === 'refusal' ? part.text : '')).join('');
+  return {
+    id: completionIdOf(turn.id),
+    object: 'chat.completion',
+    created: Math.floor(turn.startedAtMs / 1000),
+    model: servedModel(turn.assistant, turn.release),
+    choices: [
+      {
+        index: 0,
+        message: {
+          role: 'assistant',
+          content: content === '' && calls.length > 0 ? null : content,
+          refusal: refusal === '' ? null : refusal,
+          annotations: [],
+          ...(calls.length === 0
+            ? {}
+            : {
+                tool_calls: calls.map((call) => ({
+                  id: call.callId,
+                  type: 'function',
+                  function: { name: call.name, arguments: call.arguments },
+                })),
+              }),
+        },
+        logprobs: null,
+        finish_reason: finishReason(outcome),
+      },
+    ],
+    usage: writeUsage(usage),
+    service_tier: 'default',
+    system_fingerprint: null,
+  };
+}
+
+function finishReason(outcome: TurnOutcome): string {
+  switch (outcome.state) {
+    case 'completed':
+      return outcome.reason === 'call' ? 'tool_calls' : 'stop';
+    case 'incomplete':
+      return outcome.reason === 'length' ? 'length' : 'content_filter';
+    case 'cancelled':
+    case 'failed':
+      throw new UsherError('internal', `A turn that ${outcome.state} has no finish reason.`);
+  }
+}
+
+function writeUsage(usage: Usage): object {
+  return {
+    prompt_tokens: usage.inputTokens,
+    completion_tokens: usage.outputTokens,
+    total_tokens: usage.inputTokens + usage.outputTokens,
+    prompt_tokens_details: { cached_tokens: usage.cachedInputTokens, audio_tokens: 0 },
+    completion_tokens_details: {
+      reasoning_tokens: usage.reasoningTokens,
+      audio_tokens: 0,
+      accepted_prediction_tokens: 0,
+      rejected_prediction_tokens: 0,
+    },
+  };
+}
+
+/** Chunks of one completion. The part that never changes is written once: it is most of each chunk. */
+class ChunkWriter implements StreamWriter {
+  readonly #includeUsage: boolean;
+  #head = '';
+  #calls = -1;
+  #spoke = false;
+
+  constructor(includeUsage: boolean) {
+    this.#includeUsage = includeUsage;
+  }
+
+  write(event: TurnEvent): string {
+    switch (event.type) {
+      case 'started': {
+        const { id, startedAtMs, assistant, release } = event.turn;
+        const created = Math.floor(startedAtMs / 1000);
+        const model = JSON.stringify(servedModel(assistant, release));
+        this.#head = `data: {"id":"${completionIdOf(id)}","object":"chat.completion.chunk","created":${created},"model":${model},"service_tier":"default","system_fingerprint":null,`;
+        return '';
+      }
+      case 'opened':
+        return this.#opened(event.item);
+      case 'text':
+        return this.#delta(`{"content":${JSON.stringify(event.delta)}}`);
+      case 'refusal':
+        return this.#delta(`{"refusal":${JSON.stringify(event.delta)}}`);
+      case 'arguments':
+        return this.#delta(
+          `{"tool_calls":[{"index":${this.#calls},"function":{"arguments":${JSON.stringify(event.delta)}}}]}`,
+        );
+      case 'cited':
+      case 'closed':
+        return '';
+      case 'finished':
+        return this.#finished(event.outcome, event.usage);
+    }
+  }
+
+  failure(body: ErrorBody): string {
+    return `data: ${JSON.stringify(body)}\n\n`;
+  }
+
+  #opened(item: Item): string {
+    const role = this.#role();
+    if (item.kind !== 'call') return role;
+    this.#calls += 1;
+    const call = {
+      index: this.#calls,
+      id: item.callId,
+      type: 'function',
+      function: { name: item.name, arguments: '' },
+    };
+    return role + this.#delta(JSON.stringify({ tool_calls: [call] }));
+  }
+
+  /** The first chunk names the role, once. */
+  #role(): string {
+    if (this.#spoke) return '';
+    this.#spoke = true;
+    return this.#delta('{"role":"assistant","content":"","refusal":null}');
+  }
+
+  #delta(delta: string): string {
+    const usage = this.#includeUsage ? ',"usage":null' : '';
+    return `${this.#head}"choices":[{"index":0,"delta":${delta},"logprobs":null,"finish_reason":null}]${usage}}\n\n`;
+  }
+
+  #finished(outcome: TurnOutcome, usage: Usage): string {
+    if (outcome.state === 'failed' || outcome.state === 'cancelled') return '';
+    const noUsage = this.#includeUsage ? ',"usage":null' : '';
+    const last = `${this.#head}"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"${finishReason(outcome)}"}]${noUsage}}\n\n`;
+    const total = this.#includeUsage
+      ? `${this.#head}"choices":[],"usage":${JSON.stringify(writeUsage(usage))}}\n\n`
+      : '';
+    return `${this.#role()}${last}${total}data: [DONE]\n\n`;
+  }
+}

@@ -1,0 +1,132 @@
+import { z } from 'zod';
+import {
+  appendItems,
+  createConversation,
+  deleteConversation,
+  deleteItem,
+  listItems,
+  readConversation,
+  readItem,
+  updateMetadata,
+  type Conversation,
+  type TurnRooms,
+} from '#turn';
+import { UsherError } from '#base';
+import type { Principal } from '#access';
+import type { Item } from '#conversation';
+import type { Exchange, Route } from '../exchange.ts';
+import { metadataSchema, readBody, readPage } from './read-body.ts';
+import { itemsSchema, readItems } from './read-items.ts';
+import { writeItem } from './write-items.ts';
+import { listBody } from './write-list.ts';
+
+/** The body of `POST /v1/conversations`; `safety_identifier` names the person it will be about. */
+export const conversationSchema = z.looseObject({
+  items: itemsSchema.max(20).nullish(),
+  metadata: metadataSchema.nullish(),
+  safety_identifier: z.string().max(64).nullish(),
+});
+export const conversationChangeSchema = z.looseObject({ metadata: metadataSchema });
+export const conversationItemsSchema = z.looseObject({ items: itemsSchema.min(1).max(20) });
+
+export function conversationRoutes(rooms: TurnRooms): Route[] {
+  const policy = { access: 'principal', kinds: ['key', 'user'], scope: 'talk' } as const;
+  const one = '/v1/conversations/:conversation';
+  return [
+    { method: 'POST', path: '/v1/conversations', policy, handle: (exchange) => create(rooms, exchange) },
+    { method: 'GET', path: one, policy, handle: (exchange) => retrieve(rooms, exchange) },
+    { method: 'POST', path: one, policy, handle: (exchange) => update(rooms, exchange) },
+    { method: 'DELETE', path: one, policy, handle: (exchange) => remove(rooms, exchange) },
+    { method: 'GET', path: `${one}/items`, policy, handle: (exchange) => list(rooms, exchange) },
+    { method: 'POST', path: `${one}/items`, policy, handle: (exchange) => append(rooms, exchange) },
+    { method: 'GET', path: `${one}/items/:item`, policy, handle: (exchange) => retrieveItem(rooms, exchange) },
+    { method: 'DELETE', path: `${one}/items/:item`, policy, handle: (exchange) => removeItem(rooms, exchange) },
+  ];
+}
+
+async function create(rooms: TurnRooms, exchange: Exchange): Promise<void> {
+  const body = readBody(conversationSchema, await exchange.json());
+  const items = readItems(body.items ?? []);
+  refuseInvented(exchange.principal, items);
+  const asked = { metadata: body.metadata ?? {}, items, subject: body.safety_identifier ?? undefined };
+  exchange.sendJson(200, writeConversation(await createConversation(rooms, exchange.principal, asked)));
+}
+
+async function retrieve(rooms: TurnRooms, exchange: Exchange): Promise<void> {
+  exchange.sendJson(
+    200,
+    writeConversation(await readConversation(rooms, exchange.principal, conversationOf(exchange))),
+  );
+}
+
+async function update(rooms: TurnRooms, exchange: Exchange): Promise<void> {
+  const { metadata } = readBody(conversationChangeSchema, await exchange.json());
+  const changed = await updateMetadata(rooms, exchange.principal, conversationOf(exchange), metadata);
+  exchange.sendJson(200, writeConversation(changed));
+}
+
+async function remove(rooms: TurnRooms, exchange: Exchange): Promise<void> {
+  const id = conversationOf(exchange);
+  await deleteConversation(rooms, exchange.principal, id);
+  exchange.sendJson(200, { id, object: 'conversation.deleted', deleted: true });
+}
+
+async function list(rooms: TurnRooms, exchange: Exchange): Promise<void> {
+  const page = readPage(exchange.query);
+  const { items, hasMore } = await listItems(rooms, exchange.principal, conversationOf(exchange), page);
+  exchange.sendJson(
+    200,
+    listBody(
+      items.map((item) => writeItem(item)),
+      items,
+      hasMore,
+    ),
+  );
+}
+
+async function append(rooms: TurnRooms, exchange: Exchange): Promise<void> {
+  const body = readBody(conversationItemsSchema, await exchange.json());
+  const items = readItems(body.items);
+  refuseInvented(exchange.principal, items);
+  await appendItems(rooms, exchange.principal, conversationOf(exchange), items);
+  exchange.sendJson(
+    200,
+    listBody(
+      items.map((item) => writeItem(item)),
+      items,
+      false,
+    ),
+  );
+}
+
+async function retrieveItem(rooms: TurnRooms, exchange: Exchange): Promise<void> {
+  const item = await readItem(rooms, exchange.principal, conversationOf(exchange), exchange.params['item']!);
+  exchange.sendJson(200, writeItem(item));
+}
+
+async function removeItem(rooms: TurnRooms, exchange: Exchange): Promise<void> {
+  await deleteItem(rooms, exchange.principal, conversationOf(exchange), exchange.params['item']!);
+  const conversation = await readConversation(rooms, exchange.principal, conversationOf(exchange));
+  exchange.sendJson(200, writeConversation(conversation));
+}
+
+/** A person may not put words into the assistant's mouth, or give it instructions. */
+function refuseInvented(principal: Principal, items: readonly Item[]): void {
+  const invented = items.some((item) => item.kind !== 'message' || item.role !== 'user');
+  if (principal.kind === 'user' && invented) {
+    throw new UsherError(
+      'forbidden',
+      "An end user's token may add messages of the role user only. Call with an API key instead.",
+      { param: 'items' },
+    );
+  }
+}
+
+function conversationOf(exchange: Exchange): string {
+  return exchange.params['conversation']!;
+}
+
+function writeConversation(conversation: Conversation): object {
+  const { id, metadata, createdAtMs } = conversation;
+  return { id, object: 'conversation', metadata, created_at: Math.floor(createdAtMs / 1000) };
+}

@@ -1,0 +1,109 @@
+import { z } from 'zod';
+import { newId } from '#base';
+import type { ContentPart, Item } from '#conversation';
+
+/** Roles as the wire writes them. */
+const roleSchema = z.enum(['user', 'assistant', 'system', 'developer']);
+
+/** Images travel to the backend as they are: a data URL, or an address that the backend fetches. */
+export const imageUrlSchema = z
+  .string()
+  .regex(/^(https?:\/\/|data:image\/)/, 'expected an http(s) address or a data URL of an image');
+
+const partSchema = z.discriminatedUnion(
+  'type',
+  [
+    z.object({ type: z.literal('input_text'), text: z.string() }),
+    z.object({ type: z.literal('output_text'), text: z.string() }),
+    z.object({ type: z.literal('refusal'), refusal: z.string() }),
+    z.object({
+      type: z.literal('input_image'),
+      image_url: imageUrlSchema,
+      detail: z.enum(['auto', 'low', 'high']).nullish(),
+    }),
+  ],
+  'expected a part of type input_text, input_image, output_text or refusal',
+);
+
+const messageSchema = z.object({
+  type: z.literal('message').default('message'),
+  role: roleSchema,
+  content: z.union([z.string(), z.array(partSchema)]),
+});
+
+const callSchema = z.object({
+  type: z.literal('function_call'),
+  call_id: z.string().min(1).max(128),
+  name: z.string().min(1).max(128),
+  arguments: z.string(),
+});
+
+const resultSchema = z.object({
+  type: z.literal('function_call_output'),
+  call_id: z.string().min(1).max(128),
+  output: z.union([z.string(), z.array(z.object({ type: z.literal('input_text'), text: z.string() }))]),
+});
+
+const itemSchema = z.discriminatedUnion(
+  'type',
+  [messageSchema, callSchema, resultSchema],
+  'expected an item of type message, function_call or function_call_output',
+);
+
+/** A message may leave its type out, as OpenAI's own clients do. */
+const untypedMessage = (item: unknown): unknown =>
+  typeof item === 'object' && item !== null && !('type' in item) ? { ...item, type: 'message' } : item;
+
+export const itemsSchema = z.array(z.preprocess(untypedMessage, itemSchema));
+
+/** `input` of a response: one text of the user, or items. */
+export const inputSchema = z.union([z.string(), itemsSchema]);
+
+/** Ids are always our own: a caller's could collide with another's. */
+export function readItems(input: z.infer<typeof inputSchema>): Item[] {
+  if (typeof input !== 'string') return input.map(readItem);
+  return [
+    {
+      kind: 'message',
+      id: newId('message'),
+      role: 'user',
+      content: [{ type: 'text', text: input }],
+      status: 'completed',
+    },
+  ];
+}
+
+function readItem(item: z.infer<typeof itemSchema>): Item {
+  switch (item.type) {
+    case 'message': {
+      const { role, content } = item;
+      const parts = typeof content === 'string' ? [{ type: 'text' as const, text: content }] : content.map(readPart);
+      return { kind: 'message', id: newId('message'), role, content: parts, status: 'completed' };
+    }
+    case 'function_call':
+      return {
+        kind: 'call',
+        id: newId('call'),
+        callId: item.call_id,
+        name: item.name,
+        arguments: item.arguments,
+        status: 'completed',
+      };
+    case 'function_call_output': {
+      const output = typeof item.output === 'string' ? item.output : item.output.map((part) => part.text).join('');
+      return { kind: 'result', id: newId('result'), callId: item.call_id, output, status: 'completed' };
+    }
+  }
+}
+
+function readPart(part: z.infer<typeof partSchema>): ContentPart {
+  switch (part.type) {
+    case 'input_text':
+    case 'output_text':
+      return { type: 'text', text: part.text };
+    case 'refusal':
+      return { type: 'refusal', text: part.refusal };
+    case 'input_image':
+      return { type: 'image', url: part.image_url, ...(part.detail == null ? {} : { detail: part.detail }) };
+  }
+}

@@ -1,0 +1,26 @@
+import type { ModelParameters } from '#release';
+
+/** Both wires' names of what steers a model; null and absent both mean: as the assistant says. */
+interface WireParameters {
+  readonly temperature?: number | null | undefined;
+  readonly top_p?: number | null | undefined;
+  readonly max_output_tokens?: number | null | undefined;
+  readonly stop?: string | readonly string[] | null | undefined;
+  readonly seed?: number | null | undefined;
+  readonly presence_penalty?: number | null | undefined;
+  readonly frequency_penalty?: number | null | undefined;
+  readonly reasoning_effort?: string | null | undefined;
+}
+
+export function readParameters(wire: WireParameters): ModelParameters {
+  return {
+    ...(wire.temperature == null ? {} : { temperature: wire.temperature }),
+    ...(wire.top_p == null ? {} : { topP: wire.top_p }),
+    ...(wire.max_output_tokens == null ? {} : { maxOutputTokens: wire.max_output_tokens }),
+    ...(wire.stop == null ? {} : { stop: typeof wire.stop === 'string' ? [wire.stop] : wire.stop }),
+    ...(wire.seed == null ? {} : { seed: wire.seed }),
+    ...(wire.presence_penalty == null ? {} : { presencePenalty: wire.presence_penalty }),
+    ...(wire.frequency_penalty == null ? {} : { frequencyPenalty: wire.frequency_penalty }),
+    ...(wire.reasoning_effort == null ? {} : { reasoningEffort: wire.reasoning_effort }),
+  };
+}

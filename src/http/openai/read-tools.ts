@@ -1,0 +1,46 @@
+import { z } from 'zod';
+
+const nameSchema = z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/, 'expected 1 to 64 letters, digits, dashes or underscores');
+const parametersSchema = z.record(z.string(), z.unknown());
+
+/** A function as both wires describe it: nested in Chat Completions, flat in Responses. */
+export const functionShape = {
+  name: nameSchema,
+  description: z.string().nullish(),
+  parameters: parametersSchema.nullish(),
+  strict: z.boolean().nullish(),
+};
+const functionSchema = z.object(functionShape);
+
+export function readFunction(tool: z.infer<typeof functionSchema>): {
+  name: string;
+  description?: string;
+  parameters?: object;
+  strict?: boolean;
+} {
+  return {
+    name: tool.name,
+    ...(tool.description == null ? {} : { description: tool.description }),
+    ...(tool.parameters == null ? {} : { parameters: tool.parameters }),
+    ...(tool.strict == null ? {} : { strict: tool.strict }),
+  };
+}
+
+export const choiceWordSchema = z.enum(['auto', 'none', 'required']);
+
+/** `json_schema` as both wires describe it. */
+export const jsonSchemaShape = {
+  name: nameSchema,
+  description: z.string().nullish(),
+  schema: parametersSchema,
+  strict: z.boolean().nullish(),
+};
+
+export function readJsonSchema(format: { name: string; schema: object; strict?: boolean | null | undefined }): {
+  type: 'schema';
+  name: string;
+  schema: object;
+  strict: boolean;
+} {
+  return { type: 'schema', name: format.name, schema: format.schema, strict: format.strict ?? false };
+}

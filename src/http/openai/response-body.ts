@@ -1,0 +1,114 @@
+import type { Item, TurnOutcome, TurnState, Usage } from '#conversation';
+import type { RecordedTurn } from '#turn';
+import { writeItem } from './write-items.ts';
+import { responseIdOf, servedModel } from './wire-ids.ts';
+
+/** What the caller set, echoed with every answer; kept sealed with the turn. */
+export interface ResponseSettings {
+  readonly conversation: string | null;
+  readonly previous_response_id: string | null;
+  readonly instructions: string | null;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly temperature: number | null;
+  readonly top_p: number | null;
+  readonly max_output_tokens: number | null;
+  readonly parallel_tool_calls: boolean;
+  readonly tool_choice: unknown;
+  readonly tools: readonly unknown[];
+  readonly text: unknown;
+  readonly store: boolean;
+  readonly safety_identifier: string | null;
+}
+
+export interface ResponseParts {
+  readonly id: RecordedTurn['id'];
+  readonly assistant: string;
+  readonly release: RecordedTurn['release'];
+  readonly startedAtMs: number;
+  readonly finishedAtMs: number | null;
+  readonly state: TurnState;
+  readonly reason: string | null;
+  readonly message: string | null;
+  readonly items: readonly Item[];
+  readonly usage: Usage | null;
+  readonly settings: ResponseSettings;
+}
+
+/** The response object of the wire. */
+export function responseBody(parts: ResponseParts): object {
+  const { state, settings } = parts;
+  const { conversation, ...echoed } = settings;
+  return {
+    id: responseIdOf(parts.id),
+    object: 'response',
+    created_at: Math.floor(parts.startedAtMs / 1000),
+    completed_at: state === 'completed' && parts.finishedAtMs !== null ? Math.floor(parts.finishedAtMs / 1000) : null,
+    status: state === 'running' ? 'in_progress' : state,
+    background: false,
+    error:
+      state === 'failed'
+        ? { code: wireErrorCode(parts.reason), message: parts.message ?? failureMessage(parts.reason) }
+        : null,
+    incomplete_details:
+      state === 'incomplete' ? { reason: parts.reason === 'length' ? 'max_output_tokens' : 'content_filter' } : null,
+    model: servedModel(parts.assistant, parts.release),
+    output: parts.items.map((item) => writeItem(item)),
+    output_text: outputText(parts.items),
+    usage: parts.usage === null ? null : writeUsage(parts.usage),
+    conversation: conversation === null ? null : { id: conversation },
+    ...echoed,
+    reasoning: { effort: null, summary: null },
+    truncation: 'auto',
+    user: null,
+    service_tier: 'default',
+    top_logprobs: 0,
+  };
+}
+
+/** A recorded turn as the wire shows it. */
+export function recordedResponse(turn: RecordedTurn): object {
+  return responseBody({
+    ...turn,
+    message: null,
+    items: turn.output,
+    settings: JSON.parse(turn.settings) as ResponseSettings,
+  });
+}
+
+export function reasonOf(outcome: TurnOutcome): { reason: string | null; message: string | null } {
+  switch (outcome.state) {
+    case 'completed':
+    case 'incomplete':
+      return { reason: outcome.reason, message: null };
+    case 'cancelled':
+      return { reason: null, message: null };
+    case 'failed':
+      return { reason: outcome.code, message: outcome.message };
+  }
+}
+
+/** The wire knows few codes; the sentence says the rest. */
+function wireErrorCode(code: string | null): string {
+  return code === 'rate_limited' ? 'rate_limit_exceeded' : 'server_error';
+}
+
+function failureMessage(code: string | null): string {
+  return code === 'interrupted'
+    ? 'The server stopped while it made this answer. Send the message again.'
+    : `The answer failed with ${code ?? 'internal'}. Send the message again.`;
+}
+
+function outputText(items: readonly Item[]): string {
+  const parts = items.flatMap((item) => (item.kind === 'message' ? item.content : []));
+  return parts.map((part) => (part.type === 'text' ? part.text : '')).join('');
+}
+
+function writeUsage(usage: Usage): object {
+  return {
+    input_tokens: usage.inputTokens,
+    input_tokens_details: { cached_tokens: usage.cachedInputTokens },
+    output_tokens: usage.outputTokens,
+    output_tokens_details: { reasoning_tokens: usage.reasoningTokens },
+    total_tokens: usage.inputTokens + usage.outputTokens,
+  };
+}

@@ -1,0 +1,181 @@
+import { z } from 'zod';
+import { UsherError, parseId } from '#base';
+import { deleteTurn, readTurn, readTurnInput, type TurnRequest, type TurnRooms } from '#turn';
+import type { Exchange, Route } from '../exchange.ts';
+import { answerStreamed, answerWhole } from './answer-exchange.ts';
+import { metadataSchema, readBody, readPage } from './read-body.ts';
+import { inputSchema, readItems } from './read-items.ts';
+import { readParameters } from './read-parameters.ts';
+import { choiceWordSchema, functionShape, jsonSchemaShape, readFunction, readJsonSchema } from './read-tools.ts';
+import { recordedResponse, reasonOf, responseBody, type ResponseSettings } from './response-body.ts';
+import { ResponseEventWriter } from './response-events.ts';
+import { turnOfResponseId } from './wire-ids.ts';
+import { listBody } from './write-list.ts';
+import { writeItem } from './write-items.ts';
+
+/** The body of `POST /v1/responses`. */
+export const responseSchema = z.looseObject({
+  model: z.string().min(1),
+  input: inputSchema,
+  stream: z.boolean().nullish(),
+  store: z.boolean().nullish(),
+  background: z.literal(false, 'background responses are not served; stream instead').nullish(),
+  conversation: z.union([z.string(), z.object({ id: z.string() })]).nullish(),
+  previous_response_id: z.string().nullish(),
+  instructions: z.string().nullish(),
+  metadata: metadataSchema.nullish(),
+  user: z.string().max(512).nullish(),
+  safety_identifier: z.string().max(64).nullish(),
+  temperature: z.number().min(0).max(2).nullish(),
+  top_p: z.number().min(0).max(1).nullish(),
+  max_output_tokens: z.number().int().min(1).nullish(),
+  reasoning: z.looseObject({ effort: z.string().max(32).nullish() }).nullish(),
+  tools: z
+    .array(z.object({ type: z.literal('function', 'only function tools are served'), ...functionShape }))
+    .max(128)
+    .nullish(),
+  tool_choice: z.union([choiceWordSchema, z.object({ type: z.literal('function'), name: z.string() })]).nullish(),
+  parallel_tool_calls: z.boolean().nullish(),
+  text: z
+    .looseObject({
+      format: z
+        .discriminatedUnion('type', [
+          z.object({ type: z.literal('text') }),
+          z.object({ type: z.literal('json_object') }),
+          z.object({ type: z.literal('json_schema'), ...jsonSchemaShape }),
+        ])
+        .nullish(),
+    })
+    .nullish(),
+});
+type ResponseRequest = z.infer<typeof responseSchema>;
+
+export function responseRoutes(rooms: TurnRooms): Route[] {
+  const policy = { access: 'principal', kinds: ['key', 'user'], scope: 'talk' } as const;
+  return [
+    { method: 'POST', path: '/v1/responses', policy, handle: (exchange) => createResponse(rooms, exchange) },
+    { method: 'GET', path: '/v1/responses/:response', policy, handle: (exchange) => retrieve(rooms, exchange) },
+    { method: 'DELETE', path: '/v1/responses/:response', policy, handle: (exchange) => remove(rooms, exchange) },
+    {
+      method: 'GET',
+      path: '/v1/responses/:response/input_items',
+      policy,
+      handle: (exchange) => inputItems(rooms, exchange),
+    },
+  ];
+}
+
+async function createResponse(rooms: TurnRooms, exchange: Exchange): Promise<void> {
+  const body = readBody(responseSchema, await exchange.json());
+  const settings = readSettings(body);
+  const request = readRequest(exchange, body, settings);
+  if (body.stream === true) return answerStreamed(rooms, exchange, request, new ResponseEventWriter(settings));
+  const { turn, items, outcome, usage, finishedAtMs } = await answerWhole(rooms, exchange, request);
+  exchange.sendJson(
+    200,
+    responseBody({ ...turn, state: outcome.state, ...reasonOf(outcome), items, usage, finishedAtMs, settings }),
+  );
+}
+
+async function retrieve(rooms: TurnRooms, exchange: Exchange): Promise<void> {
+  if (exchange.query.get('stream') === 'true') {
+    throw new UsherError('invalid_request', 'A stored response cannot be streamed again. Retrieve it without stream.', {
+      param: 'stream',
+    });
+  }
+  const turn = await readTurn(rooms, exchange.principal, turnOfResponseId(exchange.params['response']!));
+  exchange.sendJson(200, recordedResponse(turn));
+}
+
+async function remove(rooms: TurnRooms, exchange: Exchange): Promise<void> {
+  const id = exchange.params['response']!;
+  await deleteTurn(rooms, exchange.principal, turnOfResponseId(id));
+  exchange.sendJson(200, { id, object: 'response.deleted', deleted: true });
+}
+
+async function inputItems(rooms: TurnRooms, exchange: Exchange): Promise<void> {
+  const { limit, order, after } = readPage(exchange.query);
+  const items = await readTurnInput(rooms, exchange.principal, turnOfResponseId(exchange.params['response']!));
+  const ordered = order === 'oldest-first' ? items : items.toReversed();
+  const start = after === undefined ? 0 : ordered.findIndex((item) => item.id === after) + 1;
+  const page = after !== undefined && start === 0 ? [] : ordered.slice(start, start + limit);
+  exchange.sendJson(
+    200,
+    listBody(
+      page.map((item) => writeItem(item)),
+      page,
+      start + limit < ordered.length,
+    ),
+  );
+}
+
+function readRequest(exchange: Exchange, body: ResponseRequest, settings: ResponseSettings): TurnRequest {
+  if (settings.conversation !== null && settings.previous_response_id !== null) {
+    throw new UsherError('invalid_request', 'Send "conversation" or "previous_response_id", not both.', {
+      param: 'previous_response_id',
+    });
+  }
+  return {
+    principal: exchange.principal,
+    model: body.model,
+    subject: body.safety_identifier ?? body.user ?? undefined,
+    conversation: readConversationId(settings.conversation),
+    previous:
+      settings.previous_response_id === null
+        ? undefined
+        : turnOfResponseId(settings.previous_response_id, 'previous_response_id'),
+    stored: settings.store,
+    input: readItems(body.input),
+    instructions: body.instructions ?? undefined,
+    parameters: readParameters({ ...body, reasoning_effort: body.reasoning?.effort }),
+    tools: (body.tools ?? []).map(readFunction),
+    toolChoice: readChoice(body.tool_choice),
+    parallelCalls: body.parallel_tool_calls ?? undefined,
+    format: readFormat(body.text?.format),
+    settings: settings.store ? JSON.stringify(settings) : '',
+  };
+}
+
+function readSettings(body: ResponseRequest): ResponseSettings {
+  const { conversation } = body;
+  return {
+    conversation: conversation == null ? null : typeof conversation === 'string' ? conversation : conversation.id,
+    previous_response_id: body.previous_response_id ?? null,
+    instructions: body.instructions ?? null,
+    metadata: body.metadata ?? {},
+    temperature: body.temperature ?? null,
+    top_p: body.top_p ?? null,
+    max_output_tokens: body.max_output_tokens ?? null,
+    parallel_tool_calls: body.parallel_tool_calls ?? true,
+    tool_choice: body.tool_choice ?? 'auto',
+    tools: body.tools ?? [],
+    text: body.text ?? { format: { type: 'text' } },
+    store: body.store ?? true,
+    safety_identifier: body.safety_identifier ?? null,
+  };
+}
+
+function readConversationId(id: string | null): TurnRequest['conversation'] {
+  if (id === null) return undefined;
+  const known = parseId('conversation', id);
+  if (known === undefined)
+    throw new UsherError('not_found', 'There is no such conversation.', { param: 'conversation' });
+  return known;
+}
+
+function readChoice(choice: ResponseRequest['tool_choice']): TurnRequest['toolChoice'] {
+  if (choice == null) return undefined;
+  return typeof choice === 'string' ? choice : { name: choice.name };
+}
+
+function readFormat(format: NonNullable<ResponseRequest['text']>['format']): TurnRequest['format'] {
+  switch (format?.type) {
+    case 'json_object':
+      return { type: 'json' };
+    case 'json_schema':
+      return readJsonSchema(format);
+    case 'text':
+    case undefined:
+      return undefined;
+  }
+}

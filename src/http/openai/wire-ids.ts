@@ -1,0 +1,24 @@
+import { UsherError, parseId, type Id } from '#base';
+import type { ReleaseDigest } from '#release';
+
+/** A turn is a *response* on the wire; the 32 digits are the same. */
+export function responseIdOf(turn: Id<'turn'>): string {
+  return turn.replace('turn_', 'resp_');
+}
+
+export function completionIdOf(turn: Id<'turn'>): string {
+  return turn.replace('turn_', 'chatcmpl-');
+}
+
+/** @throws UsherError `not_found` where it cannot be an id of ours */
+export function turnOfResponseId(id: string, param?: string): Id<'turn'> {
+  const turn = id.startsWith('resp_') ? parseId('turn', id.replace('resp_', 'turn_')) : undefined;
+  if (turn === undefined)
+    throw new UsherError('not_found', 'There is no such response.', param === undefined ? {} : { param });
+  return turn;
+}
+
+/** What answered, as a model name that can be sent back: `guide@0123456789ab`. */
+export function servedModel(assistant: string, release: ReleaseDigest): string {
+  return `${assistant}@${release.slice('sha256:'.length, 'sha256:'.length + 12)}`;
+}

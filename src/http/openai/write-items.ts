@@ -1,0 +1,49 @@
+import { unreachable } from '#base';
+import type { Citation, ContentPart, Item, Role } from '#conversation';
+
+type WireStatus = 'in_progress' | 'completed' | 'incomplete';
+
+/** An item as Responses and Conversations write it. */
+export function writeItem(item: Item, status: WireStatus = item.status): object {
+  switch (item.kind) {
+    case 'message':
+      return {
+        id: item.id,
+        type: 'message',
+        status,
+        role: item.role,
+        content: item.content.map((part) => writePart(part, item.role)),
+      };
+    case 'call':
+      return {
+        id: item.id,
+        type: 'function_call',
+        status,
+        call_id: item.callId,
+        name: item.name,
+        arguments: item.arguments,
+      };
+    case 'result':
+      return { id: item.id, type: 'function_call_output', status, call_id: item.callId, output: item.output };
+  }
+}
+
+export function writePart(part: ContentPart, role: Role): object {
+  switch (part.type) {
+    case 'text':
+      return role === 'assistant'
+        ? { type: 'output_text', text: part.text, annotations: (part.citations ?? []).map(writeCitation), logprobs: [] }
+        : { type: 'input_text', text: part.text };
+    case 'refusal':
+      return { type: 'refusal', refusal: part.text };
+    case 'image':
+      return { type: 'input_image', image_url: part.url, file_id: null, detail: part.detail ?? 'auto' };
+    default:
+      return unreachable(part);
+  }
+}
+
+/** A passage of the assistant's knowledge is a file on the wire; `index` is where the quotation ends. */
+export function writeCitation(citation: Citation): object {
+  return { type: 'file_citation', file_id: citation.source, filename: citation.title, index: citation.end };
+}

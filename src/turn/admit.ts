@@ -1,0 +1,59 @@
+import { UsherError, newId } from '#base';
+import { reachOf, type UserPrincipal } from '#access';
+import type { TurnRooms } from './turn-rooms.ts';
+import type { AdmittedTurn, TurnRequest } from './turn-steps.ts';
+
+/**
+ * Step 1: may this caller have a turn now? Limits are charged here and given back by `release`.
+ *
+ * @throws UsherError `forbidden`, `invalid_request`, `rate_limited`, `shutting_down`
+ */
+export function admit(rooms: TurnRooms, request: TurnRequest): AdmittedTurn {
+  if (rooms.draining()) {
+    throw new UsherError('shutting_down', 'This node is stopping. Repeat the request; another node will take it.', {
+      retryAfterMs: 1000,
+    });
+  }
+  const { principal } = request;
+  if (principal.kind === 'user') restrictToTalking(request, principal);
+  if (request.input.length === 0) {
+    throw new UsherError('invalid_request', 'Nothing was said. Send at least one message.', { param: 'input' });
+  }
+  const nowMs = rooms.clock.monotonicMs();
+  const wallMs = rooms.clock.wallMs();
+  return {
+    id: newId('turn', wallMs),
+    request,
+    reach: reachOf(principal),
+    startedAtMs: wallMs,
+    startedMonotonicMs: nowMs,
+    release: rooms.limits.admit(principal, nowMs),
+  };
+}
+
+/**
+ * A person at the page may speak as themselves only: instructions, tools, parameters and invented
+ * answers of the assistant are for applications. The browser's code is theirs to change.
+ */
+function restrictToTalking(request: TurnRequest, user: UserPrincipal): void {
+  if (request.model !== user.assistant && !request.model.startsWith(`${user.assistant}@`)) {
+    throw new UsherError('forbidden', `This token is for the assistant "${user.assistant}" only.`, { param: 'model' });
+  }
+  const denied = deniedField(request);
+  if (denied !== undefined) {
+    throw new UsherError('forbidden', `An end user's token may not set "${denied}". Call with an API key instead.`, {
+      param: denied,
+    });
+  }
+}
+
+function deniedField(request: TurnRequest): string | undefined {
+  if (request.model.includes('@')) return 'model';
+  if (request.subject !== undefined) return 'safety_identifier';
+  if (request.instructions !== undefined) return 'instructions';
+  if (request.tools.length > 0) return 'tools';
+  if (request.format !== undefined) return 'text.format';
+  if (Object.keys(request.parameters).length > 0) return Object.keys(request.parameters)[0];
+  const spoken = request.input.every((item) => item.kind === 'message' && item.role === 'user');
+  return spoken ? undefined : 'input';
+}

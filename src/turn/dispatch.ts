@@ -1,0 +1,285 @@
+import { BackendFailure, type AnswerEnd } from '#backend';
+import { prefixChain, type Need, type Pick, type Settlement, type Ticket } from '#balancer';
+import type { ErrorCode } from '#base';
+import type { TurnOutcome, Usage } from '#conversation';
+import type { Answer } from './answer.ts';
+import type { BackendPool } from './backend-pool.ts';
+import type { TurnRooms } from './turn-rooms.ts';
+import { estimateTokens } from './tokens.ts';
+import type { PromptedTurn } from './turn-steps.ts';
+
+export interface Dispatched {
+  readonly outcome: TurnOutcome;
+  readonly usage: Usage;
+  readonly backend: string | null;
+  readonly firstTokenMs: number | undefined;
+}
+
+type Refusal = Extract<Pick, { result: 'none' }>;
+
+/** What one attempt came to. `retry`: nothing was relayed, so another backend may try unseen. */
+type Attempt =
+  | { readonly result: 'ended'; readonly end: AnswerEnd }
+  | { readonly result: 'stopped' }
+  | { readonly result: 'failed'; readonly failure: BackendFailure; readonly retry: boolean };
+
+/**
+ * Step 4: pools in the assistant's order, in each the balancer's pick; before the first token a
+ * failed attempt is repeated elsewhere within the retry budget, after it the turn fails visibly.
+ */
+export async function dispatch(
+  rooms: TurnRooms,
+  turn: PromptedTurn,
+  answer: Answer,
+  signal: AbortSignal,
+): Promise<Dispatched> {
+  const need = needOf(turn);
+  const tried = new Set<string>();
+  let refusal: Refusal | undefined;
+  let failure: BackendFailure | undefined;
+  for (const { pool, model } of routeOf(rooms, turn)) {
+    for (;;) {
+      if (tried.size >= pool.attemptsMax) break;
+      if (failure !== undefined && !pool.mayRetry()) break;
+      const pick = await pool.pick({ ...need, exclude: tried }, signal);
+      if (signal.aborted) {
+        if (pick.result === 'picked') pool.settle(pick.ticket, { result: 'neutral' });
+        return cancelled(turn, answer, undefined, undefined);
+      }
+      if (pick.result === 'none') {
+        refusal ??= pick;
+        break;
+      }
+      tried.add(pick.ticket.backend);
+      const request = model === undefined ? turn.prompt : { ...turn.prompt, model };
+      const timer: AttemptTimer = { startedMs: rooms.clock.monotonicMs(), firstTokenMs: undefined };
+      const attempt = await tryOnce(rooms, { ...turn, prompt: request }, answer, pool, pick.ticket, timer, signal);
+      const firstTokenMs = timer.firstTokenMs;
+      if (attempt.result === 'ended') return ended(turn, answer, attempt.end, pick.ticket.backend, firstTokenMs);
+      if (attempt.result === 'stopped') return cancelled(turn, answer, pick.ticket.backend, firstTokenMs);
+      failure = attempt.failure;
+      if (!attempt.retry) return failed(turn, answer, failure, undefined, pick.ticket.backend, firstTokenMs);
+    }
+  }
+  return failed(turn, answer, failure, refusal, null, undefined);
+}
+
+interface AttemptTimer {
+  readonly startedMs: number;
+  firstTokenMs: number | undefined;
+}
+
+function routeOf(rooms: TurnRooms, turn: PromptedTurn): { pool: BackendPool; model: string | undefined }[] {
+  const named = turn.served.release.spec.pools.map(({ pool, model }) => ({ pool: rooms.pool(pool), model }));
+  const fallback = rooms.fallbackPool();
+  return fallback === undefined ? named : [...named, { pool: fallback, model: undefined }];
+}
+
+function needOf(turn: PromptedTurn): Omit<Need, 'exclude'> {
+  const texts = turn.prompt.messages.map((message) =>
+    typeof message.content === 'string'
+      ? message.content
+      : message.content.map((part) => (part.type === 'text' ? part.text : part.url)).join(''),
+  );
+  return { promptTokens: turn.promptTokens, ...prefixChain(texts) };
+}
+
+async function tryOnce(
+  rooms: TurnRooms,
+  turn: PromptedTurn,
+  answer: Answer,
+  pool: BackendPool,
+  ticket: Ticket,
+  timer: AttemptTimer,
+  signal: AbortSignal,
+): Promise<Attempt> {
+  const backend = pool.backend(ticket);
+  const stop = new AbortController();
+  const abort = (): void => stop.abort();
+  signal.addEventListener('abort', abort, { once: true });
+  let settlement: Settlement = { result: 'neutral' };
+  let result = 'stopped';
+  try {
+    const end = await backend.answer(
+      turn.prompt,
+      {
+        head: (limits) => pool.head(ticket, limits),
+        event: (event) => {
+          if (timer.firstTokenMs === undefined) {
+            timer.firstTokenMs = rooms.clock.monotonicMs() - timer.startedMs;
+            pool.firstToken(ticket);
+          }
+          const relayed = answer.add(event);
+          if (answer.overlong) stop.abort();
+          return relayed;
+        },
+      },
+      pool.timeouts,
+      stop.signal,
+    );
+    const outputTokens = end.usage?.outputTokens ?? Math.ceil(answer.characters / 4);
+    settlement = { result: 'answered', outputTokens };
+    result = 'answered';
+    return { result: 'ended', end };
+  } catch (error) {
+    if (answer.overlong) return { result: 'ended', end: { finish: 'length', usage: undefined } };
+    if (signal.aborted) return { result: 'stopped' };
+    if (!(error instanceof BackendFailure)) throw error;
+    result = error.kind;
+    settlement = settlementOf(error);
+    return { result: 'failed', failure: error, retry: !answer.begun && error.kind !== 'refused' };
+  } finally {
+    signal.removeEventListener('abort', abort);
+    pool.settle(ticket, settlement);
+    const { firstTokenMs, startedMs } = timer;
+    const durationMs = rooms.clock.monotonicMs() - startedMs;
+    rooms.telemetry.attemptFinished({ turn: turn.id, backend: ticket.backend, result, firstTokenMs, durationMs });
+  }
+}
+
+function settlementOf(failure: BackendFailure): Settlement {
+  switch (failure.kind) {
+    case 'limited':
+      return { result: 'limited', retryAfterMs: failure.limits.retryAfterMs };
+    case 'refused':
+    case 'aborted':
+      return { result: 'neutral' };
+    case 'connect':
+    case 'server':
+    case 'timeout':
+    case 'cut':
+    case 'garbage':
+    case 'misconfigured':
+      return { result: 'failed', kind: failure.kind };
+  }
+}
+
+function ended(
+  turn: PromptedTurn,
+  answer: Answer,
+  end: AnswerEnd,
+  backend: string,
+  firstTokenMs: number | undefined,
+): Dispatched {
+  const usage = end.usage ?? estimatedUsage(turn, answer);
+  switch (end.finish) {
+    case 'stop':
+    case 'call':
+      return { outcome: { state: 'completed', reason: end.finish }, usage, backend, firstTokenMs };
+    case 'length':
+    case 'filtered':
+      return { outcome: { state: 'incomplete', reason: end.finish }, usage, backend, firstTokenMs };
+  }
+}
+
+function cancelled(
+  turn: PromptedTurn,
+  answer: Answer,
+  backend: string | undefined,
+  firstTokenMs: number | undefined,
+): Dispatched {
+  return {
+    outcome: { state: 'cancelled' },
+    usage: estimatedUsage(turn, answer),
+    backend: backend ?? null,
+    firstTokenMs,
+  };
+}
+
+function failed(
+  turn: PromptedTurn,
+  answer: Answer,
+  failure: BackendFailure | undefined,
+  refusal: Refusal | undefined,
+  backend: string | null,
+  firstTokenMs: number | undefined,
+): Dispatched {
+  const reason = failure === undefined ? refusedBy(refusal) : failedBy(failure, refusal);
+  const usage = backend === null && failure === undefined ? noUsage : estimatedUsage(turn, answer);
+  return { outcome: { state: 'failed', ...reason }, usage, backend: backend ?? failure?.backend ?? null, firstTokenMs };
+}
+
+interface Reason {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly retryAfterMs?: number;
+}
+
+/** What the caller is told; which backend it was is in the logs, not in the answer. */
+function failedBy(failure: BackendFailure, refusal: Refusal | undefined): Reason {
+  const retryAfterMs = failure.limits.retryAfterMs ?? refusal?.retryAfterMs;
+  const retry = retryAfterMs === undefined ? {} : { retryAfterMs };
+  switch (failure.kind) {
+    case 'limited':
+      return {
+        code: 'rate_limited',
+        message: 'The model is at its request limit. Repeat after the time in Retry-After.',
+        ...retry,
+      };
+    case 'refused':
+      return failure.backendCode === 'context_length_exceeded'
+        ? {
+            code: 'context_too_long',
+            message: 'The conversation is too long for the model. Start a new one, or lower context.budgetTokens.',
+          }
+        : {
+            code: 'backend_refused',
+            message: 'The model refused this request as invalid. Check its parameters and tools.',
+          };
+    case 'timeout':
+      return { code: 'backend_timeout', message: 'The model did not answer in time. Repeat the request.', ...retry };
+    case 'connect':
+    case 'misconfigured':
+      return {
+        code: 'backend_unavailable',
+        message: 'No model backend could be reached. Repeat later; the owner finds the cause with `usher doctor`.',
+        ...retry,
+      };
+    case 'server':
+    case 'cut':
+    case 'garbage':
+    case 'aborted':
+      return {
+        code: 'backend_broken',
+        message: 'The model broke off its answer. What came is kept as incomplete; repeat the request.',
+        ...retry,
+      };
+  }
+}
+
+function refusedBy(refusal: Refusal | undefined): Reason {
+  const retryAfterMs = refusal?.retryAfterMs ?? 1000;
+  if (refusal?.reason === 'limited') {
+    return {
+      code: 'rate_limited',
+      message: 'Every model backend is at its request limit. Repeat after the time in Retry-After.',
+      retryAfterMs,
+    };
+  }
+  if (refusal?.reason === 'busy') {
+    return {
+      code: 'overloaded',
+      message: 'Every model backend is busy. Repeat after the time in Retry-After.',
+      retryAfterMs,
+    };
+  }
+  return {
+    code: 'backend_unavailable',
+    message: 'No model backend is healthy. Repeat later; the owner finds the cause with `usher doctor`.',
+    retryAfterMs,
+  };
+}
+
+/** A turn that broke on a defect of ours; the cause is in the logs. */
+export function failedDispatch(turn: PromptedTurn, answer: Answer): Dispatched {
+  const outcome = { state: 'failed', code: 'internal', message: 'The server failed. Repeat the request.' } as const;
+  return { outcome, usage: estimatedUsage(turn, answer), backend: null, firstTokenMs: undefined };
+}
+
+const noUsage: Usage = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0, estimated: true };
+
+/** Where the backend could not report: the prompt was read whole, the answer up to where it stopped. */
+function estimatedUsage(turn: PromptedTurn, answer: Answer): Usage {
+  const last = answer.characters === 0 ? 0 : Math.max(1, Math.ceil(answer.characters / 4));
+  return { ...noUsage, inputTokens: turn.promptTokens || estimateTokens(turn.prompt.question), outputTokens: last };
+}

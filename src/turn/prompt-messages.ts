@@ -1,0 +1,63 @@
+import type { PromptMessage, PromptPart } from '#backend';
+import { textOf, type CallItem, type Item, type MessageItem } from '#conversation';
+import type { Passage } from '#release';
+
+type AssistantMessage = Extract<PromptMessage, { role: 'assistant' }>;
+
+/**
+ * Items as chat messages. Instructions come first and never change within a release, so that
+ * backends' prompt caches hold; passages go with the last question, where they are needed, since
+ * several chat templates refuse a system message in the middle.
+ */
+export function promptMessages(system: string, items: readonly Item[], passages: readonly Passage[]): PromptMessage[] {
+  const messages: PromptMessage[] = system === '' ? [] : [{ role: 'system', content: system }];
+  const lastUser = items.findLastIndex((item) => item.kind === 'message' && item.role === 'user');
+  items.forEach((item, index) => {
+    switch (item.kind) {
+      case 'message':
+        messages.push(
+          item.role === 'assistant' ? spokenByAssistant(item) : spokenByUser(item, index === lastUser ? passages : []),
+        );
+        break;
+      case 'call':
+        addCall(messages, item);
+        break;
+      case 'result':
+        messages.push({ role: 'tool', callId: item.callId, content: item.output });
+        break;
+    }
+  });
+  return messages;
+}
+
+function spokenByAssistant(item: MessageItem): PromptMessage {
+  return { role: 'assistant', content: textOf(item.content) };
+}
+
+function spokenByUser(item: MessageItem, passages: readonly Passage[]): PromptMessage {
+  const knowledge = passages.length === 0 ? '' : `${quotePassages(passages)}\n\n`;
+  if (item.content.every((part) => part.type !== 'image'))
+    return { role: 'user', content: knowledge + textOf(item.content) };
+  const parts: PromptPart[] = knowledge === '' ? [] : [{ type: 'text', text: knowledge }];
+  for (const part of item.content) parts.push(part.type === 'image' ? part : { type: 'text', text: part.text });
+  return { role: 'user', content: parts };
+}
+
+/** Calls of one answer share a message with the text before them, as models emit them. */
+function addCall(messages: PromptMessage[], item: CallItem): void {
+  const call = { callId: item.callId, name: item.name, arguments: item.arguments };
+  const last = messages.at(-1);
+  const calling: AssistantMessage =
+    last?.role === 'assistant'
+      ? { ...last, calls: [...(last.calls ?? []), call] }
+      : { role: 'assistant', content: '', calls: [call] };
+  if (last?.role === 'assistant') messages.pop();
+  messages.push(calling);
+}
+
+function quotePassages(passages: readonly Passage[]): string {
+  const quoted = passages.map(
+    (passage) => `<passage source="${passage.source}" title="${passage.title}">\n${passage.text}\n</passage>`,
+  );
+  return `Passages of the assistant's own knowledge that may help with the question below. Name the source of what you use.\n\n${quoted.join('\n\n')}`;
+}

@@ -1,0 +1,141 @@
+import { UsherError } from '#base';
+import type { ModelRequest } from '#backend';
+import { textOf, type Item, type MessageItem } from '#conversation';
+import type { Passage } from '#release';
+import type { ItemRow } from '#store';
+import type { SubjectVault } from '#vault';
+import { fitHistory } from './fit-history.ts';
+import { promptMessages } from './prompt-messages.ts';
+import type { TurnRooms } from './turn-rooms.ts';
+import { openItem } from './seal-items.ts';
+import { estimateItemTokens, estimateTokens } from './tokens.ts';
+import type { PlannedTurn, PromptedTurn } from './turn-steps.ts';
+
+/** Rows read from the store at a time: a turn costs by its context budget, not by its history. */
+const historyPage = 100;
+
+/**
+ * Step 3: history, knowledge and instructions within the assistant's context budget. Knowledge may
+ * take up to half of what instructions and the new input leave; history takes the rest.
+ *
+ * @throws UsherError `context_too_long` when the new input alone does not fit
+ */
+export async function recall(rooms: TurnRooms, turn: PlannedTurn): Promise<PromptedTurn> {
+  const { request, served } = turn;
+  const { spec, instructions } = served.release;
+  const vault = await vaultOf(rooms, turn);
+  const { standing, older, fresh } = splitInput(request.input);
+  const system = [instructions, request.instructions, ...standing].filter((text) => text !== undefined && text !== '');
+  const systemText = system.join('\n\n');
+  const freshTokens = fresh.reduce((sum, item) => sum + estimateItemTokens(item), 0);
+  const left = spec.context.budgetTokens - estimateTokens(systemText) - freshTokens;
+  if (left < 0) {
+    throw new UsherError(
+      'context_too_long',
+      `The message is too long for this assistant's context of ${spec.context.budgetTokens} tokens. Send a shorter one.`,
+      { param: 'input' },
+    );
+  }
+  const question = questionOf(fresh);
+  const passages = fitPassages(served.search(question, spec.knowledge.passages), left / 2);
+  const historyBudget = left - passages.reduce((sum, passage) => sum + estimateTokens(passage.text), 0);
+  const history = await readHistory(rooms, turn, vault, historyBudget);
+  const kept = fitHistory([...history, ...older], fresh, historyBudget);
+  const messages = promptMessages(systemText, [...kept, ...fresh], passages);
+  const prompt = modelRequest(turn, messages, passages, question);
+  const promptTokens =
+    spec.context.budgetTokens - historyBudget + kept.reduce((sum, item) => sum + estimateItemTokens(item), 0);
+  return { ...turn, prompt, promptTokens, vault };
+}
+
+/** Content that is kept, or read back, lies under the subject's key; a turn of neither needs none. */
+async function vaultOf(rooms: TurnRooms, turn: PlannedTurn): Promise<SubjectVault | undefined> {
+  const { request, reach, subject } = turn;
+  const needed = request.stored || request.conversation !== undefined || request.previous !== undefined;
+  return needed ? rooms.vault.subject(reach.tenant, subject) : undefined;
+}
+
+/**
+ * The parts of the input: `standing` instructions of the application, `fresh` from the last thing
+ * that a person said on (it must be answered, so it must fit), and the `older` rest.
+ */
+function splitInput(input: readonly Item[]): { standing: string[]; older: Item[]; fresh: Item[] } {
+  const standing: string[] = [];
+  const spoken: Item[] = [];
+  for (const item of input) {
+    if (item.kind === 'message' && (item.role === 'system' || item.role === 'developer'))
+      standing.push(textOf(item.content));
+    else spoken.push(item);
+  }
+  const lastUser = spoken.findLastIndex((item) => item.kind === 'message' && item.role === 'user');
+  const cut = Math.max(lastUser, 0);
+  return { standing, older: spoken.slice(0, cut), fresh: spoken.slice(cut) };
+}
+
+function questionOf(fresh: readonly Item[]): string {
+  const said = fresh.filter((item): item is MessageItem => item.kind === 'message' && item.role === 'user');
+  return said.map((item) => textOf(item.content)).join('\n');
+}
+
+function fitPassages(passages: readonly Passage[], budgetTokens: number): readonly Passage[] {
+  let remaining = budgetTokens;
+  return passages.filter((passage) => {
+    const cost = estimateTokens(passage.text);
+    if (cost > remaining) return false;
+    remaining -= cost;
+    return true;
+  });
+}
+
+/** Newest pages first until the budget is spent; answered oldest first. */
+async function readHistory(
+  rooms: TurnRooms,
+  turn: PlannedTurn,
+  vault: SubjectVault | undefined,
+  budgetTokens: number,
+): Promise<readonly Item[]> {
+  if (vault === undefined) return [];
+  const store = rooms.store.reach(turn.reach);
+  if (turn.request.previous !== undefined) {
+    const rows = await store.chainItems(turn.request.previous, historyPage);
+    return rows.map((row) => openItem(vault, row));
+  }
+  if (turn.conversation === undefined) return [];
+  const newestFirst: Item[] = [];
+  let remaining = budgetTokens;
+  let after: string | undefined;
+  while (remaining > 0) {
+    const rows: readonly ItemRow[] = await store.items(turn.conversation.id, {
+      limit: historyPage,
+      order: 'newest-first',
+      ...(after === undefined ? {} : { after }),
+    });
+    for (const row of rows) {
+      const item = openItem(vault, row);
+      newestFirst.push(item);
+      remaining -= estimateItemTokens(item);
+    }
+    after = rows.at(-1)?.id;
+    if (rows.length < historyPage) break;
+  }
+  return newestFirst.toReversed();
+}
+
+function modelRequest(
+  turn: PlannedTurn,
+  messages: ModelRequest['messages'],
+  passages: readonly Passage[],
+  question: string,
+): ModelRequest {
+  const { request, served } = turn;
+  return {
+    messages,
+    parameters: { ...served.release.spec.parameters, ...request.parameters },
+    ...(request.tools.length === 0 ? {} : { tools: request.tools }),
+    ...(request.toolChoice === undefined ? {} : { toolChoice: request.toolChoice }),
+    ...(request.parallelCalls === undefined ? {} : { parallelCalls: request.parallelCalls }),
+    ...(request.format === undefined ? {} : { format: request.format }),
+    passages,
+    question,
+  };
+}

@@ -1,0 +1,61 @@
+import { UsherError } from '#base';
+import type { SubjectId } from '#access';
+import type { ServedRelease } from '#release';
+import type { ConversationRow, TurnRow } from '#store';
+import type { TurnRooms } from './turn-rooms.ts';
+import type { AdmittedTurn, PlannedTurn } from './turn-steps.ts';
+
+/**
+ * Step 2: assistant -> environment -> assignment -> release. What a conversation (or a chain of
+ * turns) began with stays; else the unit of assignment is the subject, the conversation, the turn.
+ *
+ * @throws UsherError `not_found`, `invalid_request`
+ */
+export async function resolve(rooms: TurnRooms, turn: AdmittedTurn): Promise<PlannedTurn> {
+  const { request, reach } = turn;
+  const store = rooms.store.reach(reach);
+  const conversation = request.conversation === undefined ? undefined : await store.conversation(request.conversation);
+  if (request.conversation !== undefined && conversation === undefined) {
+    throw new UsherError('not_found', 'There is no such conversation.', { param: 'conversation' });
+  }
+  const previous = request.previous === undefined ? undefined : await store.turn(request.previous);
+  if (request.previous !== undefined && previous === undefined) {
+    throw new UsherError('not_found', 'There is no such earlier response.', { param: 'previous_response_id' });
+  }
+  const subject = subjectOf(turn, conversation ?? previous);
+  return { ...turn, conversation, subject, served: await servedRelease(rooms, turn, conversation ?? previous) };
+}
+
+type Begun = ConversationRow | TurnRow;
+
+/** Whose content this is: a thread's own subject first, so that one thread lies under one key. */
+function subjectOf(turn: AdmittedTurn, begun: Begun | undefined): SubjectId {
+  const { principal, subject } = turn.request;
+  if (begun !== undefined) return begun.subject;
+  if (principal.kind === 'user') return principal.subject;
+  return (subject ?? `app:${principal.keyId}`) as SubjectId;
+}
+
+async function servedRelease(rooms: TurnRooms, turn: AdmittedTurn, begun: Begun | undefined): Promise<ServedRelease> {
+  const { request, reach } = turn;
+  const target = await rooms.releases.resolve(reach.tenant, request.model);
+  if (begun?.release == null || begun.assistant === null) {
+    return rooms.releases.choose(target, unitOf(turn, begun));
+  }
+  if (begun.assistant !== target.assistant || (target.kind === 'release' && target.digest !== begun.release)) {
+    throw new UsherError(
+      'invalid_request',
+      `This conversation began with ${begun.assistant}@${begun.release} and stays with it. Start a new one to talk with ${request.model}.`,
+      { param: 'model' },
+    );
+  }
+  const environment = target.kind === 'environment' ? target.environment : 'pinned';
+  return rooms.releases.byDigest(reach.tenant, begun.assistant, environment, begun.release);
+}
+
+/** The unit of assignment: the subject where one is known, else the conversation, else this turn alone. */
+function unitOf(turn: AdmittedTurn, begun: Begun | undefined): string {
+  const { principal, subject } = turn.request;
+  if (principal.kind === 'user') return principal.subject;
+  return subject ?? begun?.id ?? turn.id;
+}

@@ -1,0 +1,55 @@
+import type { Id } from '#base';
+import type { Principal, Reach, SubjectId } from '#access';
+import type { FunctionTool, ModelRequest } from '#backend';
+import type { Item } from '#conversation';
+import type { ModelParameters, ServedRelease } from '#release';
+import type { ConversationRow } from '#store';
+import type { SubjectVault } from '#vault';
+
+/** What a caller asks for, already validated and free of the wire's own words. */
+export interface TurnRequest {
+  readonly principal: Principal;
+  /** `<assistant>`, `<assistant>@<environment>` or `<assistant>@<digest>`. */
+  readonly model: string;
+  /** The person behind an application's call, as the application names them. */
+  readonly subject: string | undefined;
+  readonly conversation: Id<'conversation'> | undefined;
+  readonly previous: Id<'turn'> | undefined;
+  /** Whether content is kept. What was served, and for how many tokens, always is. */
+  readonly stored: boolean;
+  readonly input: readonly Item[];
+  /** The application's own instructions for this turn, after the assistant's. */
+  readonly instructions: string | undefined;
+  readonly parameters: ModelParameters;
+  readonly tools: readonly FunctionTool[];
+  readonly toolChoice: ModelRequest['toolChoice'];
+  readonly parallelCalls: boolean | undefined;
+  readonly format: ModelRequest['format'];
+  /** The caller's settings as text, kept sealed with a stored turn to answer a later retrieve with. */
+  readonly settings: string;
+}
+
+/** After admit: it counts against its tenant's limits until `release` is called. */
+export interface AdmittedTurn {
+  readonly id: Id<'turn'>;
+  readonly request: TurnRequest;
+  readonly reach: Reach;
+  readonly startedAtMs: number;
+  readonly startedMonotonicMs: number;
+  /** Gives the place back; harmless when called again. */
+  readonly release: () => void;
+}
+
+/** After resolve: which release serves whom. */
+export interface PlannedTurn extends AdmittedTurn {
+  readonly served: ServedRelease;
+  readonly subject: SubjectId;
+  readonly conversation: ConversationRow | undefined;
+}
+
+/** After recall: what the model will be asked. `vault` is the subject's, present where content is kept. */
+export interface PromptedTurn extends PlannedTurn {
+  readonly prompt: ModelRequest;
+  readonly promptTokens: number;
+  readonly vault: SubjectVault | undefined;
+}

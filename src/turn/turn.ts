@@ -1,0 +1,24 @@
+export {
+  appendItems,
+  createConversation,
+  deleteConversation,
+  deleteItem,
+  deleteTurn,
+  giveFeedback,
+  listConversations,
+  listItems,
+  readConversation,
+  readItem,
+  readTurn,
+  readTurnInput,
+  updateMetadata,
+  type Conversation,
+  type Metadata,
+  type RecordedTurn,
+} from './archive.ts';
+export type { Relay } from './answer.ts';
+export { BackendPool } from './backend-pool.ts';
+export { runTurn } from './run-turn.ts';
+export type { TurnRooms } from './turn-rooms.ts';
+export type { TurnRequest } from './turn-steps.ts';
+export { UnstoredTurns } from './unstored-turns.ts';
