@@ -52,6 +52,7 @@ class MemberPool implements Pool {
     let tried = 0;
     let probe: Member | undefined;
     let shortest: Block | undefined;
+    let busy = false;
     this.#callable.length = 0;
     for (const member of this.#members) {
       if (need.exclude.has(member.name)) {
@@ -61,6 +62,7 @@ class MemberPool implements Pool {
       const block = member.block(need.promptTokens, panic, nowMs);
       if (block !== undefined) {
         if (shortest === undefined || block.waitMs < shortest.waitMs) shortest = block;
+        busy ||= block.reason === 'busy';
       } else if (member.breaker.probeDue(nowMs)) {
         probe = longerDue(probe, member);
       } else {
@@ -68,7 +70,9 @@ class MemberPool implements Pool {
       }
     }
     const member = (tried === 0 ? probe : undefined) ?? this.#lowest(need, nowMs) ?? probe;
-    if (member === undefined) return this.#none(shortest, need, nowMs);
+    if (member === undefined) {
+      return shortest === undefined ? this.#exhausted(need, nowMs) : noneBy(shortest, busy);
+    }
     if (tried === 0) this.#retries.firstAttempt(nowMs);
     return { result: 'picked', ticket: member.charge(need, nowMs) };
   }
@@ -120,8 +124,7 @@ class MemberPool implements Pool {
     return ties <= 1 ? callable[0] : callable[Math.floor(this.#random() * ties)];
   }
 
-  #none(shortest: Block | undefined, need: Need, nowMs: number): Pick {
-    if (shortest !== undefined) return { result: 'none', reason: shortest.reason, retryAfterMs: shortest.waitMs };
+  #exhausted(need: Need, nowMs: number): Pick {
     let retryAfterMs = Number.POSITIVE_INFINITY;
     for (const member of this.#members) {
       retryAfterMs = Math.min(retryAfterMs, member.block(need.promptTokens, false, nowMs)?.waitMs ?? 0);
@@ -134,6 +137,11 @@ class MemberPool implements Pool {
     if (ticket instanceof Charge && this.#members.includes(ticket.member)) return ticket;
     throw new TypeError(`a ticket for ${ticket.backend} was given to a pool that did not hand it out`);
   }
+}
+
+/** `busy` where a free place is all that a member lacks, since a caller may queue for that. */
+function noneBy(shortest: Block, busy: boolean): Pick {
+  return { result: 'none', reason: busy ? 'busy' : shortest.reason, retryAfterMs: shortest.waitMs };
 }
 
 /** Of two members due for a probe, the one whose open period ended first. */

@@ -28,13 +28,6 @@ export class RequestLog {
     this.#count = Math.min(this.#count + 1, this.#perMinute);
   }
 
-  /** True once every request in the log is at least a minute old: forgetting it then loses nothing. */
-  idle(nowMs: number): boolean {
-    if (this.#count === 0) return true;
-    const newest = (this.#next - 1 + this.#perMinute) % this.#perMinute;
-    return nowMs - this.#times[newest]! >= minuteMs;
-  }
-
   /** Only ever grows before the first wrap, while times lie in order from 0. */
   #grow(): void {
     const grown = new Float64Array(Math.min(this.#perMinute, Math.max(8, this.#times.length * 2)));
