@@ -1,0 +1,100 @@
+import type { Dispatcher } from 'undici';
+import type { BackendFailure } from '../port.ts';
+import type { Egress, EgressRequest } from '../egress.ts';
+import {
+  abortedFailure,
+  brokenFailure,
+  connectFailure,
+  garbageFailure,
+  statusFailure,
+  timeoutFailure,
+  type Place,
+} from './failure.ts';
+
+/** A long list of models is some hundred kilobytes. */
+const bodyBytesMax = 8 * 1024 * 1024;
+
+/**
+ * One small JSON answer, for probes: status 200 within `timeoutMs`, no redirect, a bounded body.
+ * @throws BackendFailure
+ */
+export async function fetchJson(
+  place: Place,
+  egress: Egress,
+  request: EgressRequest,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<unknown> {
+  if (signal.aborted) throw abortedFailure(place);
+  const reply = new JsonReply(place);
+  const onAbort = (): void => reply.fail(abortedFailure(place));
+  const timer = setTimeout(() => reply.timeOut(timeoutMs), timeoutMs);
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    egress.send(request, reply);
+    return await reply.whenRead;
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+class JsonReply implements Dispatcher.DispatchHandler {
+  readonly whenRead: Promise<unknown>;
+  readonly #place: Place;
+  readonly #settlers = Promise.withResolvers<unknown>();
+  readonly #body: Buffer[] = [];
+  #bytes = 0;
+  #status = 0;
+  #failure: BackendFailure | undefined;
+  #controller: Dispatcher.DispatchController | undefined;
+
+  constructor(place: Place) {
+    this.#place = place;
+    this.whenRead = this.#settlers.promise;
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#failure !== undefined) controller.abort(this.#failure);
+  }
+
+  onResponseStart(_controller: Dispatcher.DispatchController, status: number): void {
+    this.#status = status;
+  }
+
+  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#body.push(chunk);
+    this.#bytes += chunk.length;
+    if (this.#bytes > bodyBytesMax) this.fail(garbageFailure(this.#place, 'its answer has no end'));
+  }
+
+  onResponseEnd(): void {
+    const body = Buffer.concat(this.#body).toString();
+    if (this.#status !== 200) {
+      this.fail(statusFailure(this.#place, this.#status, body, {}));
+      return;
+    }
+    try {
+      this.#settlers.resolve(JSON.parse(body));
+    } catch {
+      this.fail(garbageFailure(this.#place, 'it answered what is not JSON'));
+    }
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: unknown): void {
+    const isConnected = this.#controller !== undefined;
+    this.fail(isConnected ? brokenFailure(this.#place, error, this.#status !== 0) : connectFailure(this.#place, error));
+  }
+
+  timeOut(timeoutMs: number): void {
+    this.fail(timeoutFailure(this.#place, this.#controller === undefined ? 'connect' : 'whole', timeoutMs));
+  }
+
+  fail(failure: BackendFailure): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = failure;
+    this.#settlers.reject(failure);
+    this.#controller?.abort(failure);
+  }
+}

@@ -1,0 +1,88 @@
+import { unreachable } from '#base';
+import type { ModelRequest, PromptMessage, PromptPart } from '../port.ts';
+
+/** What a server was found to understand; starts from its kind and is corrected by its refusals. */
+export interface Dialect {
+  readonly includeUsage: boolean;
+  /** OpenAI's newer models refuse `max_tokens`; most other servers know nothing else. */
+  readonly tokensField: 'max_tokens' | 'max_completion_tokens';
+}
+
+/** The body of `POST /chat/completions`, always streamed. `model` is left out where the address names it. */
+export function wireRequest(request: ModelRequest, model: string | undefined, dialect: Dialect): string {
+  const parameters = request.parameters;
+  return JSON.stringify({
+    model,
+    messages: request.messages.map(wireMessage),
+    stream: true,
+    stream_options: dialect.includeUsage ? { include_usage: true } : undefined,
+    [dialect.tokensField]: parameters.maxOutputTokens,
+    temperature: parameters.temperature,
+    top_p: parameters.topP,
+    stop: parameters.stop !== undefined && parameters.stop.length > 0 ? parameters.stop : undefined,
+    seed: parameters.seed,
+    presence_penalty: parameters.presencePenalty,
+    frequency_penalty: parameters.frequencyPenalty,
+    reasoning_effort: parameters.reasoningEffort,
+    ...wireTools(request),
+    response_format: wireFormat(request.format),
+  });
+}
+
+/** Tool fields only beside tools: several servers refuse them otherwise. */
+function wireTools(request: ModelRequest): object {
+  if (request.tools === undefined || request.tools.length === 0) return {};
+  const choice = request.toolChoice;
+  return {
+    tools: request.tools.map((tool) => ({ type: 'function', function: tool })),
+    tool_choice: typeof choice === 'object' ? { type: 'function', function: { name: choice.name } } : choice,
+    parallel_tool_calls: request.parallelCalls,
+  };
+}
+
+function wireFormat(format: ModelRequest['format']): object | undefined {
+  if (format === undefined) return undefined;
+  if (format.type === 'json') return { type: 'json_object' };
+  return {
+    type: 'json_schema',
+    json_schema: { name: format.name, schema: format.schema, strict: format.strict },
+  };
+}
+
+function wireMessage(message: PromptMessage): object {
+  switch (message.role) {
+    case 'system':
+    case 'user':
+      return {
+        role: message.role,
+        content: typeof message.content === 'string' ? message.content : message.content.map(wirePart),
+      };
+    case 'assistant':
+      return wireAssistant(message);
+    case 'tool':
+      return { role: 'tool', tool_call_id: message.callId, content: message.content };
+    default:
+      return unreachable(message);
+  }
+}
+
+function wireAssistant(message: PromptMessage & { readonly role: 'assistant' }): object {
+  if (message.calls === undefined || message.calls.length === 0) {
+    return { role: 'assistant', content: message.content };
+  }
+  return {
+    role: 'assistant',
+    content: message.content === '' ? null : message.content,
+    tool_calls: message.calls.map((call) => ({
+      id: call.callId,
+      type: 'function',
+      function: { name: call.name, arguments: call.arguments },
+    })),
+  };
+}
+
+function wirePart(part: PromptPart): object {
+  return part.type === 'text'
+    ? { type: 'text', text: part.text }
+    : { type: 'image_url', image_url: { url: part.url, detail: part.detail } };
+}
