@@ -21,13 +21,14 @@ export function admit(rooms: TurnRooms, request: TurnRequest): AdmittedTurn {
   }
   const nowMs = rooms.clock.monotonicMs();
   const wallMs = rooms.clock.wallMs();
+  const giveBack = rooms.limits.admit(principal.tenant, nowMs);
   return {
     id: newId('turn', wallMs),
     request,
     reach: reachOf(principal),
     startedAtMs: wallMs,
     startedMonotonicMs: nowMs,
-    release: rooms.limits.admit(principal, nowMs),
+    release: () => giveBack(rooms.clock.monotonicMs()),
   };
 }
 

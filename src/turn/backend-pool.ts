@@ -12,6 +12,8 @@ export interface BackendPoolOptions {
   readonly backends: ReadonlyMap<string, Backend>;
   readonly timeouts: AttemptTimeouts;
   readonly attemptsMax: number;
+  /** What answers when nothing else can, where the owner chose one. */
+  readonly fallback: BackendPool | undefined;
   readonly clock: Clock;
 }
 
@@ -23,6 +25,7 @@ export class BackendPool {
   readonly name: string;
   readonly timeouts: AttemptTimeouts;
   readonly attemptsMax: number;
+  readonly fallback: BackendPool | undefined;
   readonly #pool: Pool;
   readonly #backends: ReadonlyMap<string, Backend>;
   readonly #clock: Clock;
@@ -32,6 +35,7 @@ export class BackendPool {
     this.name = options.name;
     this.timeouts = options.timeouts;
     this.attemptsMax = options.attemptsMax;
+    this.fallback = options.fallback;
     this.#pool = options.pool;
     this.#backends = options.backends;
     this.#clock = options.clock;

@@ -69,9 +69,10 @@ interface AttemptTimer {
   firstTokenMs: number | undefined;
 }
 
+/** The assistant's pools in order, then the first fallback that one of them has. */
 function routeOf(rooms: TurnRooms, turn: PromptedTurn): { pool: BackendPool; model: string | undefined }[] {
   const named = turn.served.release.spec.pools.map(({ pool, model }) => ({ pool: rooms.pool(pool), model }));
-  const fallback = rooms.fallbackPool();
+  const fallback = named.map(({ pool }) => pool.fallback).find((pool) => pool !== undefined);
   return fallback === undefined ? named : [...named, { pool: fallback, model: undefined }];
 }
 
@@ -81,7 +82,7 @@ function needOf(turn: PromptedTurn): Omit<Need, 'exclude'> {
       ? message.content
       : message.content.map((part) => (part.type === 'text' ? part.text : part.url)).join(''),
   );
-  return { promptTokens: turn.promptTokens, ...prefixChain(texts) };
+  return { promptTokens: turn.promptTokens, ...prefixChain(texts, turn.reach.tenant) };
 }
 
 async function tryOnce(

@@ -1,5 +1,6 @@
 import { UsherError } from '#base';
 import type { SubjectId } from '#access';
+import { textOf } from '#conversation';
 import type { ServedRelease } from '#release';
 import type { ConversationRow, TurnRow } from '#store';
 import type { TurnRooms } from './turn-rooms.ts';
@@ -23,7 +24,26 @@ export async function resolve(rooms: TurnRooms, turn: AdmittedTurn): Promise<Pla
     throw new UsherError('not_found', 'There is no such earlier response.', { param: 'previous_response_id' });
   }
   const subject = subjectOf(turn, conversation ?? previous);
-  return { ...turn, conversation, subject, served: await servedRelease(rooms, turn, conversation ?? previous) };
+  const served = await servedRelease(rooms, turn, conversation ?? previous);
+  if (request.principal.kind === 'user') restrictPerson(rooms, turn, served, subject);
+  return { ...turn, conversation, subject, served };
+}
+
+/** What the assistant allows one person at its page. */
+function restrictPerson(rooms: TurnRooms, turn: AdmittedTurn, served: ServedRelease, subject: SubjectId): void {
+  const { inputCharacters, turnsPerMinutePerUser } = served.release.spec.limits;
+  const { reach, request, startedMonotonicMs } = turn;
+  rooms.limits.admitPerson(reach.tenant, served.assistant, subject, turnsPerMinutePerUser, startedMonotonicMs);
+  const said = request.input.reduce(
+    (sum, item) => sum + (item.kind === 'message' ? textOf(item.content).length : 0),
+    0,
+  );
+  if (said <= inputCharacters) return;
+  throw new UsherError(
+    'too_large',
+    `The message has ${said} characters; this assistant takes ${inputCharacters}. Shorten it.`,
+    { param: 'input' },
+  );
 }
 
 type Begun = ConversationRow | TurnRow;

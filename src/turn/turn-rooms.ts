@@ -1,10 +1,10 @@
 import type { Clock } from '#base';
-import type { Principal } from '#access';
 import type { ReleaseDirectory } from '#release';
 import type { Store } from '#store';
 import type { Telemetry } from '#telemetry';
 import type { Vault } from '#vault';
 import type { BackendPool } from './backend-pool.ts';
+import type { TurnLimits } from './turn-limits.ts';
 import type { UnstoredTurns } from './unstored-turns.ts';
 
 /** What a turn works with. */
@@ -15,13 +15,8 @@ export interface TurnRooms {
   readonly telemetry: Telemetry;
   readonly releases: ReleaseDirectory;
   readonly unstored: UnstoredTurns;
-  readonly limits: {
-    /** Charges one turn and answers how to give it back. @throws UsherError `rate_limited` */
-    admit(principal: Principal, nowMs: number): () => void;
-  };
+  readonly limits: TurnLimits;
   /** @throws UsherError `config_invalid` where no pool has that name */
   pool(name: string): BackendPool;
-  /** What answers when every backend of an assistant is down, where the owner chose one. */
-  fallbackPool(): BackendPool | undefined;
   draining(): boolean;
 }

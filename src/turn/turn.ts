@@ -19,6 +19,7 @@ export {
 export type { Relay } from './answer.ts';
 export { BackendPool } from './backend-pool.ts';
 export { runTurn } from './run-turn.ts';
+export { TurnLimits } from './turn-limits.ts';
 export type { TurnRooms } from './turn-rooms.ts';
 export type { TurnRequest } from './turn-steps.ts';
 export { UnstoredTurns } from './unstored-turns.ts';
