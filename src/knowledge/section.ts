@@ -14,12 +14,16 @@ export interface Section {
 /** Between the parts of a title: `Guide › First run › Ports`. */
 const trailMark = ' › ';
 
+/** A longer heading is a paragraph that was marked up as one; its passages would carry it all. */
+const headingCharactersMax = 200;
+
 /** Passages of a document; each title says the way down to it, so that a passage can be read alone. */
 export function passagesOfSections(path: string, documentTitle: string, sections: readonly Section[]): Passage[] {
   const trail: { level: number; heading: string }[] = [];
   return sections.flatMap((section) => {
     while (trail.length > 0 && trail.at(-1)!.level >= section.level) trail.pop();
-    if (section.heading !== '') trail.push({ level: section.level, heading: section.heading });
+    if (section.heading !== '')
+      trail.push({ level: section.level, heading: section.heading.slice(0, headingCharactersMax) });
     const headings = trail.map((step) => step.heading);
     if (headings[0] !== documentTitle) headings.unshift(documentTitle);
     const source = section.anchor === undefined ? path : `${path}#${section.anchor}`;
