@@ -7,6 +7,8 @@ import { rootKey, type RootKey } from './root-key.ts';
 /** The keys at the top of the hierarchy: one that wraps, older ones that still open. */
 export interface RootKeys {
   current(): RootKey;
+  /** Those that only open; empty but while rotating. */
+  older(): readonly RootKey[];
   find(id: string): RootKey | undefined;
   /** Reads the source again, since another process may have rotated. */
   refresh(): Promise<void>;
@@ -17,8 +19,6 @@ export interface RootKeys {
 /** Changes of the file, each atomic and durable before it settles. */
 export interface RootKeyring {
   readonly path: string;
-  /** Older roots that are still in the file. */
-  older(): readonly RootKey[];
   /** Puts a new root in front; the others stay. */
   add(): Promise<void>;
   /** Leaves the current root alone in the file. */
@@ -61,6 +61,7 @@ function givenRootKeys(given: readonly Uint8Array[]): RootKeys {
   }
   return {
     current: () => current,
+    older: () => roots.slice(1),
     find: (id) => roots.find((root) => root.id === id),
     refresh: () => Promise.resolve(),
     keyring: undefined,
@@ -75,13 +76,13 @@ function fileRootKeys(path: string, first: readonly RootKey[]): RootKeys {
   };
   const keyring: RootKeyring = {
     path,
-    older: () => roots.slice(1),
     add: () => write([newRootKey(), ...roots]),
     dropOlder: () => write(roots.slice(0, 1)),
     lock: () => lockKeyring(path),
   };
   return {
     current: () => roots[0]!,
+    older: () => roots.slice(1),
     find: (id) => roots.find((root) => root.id === id),
     refresh: async () => {
       const standing = await readKeyringFile(path);
