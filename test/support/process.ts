@@ -1,0 +1,191 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface, type Interface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+const launcher = fileURLToPath(new URL('../../bin/usher.js', import.meta.url));
+
+export interface UsherOptions {
+  /** Text of `usher.yaml`; absent: none is given, and the program looks around as on a first run. */
+  readonly config?: string;
+  /** Absent: a temporary one, removed at the end. */
+  readonly dataDir?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  /** After `serve --json --port 0 --data …`. */
+  readonly args?: readonly string[];
+  readonly cwd?: string;
+  /** Default 30 seconds. */
+  readonly startTimeoutMs?: number;
+}
+
+/** The real program, serving. */
+export interface UsherProcess extends AsyncDisposable {
+  readonly url: string;
+  readonly chat: string;
+  readonly apiKey: string;
+  readonly pid: number;
+  readonly dataDir: string;
+  /** From the start of the process to its line of readiness. */
+  readonly startMs: number;
+  /** All it wrote so far, both outputs, over all restarts. */
+  logs(): string;
+  /** Ends the process and waits until it is gone. Default SIGKILL; SIGTERM lets it drain. */
+  kill(signal?: 'SIGKILL' | 'SIGTERM' | 'SIGINT'): Promise<{ code: number | null; signal: string | null }>;
+  /** Starts it again over the same data and configuration, on the same port. Kills it first where it runs. */
+  restart(): Promise<void>;
+  /** Ends it (SIGTERM, then SIGKILL after five seconds) and removes what was temporary. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts `usher serve --json` as a process group of its own and waits for its one line.
+ * @throws Error with all it wrote, if it ends or stays silent
+ */
+export async function startUsher(options: UsherOptions = {}): Promise<UsherProcess> {
+  const home = await mkdtemp(join(tmpdir(), 'usher-process-'));
+  const dataDir = options.dataDir ?? join(home, 'data');
+  const fixed = ['--data', dataDir];
+  if (options.config !== undefined) {
+    await writeFile(join(home, 'usher.yaml'), options.config);
+    fixed.push('--config', join(home, 'usher.yaml'));
+  }
+  const log = new Log();
+  const start = (port: number): Promise<Running> => run(['--port', String(port), ...fixed], options, home, log);
+  let running = await start(0).catch(async (error: unknown) => {
+    await rm(home, { recursive: true, force: true });
+    throw error;
+  });
+  const stop = async (): Promise<void> => {
+    await endGently(running.child);
+    await rm(home, { recursive: true, force: true });
+  };
+  return {
+    get url() {
+      return running.ready.url;
+    },
+    get chat() {
+      return running.ready.chat;
+    },
+    get apiKey() {
+      return running.ready.apiKey;
+    },
+    get pid() {
+      return running.child.pid ?? 0;
+    },
+    get startMs() {
+      return running.startMs;
+    },
+    dataDir,
+    logs: () => log.text,
+    kill: (signal = 'SIGKILL') => killGroup(running.child, signal),
+    async restart() {
+      await killGroup(running.child, 'SIGKILL');
+      running = await start(Number(new URL(running.ready.url).port));
+    },
+    stop,
+    [Symbol.asyncDispose]: stop,
+  };
+}
+
+interface Ready {
+  readonly url: string;
+  readonly chat: string;
+  readonly apiKey: string;
+}
+
+interface Running {
+  readonly child: ChildProcess;
+  readonly ready: Ready;
+  readonly startMs: number;
+}
+
+async function run(flags: readonly string[], options: UsherOptions, home: string, log: Log): Promise<Running> {
+  const startedAt = performance.now();
+  const child = spawn(process.execPath, [launcher, 'serve', '--json', ...flags, ...(options.args ?? [])], {
+    cwd: options.cwd ?? home,
+    env: { ...plainEnvironment(), ...options.env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    // A group of its own: the launcher may have started the real process beside it.
+    detached: true,
+  });
+  const killAtExit = (): void => signalGroup(child, 'SIGKILL');
+  process.once('exit', killAtExit);
+  child.once('exit', () => process.off('exit', killAtExit));
+  const lines = createInterface({ input: child.stdout });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => log.write(text));
+  lines.on('line', (line) => log.write(`${line}\n`));
+  const ready = await readyLine(child, lines, options.startTimeoutMs ?? 30_000);
+  if (ready !== undefined) return { child, ready, startMs: performance.now() - startedAt };
+  await killGroup(child, 'SIGKILL');
+  throw new Error(`usher did not start; it wrote:\n${log.text}`);
+}
+
+/** The newest output, bounded. */
+class Log {
+  text = '';
+
+  write(text: string): void {
+    this.text = (this.text + text).slice(-4_000_000);
+  }
+}
+
+/** The first line that is the JSON of readiness; undefined where the process ended or was silent. */
+function readyLine(child: ChildProcess, lines: Interface, timeoutMs: number): Promise<Ready | undefined> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(undefined), timeoutMs);
+    const settle = (ready: Ready | undefined): void => {
+      clearTimeout(timer);
+      resolve(ready);
+    };
+    child.once('exit', () => settle(undefined));
+    lines.on('line', (line) => {
+      const ready = parseReady(line);
+      if (ready !== undefined) settle(ready);
+    });
+  });
+}
+
+function parseReady(line: string): Ready | undefined {
+  if (!line.startsWith('{')) return undefined;
+  const parsed = JSON.parse(line) as Partial<Ready>;
+  const { url, chat, apiKey } = parsed;
+  return url === undefined || chat === undefined || apiKey === undefined ? undefined : { url, chat, apiKey };
+}
+
+/** The caller's environment without what would choose a model, a store or an exporter by itself. */
+function plainEnvironment(): Record<string, string> {
+  const kept = Object.entries(process.env).filter(
+    ([name]) => !/^(OPENAI|AZURE|USHER|OTEL|PG|NODE_OPTIONS|VITEST)/u.test(name),
+  );
+  return Object.fromEntries(kept.map(([name, value]) => [name, value ?? '']));
+}
+
+function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
+  if (child.pid === undefined) return;
+  try {
+    process.kill(-child.pid, signal);
+  } catch {
+    // Already gone.
+  }
+}
+
+async function killGroup(
+  child: ChildProcess,
+  signal: NodeJS.Signals,
+): Promise<{ code: number | null; signal: string | null }> {
+  if (child.exitCode === null && child.signalCode === null) {
+    const exited = once(child, 'exit');
+    signalGroup(child, signal);
+    await exited;
+  }
+  return { code: child.exitCode, signal: child.signalCode };
+}
+
+async function endGently(child: ChildProcess): Promise<void> {
+  const timer = setTimeout(() => signalGroup(child, 'SIGKILL'), 5000);
+  await killGroup(child, 'SIGTERM');
+  clearTimeout(timer);
+}
