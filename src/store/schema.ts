@@ -1,0 +1,137 @@
+import type { Generated } from 'kysely';
+import type { Id } from '#base';
+import type { SubjectId, TenantId } from '#access';
+import type { ItemId, TurnState } from '#conversation';
+import type { ReleaseDigest } from '#release';
+import type { Sealed } from '#vault';
+
+/**
+ * The tables as Kysely sees them, the same on both databases. Times and counts are integers that
+ * fit a JavaScript number; flags are 0 or 1; content columns take only what the vault sealed.
+ */
+export interface Tables {
+  conversations: ConversationsTable;
+  turns: TurnsTable;
+  items: ItemsTable;
+  feedback: FeedbackTable;
+  releases: ReleasesTable;
+  unstored_turns: UnstoredTurnsTable;
+  tenant_keys: WrappedKeyColumns & { tenant: TenantId };
+  subject_keys: WrappedKeyColumns & { tenant: TenantId; subject: SubjectId };
+  api_keys: ApiKeysTable;
+  audit: AuditTable;
+  counters: { name: 'access' | 'probe'; value: number };
+}
+
+/** The tables that hold what is about a person: reached by tenant and subject only. */
+export type ContentTable = 'conversations' | 'turns' | 'items' | 'feedback';
+
+interface Owned {
+  tenant: TenantId;
+  subject: SubjectId;
+}
+
+interface ConversationsTable extends Owned {
+  id: Id<'conversation'>;
+  assistant: string | null;
+  release: ReleaseDigest | null;
+  title: Sealed | null;
+  metadata: Sealed | null;
+  /** Positions given out so far; never goes down, so that a deleted item's place is not reused. */
+  items_made: number;
+  created_at_ms: number;
+  updated_at_ms: number;
+}
+
+interface UsageColumns {
+  input_tokens: number | null;
+  cached_input_tokens: number | null;
+  output_tokens: number | null;
+  reasoning_tokens: number | null;
+  usage_estimated: number | null;
+}
+
+interface TurnsTable extends Owned, UsageColumns {
+  id: Id<'turn'>;
+  conversation: Id<'conversation'> | null;
+  previous: Id<'turn'> | null;
+  assistant: string;
+  environment: string;
+  release: ReleaseDigest;
+  settings: Sealed;
+  state: TurnState;
+  reason: string | null;
+  backend: string | null;
+  /** As in conversations; counts only where the turn has no conversation. */
+  items_made: number;
+  started_at_ms: number;
+  deadline_ms: number;
+  finished_at_ms: number | null;
+}
+
+interface ItemsTable extends Owned {
+  row: Generated<number>;
+  id: ItemId;
+  conversation: Id<'conversation'> | null;
+  turn: Id<'turn'> | null;
+  part: 'input' | 'output' | null;
+  position: number;
+  content: Sealed;
+  created_at_ms: number;
+}
+
+interface FeedbackTable extends Owned {
+  turn: Id<'turn'>;
+  rating: 'up' | 'down';
+  comment: Sealed | null;
+  created_at_ms: number;
+}
+
+interface ReleasesTable {
+  tenant: TenantId;
+  digest: ReleaseDigest;
+  assistant: string;
+  content: Sealed;
+  created_at_ms: number;
+}
+
+interface UnstoredTurnsTable extends Owned, UsageColumns {
+  id: Id<'turn'>;
+  assistant: string;
+  environment: string;
+  release: ReleaseDigest;
+  state: TurnState;
+  reason: string | null;
+  backend: string | null;
+  started_at_ms: number;
+  finished_at_ms: number;
+}
+
+interface WrappedKeyColumns {
+  version: number;
+  wrapped_by: string;
+  wrapped: Uint8Array;
+}
+
+interface ApiKeysTable {
+  tenant: TenantId;
+  id: Id<'key'>;
+  name: string;
+  prefix: string;
+  hash: Uint8Array;
+  /** Words separated by a comma. */
+  scopes: string;
+  created_at_ms: number;
+  expires_at_ms: number | null;
+  revoked_at_ms: number | null;
+}
+
+interface AuditTable {
+  row: Generated<number>;
+  tenant: TenantId;
+  id: Id<'audit'>;
+  at_ms: number;
+  actor: string;
+  action: string;
+  target: string;
+}

@@ -1,0 +1,24 @@
+import type { ErrorCode } from '#base';
+import type { Call } from '../operations/operations.ts';
+
+/** What the main thread starts a worker with. */
+export interface WorkerSetup {
+  readonly path: string;
+  readonly lane: 'write' | 'read';
+  /** Hold the database as the one serving process. */
+  readonly owner: boolean;
+}
+
+/** An UsherError on its way between threads. */
+export interface Refusal {
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+export type Settled = { readonly answer: unknown } | { readonly refusal: Refusal };
+
+/** Main thread to worker: calls to run, or the wish to close. */
+export type ToWorker = { readonly calls: readonly Call[] } | { readonly close: true };
+
+/** Worker to main thread: first whether it opened, then one answer for each message of calls. */
+export type FromWorker = { readonly opened: Settled } | { readonly settled: readonly Settled[] };

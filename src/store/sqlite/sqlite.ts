@@ -1,0 +1,36 @@
+import { readOperations } from '../operations/operations.ts';
+import { storeOver } from '../store-over.ts';
+import type { Store } from '../store.ts';
+import { Lane } from './lane.ts';
+
+export interface SqliteOptions {
+  /** The database file; its folder is made where it is missing. */
+  readonly path: string;
+  /**
+   * True for the process that serves: only one may. Others, such as a command that creates a key
+   * beside a running server, open without it and take turns with the server's transactions.
+   */
+  readonly owner?: boolean;
+}
+
+/**
+ * The embedded store: SQLite with a write-ahead log, each commit on the disk before it is
+ * acknowledged (`synchronous = full`), one thread for writes and one for reads.
+ *
+ * @throws UsherError `data_damaged` for a damaged file, `config_invalid` for one of another program
+ * or a newer Usher, `conflict` where another server owns it, `storage_full`, `storage_unavailable`.
+ */
+export async function openSqliteStore({ path, owner = false }: SqliteOptions): Promise<Store> {
+  const writes = await Lane.open({ path, lane: 'write', owner });
+  const reads = await Lane.open({ path, lane: 'read', owner: false }).catch(async (error: unknown) => {
+    await writes.close();
+    throw error;
+  });
+  return storeOver(
+    (call) => (readOperations.has(call.name) ? reads : writes).call(call),
+    async () => {
+      await reads.close();
+      await writes.close();
+    },
+  );
+}

@@ -1,0 +1,647 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { newId, type Id } from '#base';
+import type { SubjectId, TenantId } from '#access';
+import type { Usage } from '#conversation';
+import type { ReleaseDigest } from '#release';
+import type { Sealed, WrappedKey } from '#vault';
+import type {
+  ApiKeyRow,
+  AuditRecord,
+  NewItem,
+  NewTurn,
+  Store,
+  TenantStore,
+  TurnFinish,
+  UnstoredTurn,
+} from './store.ts';
+
+/** Any bytes: what is sealed is of no concern to the store. */
+export function sealed(text = ''): Sealed {
+  return Buffer.concat([Buffer.from(text), randomBytes(8)]) as unknown as Sealed;
+}
+
+export function aTenant(): TenantId {
+  return `tenant-${randomBytes(6).toString('hex')}` as TenantId;
+}
+
+export function anItem(): NewItem {
+  return { id: newId('message'), content: sealed() };
+}
+
+export const digest = `sha256:${'a'.repeat(64)}` as ReleaseDigest;
+const otherDigest = `sha256:${'b'.repeat(64)}` as ReleaseDigest;
+export const usage: Usage = {
+  inputTokens: 11,
+  cachedInputTokens: 5,
+  outputTokens: 7,
+  reasoningTokens: 2,
+  estimated: true,
+};
+
+export function aTurn(change: Partial<NewTurn> = {}): NewTurn {
+  return {
+    id: newId('turn'),
+    subject: 'ann' as SubjectId,
+    conversation: null,
+    previous: null,
+    assistant: 'guide',
+    environment: 'production',
+    release: digest,
+    settings: sealed(),
+    startedAtMs: 2000,
+    deadlineMs: 9000,
+    ...change,
+  };
+}
+
+export function aFinish(change: Partial<TurnFinish> = {}): TurnFinish {
+  return { outcome: { state: 'completed', reason: 'stop' }, usage, backend: 'first', finishedAtMs: 3000, ...change };
+}
+
+function anAudit(tenant: TenantId, change: Partial<AuditRecord> = {}): AuditRecord {
+  return { id: newId('audit'), tenant, atMs: 1, actor: 'cli', action: 'key.create', target: 'key', ...change };
+}
+
+/** Bytes as hex, so that rows of both databases compare by content. */
+export function plain(value: unknown): unknown {
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
+  if (Array.isArray(value)) return value.map(plain);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, plain(one)]));
+}
+
+async function aConversation(
+  store: TenantStore,
+  {
+    subject = 'ann' as SubjectId,
+    items = [] as readonly NewItem[],
+    assistant = null as string | null,
+    atMs = 1000,
+  } = {},
+): Promise<Id<'conversation'>> {
+  const id = newId('conversation');
+  const row = { id, subject, assistant, release: null, title: null, metadata: sealed(), createdAtMs: atMs };
+  await store.createConversation(row, items);
+  return id;
+}
+
+/** What every database behind the Store port promises. */
+export function storeContract(open: () => Promise<Store>): void {
+  let store: Store;
+  beforeAll(async () => {
+    store = await open();
+  });
+  afterAll(() => store.close());
+
+  const ann = 'ann' as SubjectId;
+  const bob = 'bob' as SubjectId;
+  const ids = (rows: readonly { readonly id: string }[]) => rows.map((row) => row.id);
+  const wholeTenant = (tenant = aTenant()) => store.reach({ tenant, subject: null });
+
+  describe('a conversation', () => {
+    test('comes back as it was stored', async () => {
+      const tenant = wholeTenant();
+      const row = {
+        id: newId('conversation'),
+        subject: ann,
+        assistant: 'guide',
+        release: digest,
+        title: sealed('title'),
+        metadata: null,
+        createdAtMs: 1_795_000_000_123,
+      };
+      await tenant.createConversation(row, []);
+      expect(plain(await tenant.conversation(row.id))).toEqual(plain({ ...row, updatedAtMs: row.createdAtMs }));
+      expect(await tenant.conversation(newId('conversation'))).toBeUndefined();
+    });
+
+    test('is refused as a conflict under an id that is taken', async () => {
+      const tenant = wholeTenant();
+      const row = { id: newId('conversation'), subject: ann, assistant: null, release: null, title: null };
+      await tenant.createConversation({ ...row, metadata: null, createdAtMs: 1 }, []);
+      await expect(tenant.createConversation({ ...row, metadata: null, createdAtMs: 2 }, [])).rejects.toMatchObject({
+        code: 'conflict',
+      });
+    });
+
+    test('leaves nothing behind when one of its items cannot be stored', async () => {
+      const tenant = wholeTenant();
+      const item = anItem();
+      const id = newId('conversation');
+      const row = { id, subject: ann, assistant: null, release: null, title: null, metadata: null, createdAtMs: 1 };
+      await expect(tenant.createConversation(row, [item, item])).rejects.toMatchObject({ code: 'conflict' });
+      expect(await tenant.conversation(id)).toBeUndefined();
+    });
+
+    test('changes title and metadata, and nothing else', async () => {
+      const tenant = wholeTenant();
+      const id = await aConversation(tenant);
+      const before = await tenant.conversation(id);
+      const title = sealed('new');
+      expect(await tenant.updateConversation(id, { title })).toBe(true);
+      expect(plain(await tenant.conversation(id))).toEqual(plain({ ...before, title }));
+      expect(await tenant.updateConversation(id, { metadata: null })).toBe(true);
+      expect(plain(await tenant.conversation(id))).toEqual(plain({ ...before, title, metadata: null }));
+      expect(await tenant.updateConversation(id, {})).toBe(true);
+      expect(await tenant.updateConversation(newId('conversation'), { title })).toBe(false);
+      expect(await tenant.updateConversation(newId('conversation'), {})).toBe(false);
+    });
+
+    test('is listed by newest activity, page after page, only for its assistant', async () => {
+      const tenant = wholeTenant();
+      const made: Id<'conversation'>[] = [];
+      // Two share each moment, so that the order among equals matters.
+      for (const atMs of [100, 100, 200, 200, 300])
+        made.push(await aConversation(tenant, { assistant: 'guide', atMs }));
+      await aConversation(tenant, { assistant: 'other', atMs: 400 });
+      await aConversation(tenant, { atMs: 500 });
+      await tenant.appendItems(made[0]!, [anItem()], 999);
+      const whole = ids(await tenant.listConversations('guide', { limit: 100 }));
+      expect(whole).toHaveLength(5);
+      expect(whole[0]).toBe(made[0]);
+      expect(whole[1]).toBe(made[4]);
+      const paged: string[] = [];
+      for (let after: Id<'conversation'> | undefined; ;) {
+        const page = await tenant.listConversations('guide', { limit: 2, ...(after === undefined ? {} : { after }) });
+        if (page.length === 0) break;
+        paged.push(...ids(page));
+        after = page.at(-1)!.id;
+      }
+      expect(paged).toEqual(whole);
+      expect(await tenant.listConversations('guide', { limit: 9, after: newId('conversation') })).toEqual([]);
+    });
+
+    test('takes its turns, items and feedback with it when it is deleted', async () => {
+      const tenant = wholeTenant();
+      const id = await aConversation(tenant, { items: [anItem()] });
+      const turn = aTurn({ conversation: id });
+      await tenant.beginTurn(turn, [anItem()]);
+      await tenant.putFeedback({ turn: turn.id, subject: ann, rating: 'up', comment: null, createdAtMs: 1 });
+      expect(await tenant.deleteConversation(id)).toBe(true);
+      expect(await tenant.deleteConversation(id)).toBe(false);
+      expect(await tenant.turn(turn.id)).toBeUndefined();
+      expect(await tenant.turnItems(turn.id, 'input')).toEqual([]);
+      expect(await tenant.feedback(turn.id)).toBeUndefined();
+      expect(await tenant.items(id, { limit: 9, order: 'oldest-first' })).toEqual([]);
+      expect(await tenant.finishTurn(turn.id, aFinish(), [anItem()])).toBe(false);
+    });
+  });
+
+  describe('items', () => {
+    test('keep their order over creation, appends and turns, and their places after a deletion', async () => {
+      const tenant = wholeTenant();
+      const [a, b, c, d, e, f] = [anItem(), anItem(), anItem(), anItem(), anItem(), anItem()];
+      const id = await aConversation(tenant, { items: [a, b] });
+      expect(await tenant.appendItems(id, [c], 1500)).toBe(true);
+      const turn = aTurn({ conversation: id });
+      await tenant.beginTurn(turn, [d]);
+      await tenant.finishTurn(turn.id, aFinish(), [e]);
+      expect(await tenant.deleteItem(id, e.id)).toBe(true);
+      expect(await tenant.deleteItem(id, e.id)).toBe(false);
+      await tenant.appendItems(id, [f], 4000);
+      const rows = await tenant.items(id, { limit: 100, order: 'oldest-first' });
+      expect(rows.map((row) => [row.id, row.position, row.turn])).toEqual([
+        [a.id, 1, null],
+        [b.id, 2, null],
+        [c.id, 3, null],
+        [d.id, 4, turn.id],
+        [f.id, 6, null],
+      ]);
+      expect(plain(rows[2]!.content)).toBe(plain(c.content));
+      expect(rows.map((row) => row.createdAtMs)).toEqual([1000, 1000, 1500, 2000, 4000]);
+      expect(plain(await tenant.item(id, d.id))).toEqual(plain(rows[3]));
+      expect(await tenant.item(id, e.id)).toBeUndefined();
+      expect((await tenant.conversation(id))?.updatedAtMs).toBe(4000);
+    });
+
+    test('are paged both ways, and an unknown cursor answers an empty page', async () => {
+      const tenant = wholeTenant();
+      const made = Array.from({ length: 150 }, anItem);
+      const id = await aConversation(tenant, { items: made });
+      for (const order of ['oldest-first', 'newest-first'] as const) {
+        const seen: string[] = [];
+        for (let after: string | undefined; ;) {
+          const page = await tenant.items(id, { limit: 40, order, ...(after === undefined ? {} : { after }) });
+          if (page.length === 0) break;
+          seen.push(...ids(page));
+          after = page.at(-1)!.id;
+        }
+        expect(seen).toEqual(order === 'oldest-first' ? ids(made) : ids(made).toReversed());
+      }
+      expect(await tenant.items(id, { limit: 9, order: 'oldest-first', after: 'msg_unknown' })).toEqual([]);
+      expect(await tenant.items(id, { limit: 0, order: 'oldest-first' })).toEqual([]);
+    });
+
+    test('are not appended to a conversation that does not exist', async () => {
+      expect(await wholeTenant().appendItems(newId('conversation'), [anItem()], 1)).toBe(false);
+    });
+
+    test('of two appends at once never share a place', async () => {
+      const tenant = wholeTenant();
+      const id = await aConversation(tenant);
+      await Promise.all(Array.from({ length: 20 }, () => tenant.appendItems(id, [anItem(), anItem()], 1)));
+      const rows = await tenant.items(id, { limit: 100, order: 'oldest-first' });
+      expect(rows.map((row) => row.position)).toEqual(Array.from({ length: 40 }, (_, index) => index + 1));
+    });
+  });
+
+  describe('a turn', () => {
+    test('comes back as begun, then as finished, with what it cost', async () => {
+      const tenant = wholeTenant();
+      const [question, answer] = [anItem(), anItem()];
+      const turn = aTurn();
+      expect(await tenant.beginTurn(turn, [question])).toBe('begun');
+      const { deadlineMs: _, ...kept } = turn;
+      const running = { ...kept, state: 'running', reason: null, usage: null, backend: null, finishedAtMs: null };
+      expect(plain(await tenant.turn(turn.id))).toEqual(plain(running));
+      expect(await tenant.finishTurn(turn.id, aFinish(), [answer])).toBe(true);
+      const finished = { ...kept, state: 'completed', reason: 'stop', usage, backend: 'first', finishedAtMs: 3000 };
+      expect(plain(await tenant.turn(turn.id))).toEqual(plain(finished));
+      expect((await tenant.turnItems(turn.id, 'input')).map((row) => [row.id, row.position])).toEqual([
+        [question.id, 1],
+      ]);
+      expect((await tenant.turnItems(turn.id, 'output')).map((row) => [row.id, row.position])).toEqual([
+        [answer.id, 2],
+      ]);
+    });
+
+    test('keeps the reason or the code of every outcome', async () => {
+      const tenant = wholeTenant();
+      const outcomes: readonly (readonly [TurnFinish['outcome'], string | null])[] = [
+        [{ state: 'completed', reason: 'call' }, 'call'],
+        [{ state: 'incomplete', reason: 'length' }, 'length'],
+        [{ state: 'cancelled' }, null],
+        [{ state: 'failed', code: 'backend_timeout', message: 'too slow' }, 'backend_timeout'],
+      ];
+      for (const [outcome, reason] of outcomes) {
+        const turn = aTurn();
+        await tenant.beginTurn(turn, []);
+        await tenant.finishTurn(turn.id, aFinish({ outcome, backend: null }), []);
+        expect(await tenant.turn(turn.id)).toMatchObject({ state: outcome.state, reason, backend: null });
+      }
+    });
+
+    test('is finished once', async () => {
+      const tenant = wholeTenant();
+      const turn = aTurn();
+      await tenant.beginTurn(turn, []);
+      const outcomes = await Promise.all([
+        tenant.finishTurn(turn.id, aFinish(), [anItem()]),
+        tenant.finishTurn(turn.id, aFinish({ outcome: { state: 'cancelled' } }), [anItem()]),
+      ]);
+      expect(outcomes.toSorted()).toEqual([false, true]);
+      expect(await tenant.turnItems(turn.id, 'output')).toHaveLength(1);
+      expect(await tenant.finishTurn(newId('turn'), aFinish(), [])).toBe(false);
+    });
+
+    test('locks its conversation while it runs, and leaves no trace when it is locked out', async () => {
+      const tenant = wholeTenant();
+      const id = await aConversation(tenant);
+      const first = aTurn({ conversation: id });
+      expect(await tenant.beginTurn(first, [anItem()])).toBe('begun');
+      const second = aTurn({ conversation: id, assistant: 'other', release: otherDigest, startedAtMs: 5000 });
+      expect(await tenant.beginTurn(second, [anItem()])).toBe('locked');
+      expect(await tenant.turn(second.id)).toBeUndefined();
+      expect(await tenant.conversation(id)).toMatchObject({ assistant: 'guide', release: digest, updatedAtMs: 2000 });
+      await tenant.finishTurn(first.id, aFinish(), []);
+      expect(await tenant.beginTurn(second, [anItem()])).toBe('begun');
+      expect(await tenant.conversation(id)).toMatchObject({ assistant: 'guide', release: digest, updatedAtMs: 5000 });
+      expect(ids(await tenant.items(id, { limit: 9, order: 'oldest-first' }))).toHaveLength(2);
+    });
+
+    test('begins alone however many try at once', async () => {
+      const tenant = wholeTenant();
+      const id = await aConversation(tenant);
+      const tries = Array.from({ length: 12 }, () => tenant.beginTurn(aTurn({ conversation: id }), [anItem()]));
+      const outcomes = await Promise.all(tries);
+      expect(outcomes.filter((outcome) => outcome === 'begun')).toHaveLength(1);
+      expect(outcomes.filter((outcome) => outcome === 'locked')).toHaveLength(11);
+      expect(await tenant.items(id, { limit: 99, order: 'oldest-first' })).toHaveLength(1);
+    });
+
+    test('begins and finishes from many callers on one conversation without getting stuck', async () => {
+      const tenant = wholeTenant();
+      const id = await aConversation(tenant);
+      let finished = 0;
+      const caller = async () => {
+        for (let round = 0; round < 8; round += 1) {
+          const turn = aTurn({ conversation: id });
+          if ((await tenant.beginTurn(turn, [anItem()])) !== 'begun') continue;
+          expect(await tenant.finishTurn(turn.id, aFinish(), [anItem()])).toBe(true);
+          finished += 1;
+        }
+      };
+      await Promise.all(Array.from({ length: 8 }, caller));
+      expect(finished).toBeGreaterThan(0);
+      const rows = await tenant.items(id, { limit: 999, order: 'oldest-first' });
+      expect(rows.map((row) => row.position)).toEqual(Array.from({ length: finished * 2 }, (_, index) => index + 1));
+    });
+
+    test('is refused where its conversation or the turn before it does not exist', async () => {
+      const tenant = wholeTenant();
+      expect(await tenant.beginTurn(aTurn({ conversation: newId('conversation') }), [])).toBe('conversation_missing');
+      const orphan = aTurn({ previous: newId('turn') });
+      expect(await tenant.beginTurn(orphan, [anItem()])).toBe('previous_missing');
+      expect(await tenant.turn(orphan.id)).toBeUndefined();
+    });
+
+    test('is deleted with its items', async () => {
+      const tenant = wholeTenant();
+      const turn = aTurn();
+      await tenant.beginTurn(turn, [anItem()]);
+      expect(await tenant.deleteTurn(turn.id)).toBe(true);
+      expect(await tenant.deleteTurn(turn.id)).toBe(false);
+      expect(await tenant.turnItems(turn.id, 'input')).toEqual([]);
+    });
+
+    test('that lost its process fails as interrupted once its deadline has passed, and unlocks', async () => {
+      const tenant = wholeTenant();
+      const id = await aConversation(tenant);
+      const lost = aTurn({ conversation: id, deadlineMs: 5000 });
+      const running = aTurn({ deadlineMs: 5002 });
+      await tenant.beginTurn(lost, [anItem()]);
+      await tenant.beginTurn(running, []);
+      await store.system.failLostTurns(5000);
+      expect(await tenant.turn(lost.id)).toMatchObject({ state: 'running' });
+      expect(await store.system.failLostTurns(5001)).toBeGreaterThanOrEqual(1);
+      expect(await tenant.turn(lost.id)).toMatchObject({ state: 'failed', reason: 'interrupted', finishedAtMs: 5001 });
+      expect(await tenant.turn(running.id)).toMatchObject({ state: 'running' });
+      expect(await tenant.beginTurn(aTurn({ conversation: id }), [])).toBe('begun');
+      await tenant.finishTurn(running.id, aFinish(), []);
+    });
+  });
+
+  describe('a chain of turns', () => {
+    test('answers the newest items, oldest first, up to the most that is asked', async () => {
+      const tenant = wholeTenant();
+      const items: NewItem[] = [];
+      let previous: Id<'turn'> | null = null;
+      for (let round = 0; round < 4; round += 1) {
+        const [question, answer] = [anItem(), anItem()];
+        const turn: NewTurn = aTurn({ previous });
+        await tenant.beginTurn(turn, [question]);
+        await tenant.finishTurn(turn.id, aFinish(), [answer]);
+        items.push(question, answer);
+        previous = turn.id;
+      }
+      const side = aTurn({ previous });
+      await tenant.beginTurn(side, [anItem()]);
+      expect(ids(await tenant.chainItems(previous!, 100))).toEqual(ids(items));
+      expect(ids(await tenant.chainItems(previous!, 3))).toEqual(ids(items).slice(-3));
+      expect(await tenant.chainItems(newId('turn'), 9)).toEqual([]);
+    });
+
+    test('ends where a turn of it was deleted', async () => {
+      const tenant = wholeTenant();
+      const [first, second, third] = [anItem(), anItem(), anItem()];
+      const a = aTurn();
+      const b = aTurn({ previous: a.id });
+      const c = aTurn({ previous: b.id });
+      await tenant.beginTurn(a, [first]);
+      await tenant.beginTurn(b, [second]);
+      await tenant.beginTurn(c, [third]);
+      await tenant.deleteTurn(a.id);
+      expect(ids(await tenant.chainItems(c.id, 9))).toEqual([second.id, third.id]);
+      expect((await tenant.turn(b.id))?.previous).toBe(a.id);
+    });
+  });
+
+  describe('reach', () => {
+    test('ends at the tenant and at the person: what lies outside does not exist', async () => {
+      const home = aTenant();
+      const owner = store.reach({ tenant: home, subject: ann });
+      const item = anItem();
+      const id = await aConversation(owner, { items: [item], assistant: 'guide' });
+      const turn = aTurn({ conversation: id });
+      await owner.beginTurn(turn, [anItem()]);
+      await owner.putFeedback({ turn: turn.id, subject: ann, rating: 'up', comment: sealed(), createdAtMs: 1 });
+      const before = await everything(owner, id, turn.id);
+
+      const bobFeedback = { turn: turn.id, subject: bob, rating: 'down', comment: null, createdAtMs: 2 } as const;
+      for (const reach of [
+        { tenant: home, subject: bob },
+        { tenant: aTenant(), subject: null },
+        { tenant: aTenant(), subject: ann },
+      ]) {
+        const outside = store.reach(reach);
+        const subject = reach.subject ?? bob;
+        expect(await outside.conversation(id)).toBeUndefined();
+        expect(await outside.listConversations('guide', { limit: 9 })).toEqual([]);
+        expect(await outside.listConversations('guide', { limit: 9, after: id })).toEqual([]);
+        expect(await outside.updateConversation(id, { title: sealed(), metadata: null })).toBe(false);
+        expect(await outside.updateConversation(id, {})).toBe(false);
+        expect(await outside.appendItems(id, [anItem()], 9)).toBe(false);
+        expect(await outside.items(id, { limit: 9, order: 'oldest-first' })).toEqual([]);
+        expect(await outside.items(id, { limit: 9, order: 'newest-first', after: item.id })).toEqual([]);
+        expect(await outside.item(id, item.id)).toBeUndefined();
+        expect(await outside.deleteItem(id, item.id)).toBe(false);
+        expect(await outside.beginTurn(aTurn({ subject, conversation: id }), [])).toBe('conversation_missing');
+        expect(await outside.beginTurn(aTurn({ subject, previous: turn.id }), [])).toBe('previous_missing');
+        expect(await outside.finishTurn(turn.id, aFinish(), [anItem()])).toBe(false);
+        expect(await outside.turn(turn.id)).toBeUndefined();
+        expect(await outside.turnItems(turn.id, 'input')).toEqual([]);
+        expect(await outside.chainItems(turn.id, 9)).toEqual([]);
+        expect(await outside.putFeedback({ ...bobFeedback, subject })).toBe(false);
+        expect(await outside.feedback(turn.id)).toBeUndefined();
+        expect(await outside.deleteTurn(turn.id)).toBe(false);
+        expect(await outside.deleteConversation(id)).toBe(false);
+      }
+      expect(await everything(owner, id, turn.id)).toEqual(before);
+      expect(await everything(store.reach({ tenant: home, subject: null }), id, turn.id)).toEqual(before);
+    });
+
+    async function everything(within: TenantStore, id: Id<'conversation'>, turn: Id<'turn'>): Promise<unknown> {
+      return plain([
+        await within.conversation(id),
+        await within.items(id, { limit: 99, order: 'oldest-first' }),
+        await within.turn(turn),
+        await within.turnItems(turn, 'input'),
+        await within.chainItems(turn, 99),
+        await within.feedback(turn),
+      ]);
+    }
+
+    test('lets a person store only what is about themselves', async () => {
+      const person = store.reach({ tenant: aTenant(), subject: bob });
+      await expect(aConversation(person, { subject: ann })).rejects.toMatchObject({ code: 'forbidden' });
+      await expect(person.beginTurn(aTurn(), [])).rejects.toMatchObject({ code: 'forbidden' });
+    });
+
+    test('keeps the same id in two tenants apart', async () => {
+      const [one, two] = [wholeTenant(), wholeTenant()];
+      const turn = aTurn();
+      expect(await one.beginTurn(turn, [anItem()])).toBe('begun');
+      expect(await two.beginTurn(turn, [anItem(), anItem()])).toBe('begun');
+      await two.deleteTurn(turn.id);
+      expect(await one.turnItems(turn.id, 'input')).toHaveLength(1);
+    });
+
+    test('is never empty', () => {
+      expect(() => store.reach({ tenant: '' as TenantId, subject: null })).toThrow(/without a tenant/);
+      expect(() => store.reach({ tenant: aTenant(), subject: '' as SubjectId })).toThrow(/empty subject/);
+    });
+  });
+
+  test('feedback keeps one verdict a turn, the last', async () => {
+    const tenant = wholeTenant();
+    const turn = aTurn();
+    const row = { turn: turn.id, subject: ann, rating: 'up', comment: null, createdAtMs: 1 } as const;
+    expect(await tenant.putFeedback(row)).toBe(false);
+    await tenant.beginTurn(turn, []);
+    expect(await tenant.feedback(turn.id)).toBeUndefined();
+    expect(await tenant.putFeedback(row)).toBe(true);
+    const second = { ...row, rating: 'down', comment: sealed('why'), createdAtMs: 2 } as const;
+    expect(await tenant.putFeedback(second)).toBe(true);
+    expect(plain(await tenant.feedback(turn.id))).toEqual(plain(second));
+  });
+
+  test('a release stays as it was first stored and is found by digest and by prefix', async () => {
+    const tenant = wholeTenant();
+    const content = sealed('release');
+    const made = ['1a', '1b', '1c', '2a'].map((end) => `sha256:${end}` as ReleaseDigest);
+    for (const one of made) await tenant.putRelease(one, 'guide', content, 1);
+    await tenant.putRelease(made[0]!, 'other', sealed('changed'), 2);
+    expect(plain(await tenant.release(made[0]!))).toEqual(plain({ assistant: 'guide', content }));
+    expect(await tenant.release(digest)).toBeUndefined();
+    expect(await tenant.releasesByPrefix('guide', 'sha256:1')).toEqual(made.slice(0, 2));
+    expect(await tenant.releasesByPrefix('guide', 'sha256:2')).toEqual([made[3]]);
+    expect(await tenant.releasesByPrefix('guide', 'sha256:%')).toEqual([]);
+    expect(await tenant.releasesByPrefix('other', 'sha256:1')).toEqual([]);
+    expect(await wholeTenant().releasesByPrefix('guide', 'sha256:1')).toEqual([]);
+    expect(await wholeTenant().release(made[0]!)).toBeUndefined();
+  });
+
+  describe('an API key', () => {
+    const aKey = (tenant: TenantId, change: Partial<ApiKeyRow> = {}): ApiKeyRow => ({
+      id: newId('key'),
+      tenant,
+      name: 'app',
+      prefix: 'usk_1234',
+      hash: createHash('sha256').update(randomBytes(8)).digest(),
+      scopes: ['talk', 'manage'],
+      createdAtMs: 10,
+      expiresAtMs: null,
+      revokedAtMs: null,
+      ...change,
+    });
+
+    test('is found by its hash, listed, and each change raises the revision and is audited', async () => {
+      const tenant = aTenant();
+      const [first, second] = [aKey(tenant), aKey(tenant, { createdAtMs: 20, expiresAtMs: 99, scopes: [] })];
+      const before = await store.system.accessRevision();
+      const audits = [
+        anAudit(tenant),
+        anAudit(tenant, { atMs: 2 }),
+        anAudit(tenant, { atMs: 3, action: 'key.revoke' }),
+      ];
+      await store.system.putApiKey(first, audits[0]!);
+      await store.system.putApiKey(second, audits[1]!);
+      const afterPut = await store.system.accessRevision();
+      expect(afterPut).toBeGreaterThan(before);
+      expect(plain(await store.system.apiKeyByHash(first.hash))).toEqual(plain(first));
+      expect(await store.system.apiKeyByHash(randomBytes(32))).toBeUndefined();
+      expect(plain(await store.system.apiKeys(tenant))).toEqual(plain([first, second]));
+      expect(await store.system.revokeApiKey(tenant, first.id, 50, audits[2]!)).toBe(true);
+      expect(await store.system.accessRevision()).toBeGreaterThan(afterPut);
+      expect(await store.system.apiKeyByHash(first.hash)).toMatchObject({ revokedAtMs: 50 });
+      expect(await store.system.audit(tenant, 9)).toEqual(audits.toReversed());
+      expect(await store.system.audit(tenant, 1)).toEqual([audits[2]]);
+    });
+
+    test('is revoked once, not after its end, and not by another tenant; such tries leave no audit', async () => {
+      const tenant = aTenant();
+      const [live, expired] = [aKey(tenant), aKey(tenant, { expiresAtMs: 40 })];
+      await store.system.putApiKey(live, anAudit(tenant));
+      await store.system.putApiKey(expired, anAudit(tenant));
+      const stranger = aTenant();
+      expect(await store.system.revokeApiKey(stranger, live.id, 50, anAudit(stranger))).toBe(false);
+      expect(await store.system.revokeApiKey(tenant, expired.id, 50, anAudit(tenant))).toBe(false);
+      expect(await store.system.revokeApiKey(tenant, live.id, 50, anAudit(tenant))).toBe(true);
+      expect(await store.system.revokeApiKey(tenant, live.id, 60, anAudit(tenant))).toBe(false);
+      expect(await store.system.audit(tenant, 99)).toHaveLength(3);
+      expect(await store.system.audit(stranger, 99)).toEqual([]);
+    });
+
+    test('is not stored when its audit record cannot be', async () => {
+      const tenant = aTenant();
+      const record = anAudit(tenant);
+      await store.system.putApiKey(aKey(tenant), record);
+      const second = aKey(tenant);
+      await expect(store.system.putApiKey(second, record)).rejects.toMatchObject({ code: 'conflict' });
+      expect(await store.system.apiKeyByHash(second.hash)).toBeUndefined();
+    });
+  });
+
+  describe('a wrapped key', () => {
+    const wrappedKey = (version = 1): WrappedKey => ({ version, wrappedBy: 'root', wrapped: randomBytes(40) });
+
+    test('of a tenant or a subject stands as the first writer left it', async () => {
+      const tenant = aTenant();
+      const [first, second] = [wrappedKey(), wrappedKey(2)];
+      expect(await store.system.tenantKey(tenant)).toBeUndefined();
+      expect(plain(await store.system.putTenantKey(tenant, first))).toEqual(plain(first));
+      expect(plain(await store.system.putTenantKey(tenant, second))).toEqual(plain(first));
+      expect(plain(await store.system.tenantKey(tenant))).toEqual(plain(first));
+      expect(plain(await store.system.putSubjectKey(tenant, ann, first))).toEqual(plain(first));
+      expect(plain(await store.system.putSubjectKey(tenant, ann, second))).toEqual(plain(first));
+      expect(plain(await store.system.subjectKey(tenant, ann))).toEqual(plain(first));
+      expect(await store.system.subjectKey(tenant, bob)).toBeUndefined();
+      expect(await store.system.subjectKey(aTenant(), ann)).toBeUndefined();
+      expect(await store.system.hasTenantKeys()).toBe(true);
+    });
+
+    test('put by many at once is the same for all of them', async () => {
+      const tenant = aTenant();
+      const tries = Array.from({ length: 10 }, () => store.system.putSubjectKey(tenant, ann, wrappedKey()));
+      const answers = (await Promise.all(tries)).map((key) => JSON.stringify(plain(key)));
+      expect(new Set(answers).size).toBe(1);
+    });
+
+    test('is replaced together with all others, or none is', async () => {
+      const [one, two] = [aTenant(), aTenant()];
+      await store.system.putTenantKey(one, wrappedKey());
+      await store.system.putTenantKey(two, wrappedKey());
+      const before = await store.system.allTenantKeys();
+      const fresh = before.map(({ tenant }) => ({ tenant, key: wrappedKey(2) }));
+      await expect(store.system.replaceTenantKeys(fresh.slice(1))).rejects.toMatchObject({ code: 'conflict' });
+      const withStranger = [...fresh, { tenant: aTenant(), key: wrappedKey(2) }];
+      await expect(store.system.replaceTenantKeys(withStranger)).rejects.toMatchObject({ code: 'conflict' });
+      expect(plain(await store.system.allTenantKeys())).toEqual(plain(before));
+      await store.system.replaceTenantKeys(fresh);
+      expect(plain(await store.system.allTenantKeys())).toEqual(plain(fresh));
+    });
+  });
+
+  test('unstored turns are recorded in any number, all or none', async () => {
+    const tenant = aTenant();
+    const unstored = (): UnstoredTurn => {
+      const { id, subject, assistant, environment, release, startedAtMs } = aTurn();
+      return { tenant, id, subject, assistant, environment, release, startedAtMs, ...aFinish() };
+    };
+    await store.system.recordUnstoredTurns([]);
+    await store.system.recordUnstoredTurns(Array.from({ length: 150 }, unstored));
+    const [first, second] = [unstored(), unstored()];
+    await expect(store.system.recordUnstoredTurns([first, second, first])).rejects.toMatchObject({ code: 'conflict' });
+    await store.system.recordUnstoredTurns([second]);
+  });
+
+  test('an operation that fails harms none of those that were called with it', async () => {
+    const tenant = wholeTenant();
+    const taken = aTurn();
+    await tenant.beginTurn(taken, []);
+    const turns = Array.from({ length: 30 }, () => aTurn());
+    const outcomes = await Promise.allSettled(
+      turns.flatMap((turn) => [tenant.beginTurn(turn, [anItem()]), tenant.beginTurn(taken, [anItem()])]),
+    );
+    const [begun, refused] = [0, 1].map((odd) => outcomes.filter((_, index) => index % 2 === odd));
+    expect(begun!.every((outcome) => outcome.status === 'fulfilled' && outcome.value === 'begun')).toBe(true);
+    expect(refused!.every((outcome) => outcome.status === 'rejected')).toBe(true);
+    for (const turn of turns) expect(await tenant.turnItems(turn.id, 'input')).toHaveLength(1);
+    expect(await tenant.turnItems(taken.id, 'input')).toEqual([]);
+  });
+
+  test('probe goes through, many at once', async () => {
+    await Promise.all(Array.from({ length: 8 }, () => store.probe()));
+  });
+}
