@@ -2,7 +2,7 @@ import type { Random } from '#base';
 import { Charge, Member, type Block } from './member.ts';
 import type { LimitReport, MemberView, Need, Pick, Pool, PoolOptions, Settlement, Ticket } from './port.ts';
 import { RetryBudget } from './retry-budget.ts';
-import { PoolPace, tieMs } from './score.ts';
+import { PoolPace, tiedUpToMs } from './score.ts';
 
 /**
  * Chooses a backend for each request.
@@ -12,8 +12,8 @@ import { PoolPace, tieMs } from './score.ts';
  *   2. A member whose open period has passed takes the next first attempt as its probe: by score it
  *      would never be asked again. A retry probes only where nothing else is left, as its turn has
  *      failed once already.
- *   3. Of the others, the one with the shortest predicted wait; waits less than a millisecond apart
- *      are a tie, and ties fall at random, uniformly.
+ *   3. Of the others, the one with the shortest predicted wait; waits within a twentieth of it are a
+ *      tie, and ties fall at random, uniformly.
  *
  * The breaker is obeyed while at least half of the members are healthy, which also caps the share
  * that can be ejected. Below half, all traffic would fall on the few, so it is ignored (panic): the
@@ -117,9 +117,10 @@ class MemberPool implements Pool {
       this.#waitsMs[index] = waitMs;
       if (waitMs < lowestMs) lowestMs = waitMs;
     }
+    const tiedMs = tiedUpToMs(lowestMs);
     let ties = 0;
     for (const [index, member] of callable.entries()) {
-      if (this.#waitsMs[index]! < lowestMs + tieMs) callable[ties++] = member;
+      if (this.#waitsMs[index]! < tiedMs) callable[ties++] = member;
     }
     return ties <= 1 ? callable[0] : callable[Math.floor(this.#random() * ties)];
   }

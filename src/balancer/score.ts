@@ -29,8 +29,13 @@ const penaltyOfMeanWait = 4;
 const penaltyMaxMs = 60_000;
 const penaltyHalfLifeMs = 10_000;
 
-/** Waits that differ by less are a tie: finer than this is noise. */
-export const tieMs = 1;
+const tieMs = 1;
+const tieShare = 0.05;
+
+/** Waits up to this tie with the shortest one: no prediction is better than a twentieth. */
+export function tiedUpToMs(shortestMs: number): number {
+  return shortestMs + Math.max(tieMs, shortestMs * tieShare);
+}
 
 export function uncachedTokens(promptTokens: number, cachedTokens: number): number {
   return Math.max(passTokens, promptTokens - cachedTokens);
