@@ -1,0 +1,70 @@
+import type { ErrorCode } from '#base';
+import type { TenantId } from '#access';
+import type { BreakerState } from '#balancer';
+import type { TurnState, Usage } from '#conversation';
+import type { ReleaseDigest } from '#release';
+
+/**
+ * One function per event: each writes its log line, metric and span where they are due. Labels are
+ * bounded: names from the configuration and closed unions only, never an id or a text. Never content.
+ */
+export interface Telemetry {
+  started(event: { readonly url: string; readonly backends: readonly string[] }): void;
+  stopping(event: { readonly reason: string; readonly openStreams: number }): void;
+  requestFinished(event: {
+    readonly requestId: string;
+    readonly method: string;
+    /** The route's pattern, never the path as sent. */
+    readonly route: string;
+    readonly status: number;
+    readonly durationMs: number;
+    readonly bytesOut: number;
+    /** Why it was refused or failed. */
+    readonly code: ErrorCode | undefined;
+  }): void;
+  connectionRefused(event: { readonly reason: 'too_many' | 'bad_request' | 'slow' | 'headers_too_large' }): void;
+  /** A span of the GenAI semantic conventions from admission to record. */
+  turnFinished(event: {
+    readonly turn: string;
+    readonly tenant: TenantId;
+    readonly assistant: string;
+    readonly environment: string;
+    readonly release: ReleaseDigest;
+    readonly backend: string | null;
+    readonly model: string | undefined;
+    readonly state: TurnState;
+    readonly code: string | undefined;
+    readonly usage: Usage;
+    readonly startedAtMs: number;
+    readonly firstTokenMs: number | undefined;
+    readonly durationMs: number;
+  }): void;
+  attemptFinished(event: {
+    readonly turn: string;
+    readonly backend: string;
+    readonly result: string;
+    readonly firstTokenMs: number | undefined;
+    readonly durationMs: number;
+  }): void;
+  backendState(event: {
+    readonly pool: string;
+    readonly backend: string;
+    readonly breaker: BreakerState;
+    readonly inFlight: number;
+  }): void;
+  releaseLoaded(event: {
+    readonly assistant: string;
+    readonly environment: string;
+    readonly release: ReleaseDigest;
+    readonly passages: number;
+  }): void;
+  /** A save that does not hold: the last good release serves on. */
+  releaseRejected(event: { readonly assistant: string; readonly problems: readonly string[] }): void;
+  keyRejected(event: { readonly reason: 'unknown' | 'revoked' | 'expired' | 'malformed' }): void;
+  storeFailed(event: { readonly operation: string; readonly code: string }): void;
+  /** A defect of ours: with stack, without content. */
+  unexpected(event: { readonly where: string; readonly error: unknown; readonly requestId?: string }): void;
+  /** Prometheus text. */
+  metrics(): Promise<{ readonly contentType: string; readonly body: string }>;
+  close(): Promise<void>;
+}
