@@ -12,3 +12,4 @@ export {
 } from './release-directory.ts';
 export { scaffoldAssistant } from './scaffold-assistant.ts';
 export { watchAssistants, type WatchOptions } from './watch-assistants.ts';
+export { readyMadeKey } from './ready-made-key.ts';

@@ -1,0 +1,150 @@
+import { formatProblem, systemClock, UsherError, type Clock } from '#base';
+import { detectLocalServers } from '#backend';
+import { settleModels, type Config, type Secrets } from '#config';
+import {
+  manageKeys,
+  openAuthenticator,
+  openReleaseDirectory,
+  readyMadeKey,
+  watchAssistants,
+  type RejectedRelease,
+  type WatchOptions,
+} from '#control';
+import { openAiRoutes, openHttpServer, probeRoutes } from '#http';
+import type { Store } from '#store';
+import { openTelemetry, type Telemetry } from '#telemetry';
+import { TurnLimits, UnstoredTurns, type TurnRooms } from '#turn';
+import { openPools, type OpenedPools } from './main/open-pools.ts';
+import { openRooms } from './main/open-rooms.ts';
+
+export { openRooms, type OpenedRooms } from './main/open-rooms.ts';
+
+/** A node that serves. */
+export interface RunningUsher {
+  readonly url: string;
+  /** The page of the first assistant. */
+  readonly chatUrl: string;
+  /** The ready-made key; undefined where the owner manages keys on purpose. */
+  readonly apiKey: string | undefined;
+  /** Which model answers, and why, in a sentence. */
+  readonly models: string;
+  /** Reloads assistants on save until disposed. */
+  watch(options: WatchOptions): Promise<AsyncDisposable>;
+  /** Drains what runs, up to the configured deadline, then closes every room. */
+  close(): Promise<void>;
+}
+
+/** How often turns of lost processes are looked for. */
+const lostTurnsEveryMs = 30_000;
+const poolsEveryMs = 1000;
+
+/** Config -> rooms -> wires -> a server that answers. @throws UsherError with the mend */
+export async function openUsher(options: {
+  readonly config: Config;
+  readonly secrets: Secrets;
+  readonly version: string;
+}): Promise<RunningUsher> {
+  const { secrets, version } = options;
+  const config = await settleConfig(options.config);
+  const clock = systemClock;
+  await using opening = new AsyncDisposableStack();
+  const telemetry = opening.adopt(
+    await openTelemetry({ ...config.telemetry, serviceName: 'usher', version }),
+    (opened) => opened.close(),
+  );
+  const { store, vault } = opening.use(await openRooms(config, secrets, { owner: true }));
+  const pools = opening.use(await openPools(config, secrets));
+  const { directory, rejected } = await openReleaseDirectory(
+    { store, vault, clock, telemetry },
+    config.tenants,
+    config.pools.map((pool) => pool.name),
+  );
+  refuseRejected(rejected);
+  const unstored = opening.adopt(new UnstoredTurns(store.system, telemetry), (buffer) => buffer.flush());
+  const tenants = new Map(config.tenants.map((tenant) => [tenant.id, tenant]));
+  const rooms: TurnRooms = {
+    clock,
+    store,
+    vault,
+    telemetry,
+    unstored,
+    releases: directory,
+    limits: new TurnLimits(new Map(config.tenants.map((tenant) => [tenant.id, tenant.limits]))),
+    pool: (name) => pools.pool(name),
+    draining: () => server.draining,
+  };
+  const authenticator = openAuthenticator({ system: store.system, vault, tenants, clock, telemetry });
+  const models = config.models.why;
+  const server = await openHttpServer({
+    routes: [
+      ...openAiRoutes(rooms),
+      ...probeRoutes({ check: () => store.probe(), isDraining: () => server.draining, telemetry }),
+    ],
+    authenticate: (headers) => authenticator.authenticate(headers),
+    telemetry,
+    limits: config.limits,
+    listen: config.listen,
+    cors: new Map(config.tenants.map((tenant) => [tenant.id, tenant.corsOrigins])),
+    clock,
+  });
+  opening.defer(() => server.close({ drainMs: config.limits.drainMs }));
+  opening.use(sweepLostTurns(store, telemetry, clock, config.storage.kind === 'sqlite'));
+  opening.use(watchPools(pools, telemetry));
+  const first = config.tenants[0]!;
+  const apiKey = await readyMadeKey(
+    manageKeys({ system: store.system, clock }),
+    first.id,
+    config.dataDir,
+    clock.wallMs(),
+  );
+  telemetry.started({ url: server.url, backends: config.backends.map((backend) => backend.name) });
+  const opened = opening.move();
+  return {
+    url: config.listen.publicUrl ?? server.url,
+    chatUrl: `${config.listen.publicUrl ?? server.url}/chat/${first.assistants[0]!.name}`,
+    apiKey,
+    models,
+    watch: (watching) => watchAssistants(directory, watching),
+    close: () => opened.disposeAsync(),
+  };
+}
+
+/** Looks for a model server on this machine only where nothing else was said. */
+async function settleConfig(config: Config): Promise<Config> {
+  if (config.models.from !== 'undecided') return config;
+  return settleModels(config, await detectLocalServers({ signal: AbortSignal.timeout(1500) }));
+}
+
+/** An assistant that does not hold must not be missed silently: the first start stops with what is wrong. */
+function refuseRejected(rejected: readonly RejectedRelease[]): void {
+  if (rejected.length === 0) return;
+  const told = rejected.flatMap(({ problems }) => problems).map((problem) => formatProblem(problem));
+  throw new UsherError('config_invalid', `${told.join('\n')}\nMend the assistant folder and start again.`);
+}
+
+/**
+ * Turns whose process died become failed: at once where this process is the only one that runs
+ * turns, else when their deadline has passed.
+ */
+function sweepLostTurns(store: Store, telemetry: Telemetry, clock: Clock, alone: boolean): Disposable {
+  const sweep = (nowMs: number): void => {
+    store.system
+      .failLostTurns(nowMs)
+      .catch((error: unknown) => telemetry.unexpected({ where: 'failLostTurns', error }));
+  };
+  sweep(alone ? Number.MAX_SAFE_INTEGER : clock.wallMs());
+  const timer = setInterval(() => sweep(clock.wallMs()), lostTurnsEveryMs);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+/** What each pool knows of its backends, for `/metrics`. */
+function watchPools(pools: OpenedPools, telemetry: Telemetry): Disposable {
+  const timer = setInterval(() => {
+    for (const pool of pools.pools) {
+      for (const { name, breaker, inFlight } of pool.members()) {
+        telemetry.backendState({ pool: pool.name, backend: name, breaker, inFlight });
+      }
+    }
+  }, poolsEveryMs);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
