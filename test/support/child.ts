@@ -10,6 +10,8 @@ export interface Child {
   readonly ready: unknown;
   /** Further lines, in order; the queue ends with the process. */
   readonly lines: AsyncIterableIterator<string>;
+  /** Writes to its standard input. */
+  write(text: string): void;
   /** What it wrote to its standard error so far. */
   errors(): string;
   /** Ends its standard input, on which it leaves; kills it if it does not within two seconds. */
@@ -35,6 +37,7 @@ export async function startChild(script: URL, args: readonly string[]): Promise<
     pid: child.pid ?? 0,
     ready: JSON.parse(first.value) as unknown,
     lines: lines as AsyncIterableIterator<string>,
+    write: (text) => void child.stdin.write(text),
     errors: () => errors,
     stop: () => stopChild(child),
   };
