@@ -1,8 +1,8 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
@@ -11,6 +11,8 @@ const launcher = fileURLToPath(new URL('../../bin/usher.js', import.meta.url));
 export interface UsherOptions {
   /** Text of `usher.yaml`; absent: none is given, and the program looks around as on a first run. */
   readonly config?: string;
+  /** Text of further files by path beside `usher.yaml`, such as assistant folders. */
+  readonly files?: Readonly<Record<string, string>>;
   /** Absent: a temporary one, removed at the end. */
   readonly dataDir?: string;
   readonly env?: Readonly<Record<string, string>>;
@@ -25,9 +27,12 @@ export interface UsherOptions {
 export interface UsherProcess extends AsyncDisposable {
   readonly url: string;
   readonly chat: string;
+  /** Empty where the owner manages keys on purpose, so that none was made. */
   readonly apiKey: string;
   readonly pid: number;
   readonly dataDir: string;
+  /** The folder of `usher.yaml` and the files given. */
+  readonly home: string;
   /** From the start of the process to its line of readiness. */
   readonly startMs: number;
   /** All it wrote so far, both outputs, over all restarts. */
@@ -47,6 +52,10 @@ export interface UsherProcess extends AsyncDisposable {
 export async function startUsher(options: UsherOptions = {}): Promise<UsherProcess> {
   const home = await mkdtemp(join(tmpdir(), 'usher-process-'));
   const dataDir = options.dataDir ?? join(home, 'data');
+  for (const [path, text] of Object.entries(options.files ?? {})) {
+    await mkdir(dirname(join(home, path)), { recursive: true });
+    await writeFile(join(home, path), text);
+  }
   const fixed = ['--data', dataDir];
   if (options.config !== undefined) {
     await writeFile(join(home, 'usher.yaml'), options.config);
@@ -79,6 +88,7 @@ export async function startUsher(options: UsherOptions = {}): Promise<UsherProce
       return running.startMs;
     },
     dataDir,
+    home,
     logs: () => log.text,
     kill: (signal = 'SIGKILL') => killGroup(running.child, signal),
     async restart() {
@@ -150,9 +160,8 @@ function readyLine(child: ChildProcess, lines: Interface, timeoutMs: number): Pr
 
 function parseReady(line: string): Ready | undefined {
   if (!line.startsWith('{')) return undefined;
-  const parsed = JSON.parse(line) as Partial<Ready>;
-  const { url, chat, apiKey } = parsed;
-  return url === undefined || chat === undefined || apiKey === undefined ? undefined : { url, chat, apiKey };
+  const { url, chat, apiKey } = JSON.parse(line) as { url?: string; chat?: string; apiKey?: string | null };
+  return url === undefined || chat === undefined ? undefined : { url, chat, apiKey: apiKey ?? '' };
 }
 
 /** The caller's environment without what would choose a model, a store or an exporter by itself. */

@@ -163,7 +163,8 @@ async function generate(turn: Turn, write: WriteDelta): Promise<boolean> {
       if (!(await strike(turn, plan.fault, write))) return false;
       dueAt = performance.now();
     }
-    if (tokenMs > 0) {
+    // The first token is what the prefill ends with.
+    if (tokenMs > 0 && index > 0) {
       dueAt += machine.engine.gapMs(tokenMs);
       if (dueAt > performance.now()) await visitor.sleep(Math.max(1, Math.round(dueAt - performance.now())));
     }
