@@ -1,0 +1,67 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startPostgres, type TestPostgres } from '#test/postgres';
+import { aFinish, anItem, aTenant, aTurn, storeContract } from '../store.contract.ts';
+import { openPostgresStore } from './postgres.ts';
+
+let server: TestPostgres;
+beforeAll(async () => {
+  server = await startPostgres();
+});
+afterAll(() => server.stop());
+
+describe('PostgreSQL keeps the contract of the store', () => {
+  storeContract(async () => openPostgresStore({ url: await server.freshDatabase(), poolMax: 8 }));
+});
+
+describe('PostgreSQL', () => {
+  test('is migrated by one of many nodes that start at once', async () => {
+    const url = await server.freshDatabase();
+    const stores = await Promise.all(Array.from({ length: 6 }, () => openPostgresStore({ url, poolMax: 1 })));
+    await Promise.all(stores.map((store) => store.probe()));
+    await Promise.all(stores.map((store) => store.close()));
+  });
+
+  test('that goes away makes operations fail as unavailable, and is used again when it is back', async () => {
+    const url = await server.freshDatabase();
+    const store = await openPostgresStore({ url, poolMax: 4 });
+    const tenant = store.reach({ tenant: aTenant(), subject: null });
+    const turn = aTurn();
+    await tenant.beginTurn(turn, [anItem()]);
+    const busy = Array.from({ length: 40 }, () => tenant.beginTurn(aTurn(), [anItem()]));
+    const settled = Promise.allSettled(busy);
+    await server.crash();
+    for (const outcome of await settled) {
+      if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ code: 'storage_unavailable' });
+    }
+    await expect(store.probe()).rejects.toMatchObject({ code: 'storage_unavailable' });
+    await expect(openPostgresStore({ url, poolMax: 1 })).rejects.toMatchObject({ code: 'storage_unavailable' });
+    await server.start();
+    await store.probe();
+    expect(await tenant.finishTurn(turn.id, aFinish(), [anItem()])).toBe(true);
+    await store.close();
+  });
+
+  test('whose address or database is wrong is refused with the mend, without the password', async () => {
+    const missing = server.url.replace('/postgres?', '/nowhere?');
+    await expect(openPostgresStore({ url: missing, poolMax: 1 })).rejects.toThrow(/database does not exist/);
+    const closed = 'postgres://usher:hunter2@127.0.0.1:1/usher';
+    const error: unknown = await openPostgresStore({ url: closed, poolMax: 1 }).catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code: 'storage_unavailable' });
+    expect(String(error)).not.toContain('hunter2');
+  });
+
+  test('text with a zero character is refused as the caller’s mistake', async () => {
+    const store = await openPostgresStore({ url: await server.freshDatabase(), poolMax: 1 });
+    const tenant = store.reach({ tenant: aTenant(), subject: null });
+    await expect(tenant.beginTurn(aTurn({ assistant: 'a\0b' }), [])).rejects.toMatchObject({ code: 'invalid_request' });
+    await store.probe();
+    await store.close();
+  });
+
+  test('a closed store refuses what comes later, and closes twice without harm', async () => {
+    const store = await openPostgresStore({ url: await server.freshDatabase(), poolMax: 1 });
+    await store.close();
+    await store.close();
+    await expect(store.probe()).rejects.toMatchObject({ code: 'shutting_down' });
+  });
+});
