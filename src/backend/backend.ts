@@ -13,3 +13,6 @@ export {
   type PromptPart,
 } from './port.ts';
 export { openOpenAiBackend, type OpenAiBackendOptions } from './openai/openai-backend.ts';
+export { openKnowledgeBackend, type KnowledgeBackendOptions } from './knowledge/knowledge-backend.ts';
+export { detectLocalServers, type LocalServer } from './detect.ts';
+export { openEgress, type Egress, type EgressRequest, type Reach } from './egress.ts';

@@ -15,6 +15,8 @@ export interface ModelRequest {
     | { readonly type: 'schema'; readonly name: string; readonly schema: object; readonly strict: boolean };
   /** Retrieved knowledge, already part of `messages`; the knowledge-only answerer quotes it. */
   readonly passages: readonly Passage[];
+  /** Titles of the documents that the assistant has, for the knowledge-only answerer to name. */
+  readonly topics?: readonly string[];
   /** The person's own last words, for the knowledge-only answerer. */
   readonly question: string;
 }
