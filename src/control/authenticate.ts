@@ -1,4 +1,3 @@
-import { timingSafeEqual } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { UsherError, type Clock } from '#base';
 import {
@@ -22,7 +21,7 @@ export interface Authenticator {
    * @throws UsherError `invalid_credentials` with the mend; unknown, revoked and expired keys look
    * the same to the caller.
    */
-  authenticate(headers: CredentialHeaders): Promise<Principal>;
+  readonly authenticate: (headers: CredentialHeaders) => Promise<Principal>;
 }
 
 export interface AuthenticatorParts {
@@ -77,7 +76,7 @@ export function openAuthenticator(parts: AuthenticatorParts): Authenticator {
 
   async function readKey(hash: Buffer, revision: number): Promise<KnownKey | undefined> {
     const row = await parts.system.apiKeyByHash(hash);
-    if (row === undefined || !timingSafeEqual(row.hash, hash)) return undefined;
+    if (row === undefined || !hash.equals(row.hash)) return undefined;
     return { revision, row, principal: principalOf(row) };
   }
 

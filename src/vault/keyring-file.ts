@@ -32,11 +32,12 @@ export async function readKeyringFile(path: string): Promise<readonly RootKey[] 
   });
   if (handle === undefined) return undefined;
   await using file = handle;
-  const { mode, size } = await file.stat();
+  const stats = await file.stat();
+  const { mode, size } = stats;
   if (posix && (mode & 0o077) !== 0) {
     throw new UsherError('config_invalid', `${path} may be read by other users. Close it with: chmod 600 ${path}`);
   }
-  if (size > bytesMax) throw damaged(path);
+  if (!stats.isFile() || size > bytesMax) throw damaged(path);
   return parseKeyring(path, await file.readFile('utf8'));
 }
 

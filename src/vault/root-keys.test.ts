@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { chmod, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -96,6 +96,15 @@ describe('the root key file', () => {
       await expect(fromFile()).rejects.toThrow(refusal('config_invalid', /chmod 600/));
     },
   );
+
+  test('stops the start when a folder stands in its place, or none can be made', async () => {
+    await mkdir(path, { mode: 0o700 });
+    await expect(fromFile()).rejects.toThrow(refusal('data_damaged', /backup/));
+    await rm(path, { recursive: true });
+    await writeFile(join(dataDir, 'file'), '');
+    const below = openRootKeys({ dataDir: join(dataDir, 'file'), given: undefined, hasTenantKeys: false });
+    await expect(below).rejects.toThrow(refusal('config_invalid', /user that runs Usher/));
+  });
 
   test('never tells a key in what it says', async () => {
     await fromFile();
