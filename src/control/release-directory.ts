@@ -9,22 +9,23 @@ import { ReleaseArchive, type PreparedRelease } from './release-archive.ts';
 import type { PublishRooms } from './publish-release.ts';
 
 export interface DirectoryRooms extends PublishRooms {
-  readonly telemetry: Telemetry;
+  readonly telemetry: Pick<Telemetry, 'releaseLoaded' | 'releaseRejected'>;
+}
+
+/** An environment of an assistant of a tenant. */
+interface Place {
+  readonly tenant: TenantId;
+  readonly assistant: string;
+  readonly environment: string;
 }
 
 /** An environment whose folders do not hold; where it served before, its last good releases serve on. */
-export interface RejectedRelease {
-  readonly tenant: TenantId;
-  readonly assistant: string;
-  readonly environment: string;
+export interface RejectedRelease extends Place {
   readonly problems: readonly Problem[];
 }
 
-/** A side of an environment that serves another release than before. */
-export interface LoadedRelease {
-  readonly tenant: TenantId;
-  readonly assistant: string;
-  readonly environment: string;
+/** A release that serves where another one did before, or where the last edit was rejected. */
+export interface LoadedRelease extends Place {
   readonly digest: ReleaseDigest;
   readonly passages: number;
 }
@@ -69,6 +70,8 @@ export class FolderReleaseDirectory implements ReleaseDirectory {
   readonly #pools: readonly string[];
   readonly #archive: ReleaseArchive;
   #snapshot: Snapshot = new Map();
+  /** Environments whose last reload was rejected: mended ones are told, also when nothing else changed. */
+  #mending: ReadonlySet<string> = new Set();
   #reloading: Promise<unknown> = Promise.resolve();
 
   constructor(rooms: DirectoryRooms, tenants: readonly TenantConfig[], pools: readonly string[]) {
@@ -116,19 +119,20 @@ export class FolderReleaseDirectory implements ReleaseDirectory {
           const { environment, problems } = await this.#loadEnvironment(at, configured, folders, before);
           if (environment !== undefined) environments.set(name, environment);
           if (problems.length > 0) rejected.push({ ...at, problems });
-          loaded.push(...changesBetween(at, before, environment));
+          else loaded.push(...changesBetween(at, this.#mending.has(keyOf(at)) ? undefined : before, environment));
         }
         if (environments.size > 0) assistants.set(assistant.name, environments);
       }
     }
     this.#snapshot = next;
+    this.#mending = new Set(rejected.map((environment) => keyOf(environment)));
     this.#report(loaded, rejected);
     return { loaded, rejected };
   }
 
   /** The environment as it shall serve now: the new one where all its sides hold, else the one before. */
   async #loadEnvironment(
-    at: { readonly tenant: TenantId; readonly assistant: string; readonly environment: string },
+    at: Place,
     configured: ConfiguredEnvironment,
     folders: Map<string, LoadedFolder>,
     before: Environment | undefined,
@@ -253,12 +257,16 @@ function served(assistant: string, environment: string, { release, index }: Prep
   });
 }
 
+function keyOf({ tenant, assistant, environment }: Place): string {
+  return JSON.stringify([tenant, assistant, environment]);
+}
+
 function sameReleases(a: readonly Side<ServedRelease>[], b: readonly Side<ServedRelease>[]): boolean {
   return a.length === b.length && a.every((side, at) => side.value.release.digest === b[at]!.value.release.digest);
 }
 
 function changesBetween(
-  at: { readonly tenant: TenantId; readonly assistant: string; readonly environment: string },
+  at: Place,
   before: Environment | undefined,
   after: Environment | undefined,
 ): readonly LoadedRelease[] {

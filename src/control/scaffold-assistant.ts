@@ -1,11 +1,12 @@
-import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { UsherError } from '#base';
-import { assistantJsonSchema, assistantSchema } from '#release';
+import { assistantJsonSchema, assistantSchema, isIgnored } from '#release';
 
 const template = fileURLToPath(new URL('../../examples/template/', import.meta.url));
 const templateName = 'my-assistant';
+const templateTitle = 'My assistant';
 const schemaFile = 'assistant.schema.json';
 
 /**
@@ -23,14 +24,27 @@ export async function scaffoldAssistant(target: string, name: string): Promise<r
     );
   }
   await refuseNonEmpty(target);
-  await mkdir(dirname(target), { recursive: true });
-  await cp(template, target, { recursive: true, force: false, errorOnExist: true });
-  const files = (await readdir(target, { recursive: true, withFileTypes: true }))
+  const title = name.replaceAll('-', ' ').replace(/^\p{L}/u, (first) => first.toUpperCase());
+  const made: string[] = [];
+  const write = async (path: string, content: string): Promise<void> => {
+    await mkdir(dirname(join(target, path)), { recursive: true });
+    await writeFile(join(target, path), content, { flag: 'wx' });
+    made.push(join(target, path));
+  };
+  for (const path of await templateFiles()) {
+    const content = await readFile(join(template, path), 'utf8');
+    await write(path, content.replaceAll(templateName, name).replaceAll(templateTitle, title));
+  }
+  await write(schemaFile, `${JSON.stringify(assistantJsonSchema(), null, 2)}\n`);
+  return made.toSorted();
+}
+
+async function templateFiles(): Promise<readonly string[]> {
+  const entries = await readdir(template, { recursive: true, withFileTypes: true });
+  return entries
     .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name));
-  for (const file of files) await substitute(file, name);
-  await writeFile(join(target, schemaFile), `${JSON.stringify(assistantJsonSchema(), null, 2)}\n`, { flag: 'wx' });
-  return [...files, join(target, schemaFile)].toSorted();
+    .map((entry) => relative(template, join(entry.parentPath, entry.name)))
+    .filter((path) => !path.split(sep).some((step) => isIgnored(step)));
 }
 
 async function refuseNonEmpty(target: string): Promise<void> {
@@ -41,10 +55,4 @@ async function refuseNonEmpty(target: string): Promise<void> {
   if (entries.length > 0) {
     throw new UsherError('conflict', `${target} exists and is not empty. Choose another name, or empty it first.`);
   }
-}
-
-async function substitute(file: string, name: string): Promise<void> {
-  const text = await readFile(file, 'utf8');
-  const title = name.replaceAll('-', ' ').replace(/^\p{L}/u, (first) => first.toUpperCase());
-  await writeFile(file, text.replaceAll(templateName, name).replaceAll('My assistant', title));
 }
