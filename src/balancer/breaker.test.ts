@@ -92,6 +92,26 @@ describe('Breaker', () => {
     expect(breaker.openUntilMs).toBeUndefined();
   });
 
+  test('the first token of the probe closes; cut after it, the request counts as a failure', () => {
+    const breaker = opened();
+    const pass = breaker.served(breaker.admit(1_000), 1_100);
+    expect(breaker.state).toBe('closed');
+    breaker.settle(pass, 'failed', 5_000);
+    for (let count = 0; count < 3; count += 1) send(breaker, 'failed', 5_000);
+    expect(breaker.state).toBe('closed');
+    send(breaker, 'failed', 5_000);
+    expect(breaker.state).toBe('open');
+    expect(breaker.openUntilMs).toBe(7_000);
+  });
+
+  test('a first token of a request sent before the outage does not close it', () => {
+    const breaker = new Breaker();
+    const early = breaker.admit(0);
+    for (let count = 0; count < 5; count += 1) send(breaker, 'failed', 0);
+    expect(breaker.served(early, 500)).toBe(early);
+    expect(breaker.state).toBe('open');
+  });
+
   test('each failed probe doubles the period, up to thirty seconds', () => {
     const breaker = opened();
     const periods: number[] = [];

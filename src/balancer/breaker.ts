@@ -7,14 +7,16 @@ import type { BreakerState } from './port.ts';
  *   closed  -> open     five failures in a row; or at least half of ten or more outcomes within ten
  *                       seconds failed; or one `misconfigured` (the next call would fail the same)
  *   open    -> probing  a request is sent after the open period has passed: exactly one
- *   probing -> closed   it was answered
+ *   probing -> closed   its first token came: waiting for the whole answer would keep a mended backend
+ *                       out for as long as a model talks, and a pool of one down with it
  *   probing -> open     it failed: twice the period, up to 30 s
  *   probing -> open     it said nothing of the backend (the client left): due again at once
- *   open    -> closed   a request sent after the opening, by panic, was answered
+ *   open    -> closed   the first token of a request sent after the opening, by panic
  *
  * Each opening and closing begins a new epoch, and an outcome counts only in the epoch in which its
  * request was sent. So failures that trickle in after an opening neither shorten nor lengthen the
- * period, and late answers of requests sent before the outage do not close it.
+ * period, and late answers of requests sent before the outage do not close it. The request whose
+ * first token closed the breaker goes on in the new epoch: cut later, it counts as a failure there.
  *
  * Outcomes are counted exactly, by second. Rejected: decaying averages, in which an hour of health
  * outvotes a total outage; a count of failures alone, which opens on a busy backend's ordinary one
@@ -33,7 +35,7 @@ const forgivenAfterMs = 60_000;
 
 export type Outcome = 'answered' | 'failed' | 'misconfigured' | 'neutral';
 
-/** What a request carries from `admit` to `settle`. */
+/** What a request carries from `admit`, by way of `served`, to `settle`. */
 export interface Pass {
   readonly epoch: number;
   readonly probe: boolean;
@@ -81,7 +83,14 @@ export class Breaker {
     return { epoch: this.#epoch, probe };
   }
 
-  /** @returns whether this outcome opened it. */
+  /** The first token came. @returns the pass to go on with. */
+  served(pass: Pass, nowMs: number): Pass {
+    if (pass.epoch !== this.#epoch || this.#state === 'closed') return pass;
+    this.#close(nowMs);
+    return { epoch: this.#epoch, probe: false };
+  }
+
+  /** An answer without any token counts as one. @returns whether this outcome opened it. */
   settle(pass: Pass, outcome: Outcome, nowMs: number): boolean {
     if (pass.epoch !== this.#epoch) return false;
     if (this.#state === 'closed') return this.#count(outcome, nowMs);

@@ -17,9 +17,11 @@ import { RequestLog } from './request-log.ts';
  * blocks until the reset it named, at most a minute: some name the time at which the allowance is
  * full again, not the time at which one request fits, so after a minute one asks again.
  *
- * A refusal (429) blocks for its `Retry-After`, else for 1 s, doubled up to 30 s by each refusal of a
+ * A refusal (429) blocks for its `Retry-After`, where that is more than nothing, else for 1 s, doubled up to 30 s by each refusal of a
  * request sent after the one before; a burst refused together counts once. A block is only ever
  * lengthened.
+ *
+ * What a backend says is bounded here, as one absurd number would poison every later sum.
  */
 
 const minuteMs = 60_000;
@@ -32,6 +34,7 @@ const retryAfterMaxMs = 60 * minuteMs;
 /** Before any answer was seen. */
 const unmeasuredAnswerTokens = 256;
 const answerKept = 0.9;
+const answerTokensMax = 10_000_000;
 
 /** What one request was charged, from `charge` until the end. */
 export interface LimitCharge {
@@ -93,7 +96,8 @@ export class Limits {
     this.#reportedTokens.set(charge.sentTokens, tokensRemaining, tokensResetMs, nowMs);
   }
 
-  answered(charge: LimitCharge, outputTokens: number, nowMs: number): void {
+  answered(charge: LimitCharge, saidTokens: number, nowMs: number): void {
+    const outputTokens = bounded(saidTokens, answerTokensMax);
     this.#refusals = 0;
     this.#answerTokens += (outputTokens - this.#answerTokens) * (1 - answerKept);
     const over = charge.promptTokens + outputTokens - charge.tokens;
@@ -109,7 +113,8 @@ export class Limits {
       this.#refusedAtMs = nowMs;
     }
     const unnamedMs = Math.min(refusedMaxMs, refusedFirstMs * 2 ** (this.#refusals - 1));
-    const blockMs = retryAfterMs === undefined ? unnamedMs : Math.min(retryAfterMaxMs, retryAfterMs);
+    const namedMs = bounded(retryAfterMs ?? 0, retryAfterMaxMs);
+    const blockMs = namedMs > 0 ? namedMs : unnamedMs;
     this.#blockedUntilMs = Math.max(this.#blockedUntilMs, nowMs + blockMs);
   }
 
@@ -131,14 +136,19 @@ class Reported {
   #sent = 0;
 
   set(sent: number, remaining: number | undefined, resetMs: number | undefined, nowMs: number): void {
-    if (remaining === undefined || sent < this.#sent) return;
+    if (remaining === undefined || Number.isNaN(remaining) || sent < this.#sent) return;
     this.#sent = sent;
     this.#remaining = remaining;
-    this.#untilMs = nowMs + Math.min(reportedBlockMaxMs, resetMs ?? unnamedResetMs);
+    this.#untilMs = nowMs + bounded(resetMs ?? unnamedResetMs, reportedBlockMaxMs);
   }
 
   waitMs(needed: number, sent: number, nowMs: number): number {
     if (nowMs >= this.#untilMs) return 0;
     return this.#remaining - (sent - this.#sent) >= needed ? 0 : this.#untilMs - nowMs;
   }
+}
+
+/** Within 0 and `max`; what is not a number is 0. */
+function bounded(value: number, max: number): number {
+  return value >= 0 ? Math.min(value, max) : 0;
 }

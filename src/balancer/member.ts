@@ -24,7 +24,7 @@ export class Charge implements Ticket {
   readonly need: Need;
   readonly uncached: number;
   readonly units: number;
-  readonly pass: Pass;
+  pass: Pass;
   readonly limits: LimitCharge;
   stage: 'charged' | 'prefilled' | 'settled' = 'charged';
 
@@ -104,6 +104,7 @@ export class Member {
   firstToken(charge: Charge, nowMs: number): void {
     if (charge.stage !== 'charged') return;
     charge.stage = 'prefilled';
+    charge.pass = this.breaker.served(charge.pass, nowMs);
     this.#queuedTokens -= charge.uncached;
     const waitedMs = Math.max(0, nowMs - charge.pickedAtMs);
     this.#pace.learn(charge.units, waitedMs, nowMs);

@@ -4,8 +4,13 @@ import { describe, expect, test } from 'vitest';
 import { createPool } from './pool.ts';
 import type { MemberOptions, Pool, Settlement, Ticket } from './port.ts';
 
+/** Numbers that a broken or hostile backend may send. */
+const absurd = fc.constantFrom(Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, -1, 1e300, 0.5);
+
 const settlement: fc.Arbitrary<Settlement> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ result: fc.constant('answered'), outputTokens: fc.nat(600) }) },
+  fc.record({ result: fc.constant('answered'), outputTokens: absurd }),
+  fc.record({ result: fc.constant('limited'), retryAfterMs: absurd }),
   fc.constant<Settlement>({ result: 'neutral' }),
   {
     weight: 4,
@@ -35,10 +40,10 @@ const step = fc.oneof(
     arbitrary: fc.record({
       do: fc.constant('head'),
       which: fc.nat(99),
-      requestsRemaining: fc.nat(20),
-      requestsResetMs: fc.nat(90_000),
-      tokensRemaining: fc.nat(9_000),
-      tokensResetMs: fc.nat(90_000),
+      requestsRemaining: fc.oneof(fc.nat(20), absurd),
+      requestsResetMs: fc.oneof(fc.nat(90_000), absurd),
+      tokensRemaining: fc.oneof(fc.nat(9_000), absurd),
+      tokensResetMs: fc.oneof(fc.nat(90_000), absurd),
     }),
   },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('settle'), which: fc.nat(99), settlement }) },
