@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import type { z } from 'zod';
 import { nearestWord } from './nearest-word.ts';
 
 export type Path = readonly (string | number)[];
