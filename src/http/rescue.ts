@@ -21,7 +21,7 @@ const rescues = {
   not_found: { status: 404, type: 'invalid_request_error', repeat: false },
   method_not_allowed: { status: 405, type: 'invalid_request_error', repeat: false },
   conflict: { status: 409, type: 'invalid_request_error', repeat: false },
-  conversation_locked: { status: 409, type: 'invalid_request_error', repeat: true },
+  conversation_locked: { status: 400, type: 'invalid_request_error', repeat: false },
   request_timeout: { status: 408, type: 'invalid_request_error', repeat: true },
   too_large: { status: 413, type: 'invalid_request_error', repeat: false },
   unsupported_media_type: { status: 415, type: 'invalid_request_error', repeat: false },
