@@ -91,6 +91,7 @@ describe('a user token', () => {
     ['is of another issuer', { claims: { iss: 'https://evil.example' } }],
     ['is of no issuer', { claims: { iss: undefined } }],
     ['is about nobody', { claims: { sub: undefined } }],
+    ['is longer than any of ours', { claims: { more: 'x'.repeat(5_000) } }],
     ['is about an empty name', { claims: { sub: '' } }],
     ['is for no assistant', { claims: { assistant: undefined } }],
     ['never expires', { claims: { exp: undefined } }],

@@ -16,6 +16,7 @@ const keyringSchema = z.strictObject({
 const about =
   'Root keys of Usher. Whoever holds this file and the database can read everything; without it nobody can. Back it up apart from the database.';
 const bytesMax = 65_536;
+const sqliteBusy = 5;
 /** Windows has no mode bits and cannot open a folder to sync it. */
 const posix = process.platform !== 'win32';
 
@@ -82,14 +83,17 @@ export async function replaceKeyringFile(path: string, roots: readonly RootKey[]
  * SQLite's own lock on an empty database beside the file does the same on every platform.
  */
 export function lockKeyring(path: string): Disposable {
-  const lock = new DatabaseSync(`${path}.lock`, { timeout: 0 });
+  const lockPath = `${path}.lock`;
+  let lock: DatabaseSync | undefined;
   try {
+    lock = new DatabaseSync(lockPath, { timeout: 0 });
     lock.exec('BEGIN EXCLUSIVE');
   } catch (error) {
-    lock.close();
-    throw new UsherError('conflict', 'Another process is rotating the root key. Wait until it has finished.', {
-      cause: error,
-    });
+    lock?.close();
+    if (error instanceof Error && 'errcode' in error && error.errcode === sqliteBusy) {
+      throw new UsherError('conflict', 'Another process is rotating the root key. Wait until it has finished.');
+    }
+    throw cannotWrite(lockPath, error);
   }
   return { [Symbol.dispose]: () => lock.close() };
 }
@@ -124,13 +128,17 @@ async function writing(path: string, write: () => Promise<void>): Promise<void> 
         cause: error,
       });
     }
-    throw new UsherError(
-      'config_invalid',
-      `${path} cannot be written. Give the user that runs Usher a data folder of its own, on a file system with hard ` +
-        `links, or give the root key by the configuration.`,
-      { cause: error },
-    );
+    throw cannotWrite(path, error);
   }
+}
+
+function cannotWrite(path: string, cause: unknown): UsherError {
+  return new UsherError(
+    'config_invalid',
+    `${path} cannot be written. Give the user that runs Usher a data folder of its own, on a file system with hard ` +
+      `links, or give the root key by the configuration.`,
+    { cause },
+  );
 }
 
 function parseKeyring(path: string, text: string): readonly RootKey[] {

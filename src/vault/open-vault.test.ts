@@ -1,7 +1,11 @@
 import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import type { SubjectId, TenantId } from '#access';
+import { openSqliteStore } from '#store/sqlite';
 import { memoryKeyStore } from './memory-key-store.fixture.ts';
 import { openVault } from './open-vault.ts';
 import { openRootKeys } from './root-keys.ts';
@@ -67,6 +71,24 @@ describe('the vault', () => {
     expect(keys.written).toEqual({ tenantKeys: 1, subjectKeys: 1 });
     const sealed = vaults[0]!.seal(place, 'one key');
     for (const vault of vaults) expect(vault.openText(place, sealed)).toBe('one key');
+  });
+
+  test('agrees on one key with another process over the same database', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'usher-vault-'));
+    const path = join(folder, 'usher.db');
+    const root = randomBytes(32);
+    const stores = [await openSqliteStore({ path }), await openSqliteStore({ path })];
+    try {
+      const nodes = await Promise.all(stores.map((store) => freshVault(store.system, root)));
+      const subjects = Array.from({ length: 5 }, (_, index) => `subject-${index}` as SubjectId);
+      for (const subject of subjects) {
+        const [one, other] = await Promise.all(nodes.map((node) => node.subject(north, subject)));
+        expect(other!.openText(place, one!.seal(place, 'agreed'))).toBe('agreed');
+      }
+    } finally {
+      await Promise.all(stores.map((store) => store.close()));
+      await rm(folder, { recursive: true, force: true });
+    }
   });
 
   test('asks the store again after it failed', async () => {

@@ -123,6 +123,12 @@ describe('the root key file', () => {
     other.keyring!.lock()[Symbol.dispose]();
   });
 
+  test('says what to do when no lock can be made', async () => {
+    const { keyring } = await fromFile();
+    await mkdir(`${path}.lock`);
+    expect(() => keyring!.lock()).toThrow(refusal('config_invalid', /cannot be written/));
+  });
+
   test('takes a new root in front and drops the older ones, leaving no draft', async () => {
     const roots = await fromFile();
     const old = roots.current();
