@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import pg from 'pg';
+import { Client } from 'pg';
 
 /** A real PostgreSQL server of this test process alone, on a Unix socket in a folder of its own. */
 export interface TestPostgres {
@@ -52,8 +52,8 @@ export async function startPostgres(): Promise<TestPostgres> {
   try {
     const bin = await serverBinaries(folder, user);
     const options = { ...user, cwd: folder, env: { PATH: '/usr/bin:/bin', LC_ALL: 'C', bin, folder } };
-    const arguments_ = ['-D', join(folder, 'data'), '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--no-sync'];
-    execFileSync(join(bin, 'initdb'), [...arguments_, '--locale=C'], { ...options, stdio: 'pipe' });
+    const initArguments = ['-D', join(folder, 'data'), '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--no-sync'];
+    execFileSync(join(bin, 'initdb'), [...initArguments, '--locale=C'], { ...options, stdio: 'pipe' });
     const shell = spawn('/bin/sh', ['-c', keeper], { ...options, detached: true, stdio: ['pipe', 'pipe', 'ignore'] });
     await once(shell.stdout, 'data');
     return await serverIn(folder, shell);
@@ -101,8 +101,8 @@ async function serverIn(folder: string, shell: ChildProcess): Promise<TestPostgr
   };
 }
 
-async function withClient(url: string, use: (client: pg.Client) => Promise<unknown>): Promise<void> {
-  const client = new pg.Client({ connectionString: url });
+async function withClient(url: string, use: (client: Client) => Promise<unknown>): Promise<void> {
+  const client = new Client({ connectionString: url });
   await client.connect();
   try {
     await use(client);

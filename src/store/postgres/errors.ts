@@ -1,4 +1,4 @@
-import pg from 'pg';
+import { DatabaseError } from 'pg';
 import { UsherError, type ErrorCode } from '#base';
 
 /* SQLSTATE codes: postgresql.org/docs/current/errcodes-appendix.html. */
@@ -6,12 +6,12 @@ const deadlocks = new Set(['40001', '40P01']);
 
 /** PostgreSQL chose this transaction to end so that another could go on: it may be run again. */
 export function isDeadlock(error: unknown): boolean {
-  return error instanceof pg.DatabaseError && deadlocks.has(error.code ?? '');
+  return error instanceof DatabaseError && deadlocks.has(error.code ?? '');
 }
 
 /** Whether the connection is of no further use: broken, ended by the server, or to a server that became read-only. */
 export function endsConnection(error: unknown): boolean {
-  if (!(error instanceof pg.DatabaseError)) return true;
+  if (!(error instanceof DatabaseError)) return true;
   const state = error.code ?? '';
   return state.startsWith('57P') || state.startsWith('08') || state === '25006';
 }
@@ -19,7 +19,7 @@ export function endsConnection(error: unknown): boolean {
 /** What a failed statement or connection means to a caller. Names neither values nor SQL nor the address. */
 export function asUsherError(error: unknown): UsherError {
   if (error instanceof UsherError) return error;
-  if (!(error instanceof pg.DatabaseError)) {
+  if (!(error instanceof DatabaseError)) {
     return new UsherError(
       'storage_unavailable',
       'PostgreSQL cannot be reached. Check that it runs and that its address is right; Usher connects again by itself.',

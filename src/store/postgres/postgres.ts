@@ -1,4 +1,4 @@
-import pg from 'pg';
+import { Client, Pool, types as builtIn, type CustomTypesConfig } from 'pg';
 import { UsherError } from '#base';
 import { migrate } from '../migrations/migrate.ts';
 import { perform, readOperations, type Call } from '../operations/operations.ts';
@@ -25,9 +25,9 @@ const migrationLock = 0x55534852;
 const bigintOid = 20;
 
 /** Times and counts fit a JavaScript number; pg answers bigint as text, in case they would not. */
-const types: pg.CustomTypesConfig = {
+const types: CustomTypesConfig = {
   getTypeParser: ((oid: number, format?: 'text' | 'binary') =>
-    oid === bigintOid && format !== 'binary' ? Number : pg.types.getTypeParser(oid, format)) as never,
+    oid === bigintOid && format !== 'binary' ? Number : builtIn.getTypeParser(oid, format)) as never,
 };
 
 /**
@@ -39,7 +39,7 @@ const types: pg.CustomTypesConfig = {
  */
 export async function openPostgresStore({ url, poolMax }: PostgresOptions): Promise<Store> {
   await migrateAlone(url);
-  const pool = new pg.Pool({
+  const pool = new Pool({
     connectionString: url,
     max: poolMax,
     types,
@@ -64,7 +64,7 @@ export async function openPostgresStore({ url, poolMax }: PostgresOptions): Prom
 
 /** On a connection without time limits: another node may be migrating for a while. */
 async function migrateAlone(url: string): Promise<void> {
-  const client = new pg.Client({
+  const client = new Client({
     connectionString: url,
     types,
     connectionTimeoutMillis: connectTimeoutMs,
@@ -84,7 +84,7 @@ async function migrateAlone(url: string): Promise<void> {
   }
 }
 
-async function runWithRetries(pool: pg.Pool, call: Call): Promise<unknown> {
+async function runWithRetries(pool: Pool, call: Call): Promise<unknown> {
   for (let tries = 1; ; tries += 1) {
     try {
       return await runOnce(pool, call);
@@ -96,7 +96,7 @@ async function runWithRetries(pool: pg.Pool, call: Call): Promise<unknown> {
   }
 }
 
-async function runOnce(pool: pg.Pool, call: Call): Promise<unknown> {
+async function runOnce(pool: Pool, call: Call): Promise<unknown> {
   const client = await pool.connect().catch(rethrow);
   let broken = false;
   const session: Session = {

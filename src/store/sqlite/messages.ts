@@ -7,6 +7,7 @@ export interface WorkerSetup {
   readonly lane: 'write' | 'read';
   /** Hold the database as the one serving process. */
   readonly owner: boolean;
+  readonly bytesMax: number | undefined;
 }
 
 /** An UsherError on its way between threads. */

@@ -8,6 +8,9 @@ import { damagedMessage } from './errors.ts';
 /** `USHR`: marks the file as Usher's (sqlite.org/pragma.html#pragma_application_id). */
 const applicationId = 0x55534852;
 
+/** SQLite's own choice for a new file. */
+const pageBytes = 4096;
+
 /** How long a statement waits for another process, such as a key being created beside a running server. */
 const busyTimeoutMs = 5000;
 
@@ -18,8 +21,7 @@ const wholeCheckBytesMax = 256 * 1024 * 1024;
  * Opens a database for writing: looks at an existing file without touching it, then migrates it.
  * @throws UsherError `data_damaged`, or `config_invalid` for a file of another program.
  */
-export async function openForWrites(path: string): Promise<DatabaseSync> {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+export async function openForWrites(path: string, bytesMax: number | undefined): Promise<DatabaseSync> {
   createPrivately(path);
   inspect(path);
   const db = new DatabaseSync(path, { timeout: busyTimeoutMs });
@@ -27,6 +29,7 @@ export async function openForWrites(path: string): Promise<DatabaseSync> {
     switchToWal(db);
     db.exec('pragma synchronous = full; pragma foreign_keys = on; pragma journal_size_limit = 67108864');
     await migrateOnce(db);
+    if (bytesMax !== undefined) db.exec(`pragma max_page_count = ${Math.floor(bytesMax / pageBytes)}`);
     return db;
   } catch (error) {
     db.close();
@@ -44,9 +47,11 @@ export function openForReads(path: string): DatabaseSync {
 /** Mode 0600 from the first byte on. An existing file is not even opened: closing it would drop our own locks on it. */
 function createPrivately(path: string): void {
   try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     closeSync(openSync(path, 'wx', 0o600));
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw cannotCreate(error as NodeJS.ErrnoException);
+    const failed = error as NodeJS.ErrnoException;
+    if (failed.code !== 'EEXIST' || failed.syscall !== 'open') throw cannotCreate(failed);
   }
 }
 

@@ -11,6 +11,8 @@ export interface SqliteOptions {
    * beside a running server, open without it and take turns with the server's transactions.
    */
   readonly owner?: boolean;
+  /** How large the file may grow; past it writes are refused as on a full disk. Unlimited where left out. */
+  readonly bytesMax?: number;
 }
 
 /**
@@ -20,12 +22,14 @@ export interface SqliteOptions {
  * @throws UsherError `data_damaged` for a damaged file, `config_invalid` for one of another program
  * or a newer Usher, `conflict` where another server owns it, `storage_full`, `storage_unavailable`.
  */
-export async function openSqliteStore({ path, owner = false }: SqliteOptions): Promise<Store> {
-  const writes = await Lane.open({ path, lane: 'write', owner });
-  const reads = await Lane.open({ path, lane: 'read', owner: false }).catch(async (error: unknown) => {
-    await writes.close();
-    throw error;
-  });
+export async function openSqliteStore({ path, owner = false, bytesMax }: SqliteOptions): Promise<Store> {
+  const writes = await Lane.open({ path, lane: 'write', owner, bytesMax });
+  const reads = await Lane.open({ path, lane: 'read', owner: false, bytesMax: undefined }).catch(
+    async (error: unknown) => {
+      await writes.close();
+      throw error;
+    },
+  );
   return storeOver(
     (call) => (readOperations.has(call.name) ? reads : writes).call(call),
     async () => {

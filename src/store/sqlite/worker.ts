@@ -9,12 +9,12 @@ import { readsOn, writesOn } from './run-calls.ts';
 /* One connection and its thread: SQLite's calls wait for the disk, so they stay off the event loop. */
 
 const port = parentPort as MessagePort;
-const { path, lane, owner } = workerData as WorkerSetup;
+const { path, lane, owner, bytesMax } = workerData as WorkerSetup;
 const opened: DatabaseSync[] = [];
 
 async function open(): Promise<DatabaseSync> {
   if (owner) opened.push(holdAsOwner(path));
-  const db = lane === 'write' ? await openForWrites(path) : openForReads(path);
+  const db = lane === 'write' ? await openForWrites(path, bytesMax) : openForReads(path);
   opened.push(db);
   return db;
 }
