@@ -57,8 +57,9 @@ export class Connections {
     else if (isDraining) socket.end();
   }
 
-  isBusy(socket: Socket): boolean {
-    return this.#bySocket.get(socket)?.current !== undefined;
+  /** What runs on the socket now. */
+  current(socket: Socket): OpenExchange | undefined {
+    return this.#bySocket.get(socket)?.current?.exchange;
   }
 
   destroyAll(): void {

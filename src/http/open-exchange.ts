@@ -91,6 +91,16 @@ export class OpenExchange implements Exchange {
     return this.#response.headersSent;
   }
 
+  /**
+   * Whether a body is still on the way. `complete` alone would not tell: a handler may run before
+   * the parser has come to the end of a request that has no body at all.
+   */
+  get isArriving(): boolean {
+    const { complete, headers } = this.#request;
+    if (complete) return false;
+    return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+  }
+
   get isGone(): boolean {
     return this.#isGone;
   }
@@ -140,8 +150,8 @@ export class OpenExchange implements Exchange {
     const headers = ['content-type', contentType, 'content-length', String(length)];
     if (!holds(this.#ownHeaders, 'cache-control')) headers.push('cache-control', 'no-store');
     this.#writeHead(status, headers, closes);
-    if (this.#request.complete) this.#response.end(body);
-    else this.#sendThenLinger(body);
+    if (this.isArriving) this.#sendThenLinger(body);
+    else this.#response.end(body);
     this.#watchReader();
   }
 
@@ -168,7 +178,7 @@ export class OpenExchange implements Exchange {
 
   /** A body that was not read to its end would be taken for the next request. */
   #mustClose(): boolean {
-    return !this.#request.complete || this.#host.isDraining();
+    return this.isArriving || this.#host.isDraining();
   }
 
   #writeHead(status: number, headers: readonly string[], closes: boolean): void {

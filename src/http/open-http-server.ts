@@ -272,7 +272,6 @@ class Edge {
 
   /** Bytes that are no HTTP, headers too large, or a request that does not come to its end. */
   #refuse(error: NodeJS.ErrnoException, socket: Socket): void {
-    const isBusy = this.#connections.isBusy(socket);
     const refusal = refusals[error.code ?? ''] ?? {
       status: 400,
       reason: 'bad_request',
@@ -281,8 +280,14 @@ class Edge {
     if (error.code !== 'ECONNRESET' && error.code !== 'EPIPE') {
       this.#options.telemetry.connectionRefused({ reason: refusal.reason });
     }
-    if (isBusy || !socket.writable || error.code === 'ECONNRESET') socket.destroy();
-    else refuseBytes(socket, refusal.status, refusal.say);
+    const current = this.#connections.current(socket);
+    const isItsFault = current === undefined || (current.isArriving && !current.isAnswered);
+    if (!isItsFault || !socket.writable || error.code === 'ECONNRESET') {
+      socket.destroy();
+      return;
+    }
+    current?.abandon();
+    refuseBytes(socket, refusal.status, refusal.say);
   }
 }
 
