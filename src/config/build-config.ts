@@ -101,13 +101,18 @@ function buildBackend(backend: BackendFile, folder: string): BackendConfig {
     url: 'url' in backend ? backend.url.replace(/\/+$/, '') : undefined,
     model: 'model' in backend ? backend.model : undefined,
     deployment: 'deployment' in backend ? backend.deployment : undefined,
-    apiVersion: 'apiVersion' in backend ? backend.apiVersion : undefined,
+    apiVersion: backend.kind === 'azure-openai' ? azureVersion(backend) : undefined,
     modelPath: 'modelPath' in backend ? resolve(folder, backend.modelPath) : undefined,
     contextTokens: backend.contextTokens,
     concurrency: backend.concurrency ?? concurrencyDefaults[backend.kind],
     requestsPerMinute: backend.requestsPerMinute,
     tokensPerMinute: backend.tokensPerMinute,
   };
+}
+
+/** The addresses under `/openai/v1` have no versions. */
+function azureVersion(backend: { readonly url: string; readonly apiVersion?: string | undefined }): string | undefined {
+  return backend.apiVersion ?? (/\/openai\/v1\/?$/.test(backend.url) ? undefined : '2024-10-21');
 }
 
 function buildPools(file: ConfigFile, backends: readonly BackendConfig[]): readonly PoolConfig[] {

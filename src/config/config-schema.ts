@@ -117,7 +117,13 @@ const backend = z.discriminatedUnion('kind', [
       kind: z.literal('azure-openai'),
       url: httpUrl.describe("The resource's address, `https://<resource>.openai.azure.com`."),
       deployment: z.string().min(1).describe('Name of the deployment in that resource.'),
-      apiVersion: z.string().min(1).default('2024-10-21').describe("Version of the service's interface."),
+      apiVersion: z
+        .string()
+        .min(1)
+        .optional()
+        .describe(
+          "Version of the service's interface. Default: 2024-10-21, none for an address that ends in `/openai/v1`.",
+        ),
       key: secretReference('AZURE_OPENAI_API_KEY').describe('The API key, by reference.'),
       model: z.string().min(1).optional().describe('What the deployment runs, for display and token counts.'),
       ...backendLimits,

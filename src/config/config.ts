@@ -11,4 +11,4 @@ export type {
   Secrets,
   TenantConfig,
 } from './server-config.ts';
-export { environmentVariables, type Flags } from './surroundings.ts';
+export { environmentVariables, isPort, ownEnvironment, type Flags } from './surroundings.ts';

@@ -1,5 +1,10 @@
 import type { ConfigProblem } from './problems.ts';
 
+/** The variables of this process: what the entry hands to everything that asks for an environment. */
+export function ownEnvironment(): Readonly<Record<string, string | undefined>> {
+  return process.env;
+}
+
 /** The environment variables that Usher reads by itself; any other only where `usher.yaml` names it. */
 export const environmentVariables = {
   OPENAI_API_KEY: 'Key of the OpenAI API, where `usher.yaml` declares no backends.',

@@ -1,0 +1,112 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { Argument, Command, Option } from 'commander';
+import colors from 'picocolors';
+import { checkApiKey } from '#access';
+import { openChatClient, type ChatClient } from './chat-client.ts';
+import { CommandFailure, configured, type CommandContext, type ConfigOptions } from './command-context.ts';
+import { configOption, dataOption } from './options.ts';
+
+interface ChatOptions extends ConfigOptions {
+  readonly url?: string;
+}
+
+const help = 'Ctrl-C stops an answer. /new begins anew, /quit ends.';
+
+export function chatCommand(context: CommandContext): Command {
+  return new Command('chat')
+    .description('talk with an assistant of a running server, here in the terminal')
+    .addArgument(new Argument('[assistant]', 'its name (default: the first one)'))
+    .addOption(new Option('-u, --url <address>', 'address of the server (default: that of the configuration)'))
+    .addOption(configOption())
+    .addOption(dataOption())
+    .addHelpText(
+      'after',
+      '\nThe API key is taken from USHER_API_KEY, else from the data folder of a server on this machine.\n',
+    )
+    .action(async (assistant: string | undefined, options: ChatOptions) => {
+      const client = await openClient(context, assistant, options);
+      if (process.stdin.isTTY) await talk(client);
+      else await talkPiped(client);
+    });
+}
+
+async function openClient(
+  context: CommandContext,
+  assistant: string | undefined,
+  options: ChatOptions,
+): Promise<ChatClient> {
+  const { config } = await configured(context, options);
+  const { host, port } = config.listen;
+  // A server on every network is reached on this machine too.
+  const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
+  const url = options.url ?? `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`;
+  const apiKey = context.env['USHER_API_KEY']?.trim() || readyMadeKey(config.dataDir);
+  if (apiKey === undefined) {
+    throw new CommandFailure(
+      `there is no API key in ${config.dataDir}; start the server first (usher dev), or set USHER_API_KEY`,
+    );
+  }
+  return openChatClient({ url: url.replace(/\/+$/, ''), apiKey, assistant });
+}
+
+/** The key that the first start left in the data folder, for whoever may read that. */
+function readyMadeKey(dataDir: string): string | undefined {
+  const path = join(dataDir, 'api-key');
+  return existsSync(path) ? readFileSync(path, 'utf8').split(/\s+/).find(checkApiKey) : undefined;
+}
+
+/** A conversation at a terminal. */
+async function talk(client: ChatClient): Promise<void> {
+  process.stdout.write(
+    `${colors.bold(client.assistant)} ${colors.dim(`at ${client.url}. You are talking with an AI. ${help}`)}\n`,
+  );
+  const terminal = createInterface({ input: process.stdin, output: process.stdout, prompt: colors.cyan('> ') });
+  let answering: AbortController | undefined;
+  terminal.on('SIGINT', () => (answering === undefined ? terminal.close() : answering.abort()));
+  terminal.prompt();
+  for await (const line of terminal) {
+    const text = line.trim();
+    if (text === '/quit' || text === '/exit') break;
+    if (text === '/new') {
+      client.begin();
+      process.stdout.write(`${colors.dim('A new conversation.')}\n`);
+    } else if (text === '/help') process.stdout.write(`${colors.dim(help)}\n`);
+    else if (text !== '') {
+      answering = new AbortController();
+      await answerAtTerminal(client, text, answering.signal);
+      answering = undefined;
+    }
+    terminal.prompt();
+  }
+  terminal.close();
+}
+
+async function answerAtTerminal(client: ChatClient, text: string, signal: AbortSignal): Promise<void> {
+  try {
+    await client.ask(text, (piece) => process.stdout.write(piece), signal);
+    process.stdout.write('\n');
+  } catch (error) {
+    if (signal.aborted) process.stdout.write(`${colors.dim(' (stopped)')}\n`);
+    else if (error instanceof CommandFailure) process.stdout.write(`\n${colors.red(error.message)}\n`);
+    else throw error;
+  }
+}
+
+/** Each line is one question; the answers are all that is printed. The first failure ends it. */
+async function talkPiped(client: ChatClient): Promise<void> {
+  const gone = new AbortController();
+  process.once('SIGINT', () => gone.abort());
+  // `usher chat | head` closes the pipe: the answer is not wanted any more.
+  process.stdout.on('error', () => gone.abort());
+  for await (const line of createInterface({ input: process.stdin })) {
+    if (gone.signal.aborted) return;
+    if (line.trim() === '/new') client.begin();
+    else if (line.trim() === '/quit') return;
+    else if (line.trim() !== '') {
+      await client.ask(line, (piece) => process.stdout.write(piece), gone.signal);
+      process.stdout.write('\n');
+    }
+  }
+}

@@ -1,0 +1,74 @@
+import { existsSync } from 'node:fs';
+import { BackendFailure, detectLocalServers, openOpenAiBackend } from '#backend';
+import { settleModels, type BackendConfig, type Config, type Secrets } from '#config';
+import type { AddFinding, Finding } from './finding.ts';
+
+const probeMs = 10_000;
+
+/** Every backend is asked whether it serves, the way that turns will ask it. */
+export async function checkBackends(undecided: Config, secrets: Secrets, add: AddFinding): Promise<void> {
+  const looking = undecided.models.from === 'undecided';
+  const config = looking
+    ? settleModels(undecided, await detectLocalServers({ signal: AbortSignal.timeout(1500) }))
+    : undecided;
+  if (config.models.from === 'knowledge') {
+    add({ subject: 'model', state: 'warn', says: `answers are quoted from knowledge alone: ${config.models.why}` });
+    return;
+  }
+  for (const finding of await Promise.all(config.backends.map((backend) => probe(backend, secrets)))) add(finding);
+}
+
+async function probe(config: BackendConfig, secrets: Secrets): Promise<Finding> {
+  const subject = config.name;
+  if (config.kind === 'knowledge') return { subject, state: 'ok', says: 'quotes knowledge; needs nothing' };
+  if (config.kind === 'local') return probeLocal(config);
+  const backend = openOpenAiBackend({
+    name: config.name,
+    kind: config.kind,
+    url: config.url ?? '',
+    model: config.model,
+    deployment: config.deployment,
+    apiVersion: config.apiVersion,
+    apiKey: secrets.backendKeys.get(config.name),
+  });
+  try {
+    const { models } = await backend.probe(AbortSignal.timeout(probeMs));
+    const wanted = config.model;
+    if (wanted !== undefined && models.length > 0 && !models.includes(wanted)) {
+      const some = models.slice(0, 5).join(', ');
+      return {
+        subject,
+        state: 'warn',
+        says: `${backend.description} answers, but does not list ${wanted}; it lists ${some}`,
+      };
+    }
+    return { subject, state: 'ok', says: `${backend.description} answers` };
+  } catch (error) {
+    if (!(error instanceof BackendFailure)) throw error;
+    return { subject, state: 'fail', says: `${backend.description}: ${error.message}${mendOf(error)}` };
+  } finally {
+    await backend.close();
+  }
+}
+
+function probeLocal(config: BackendConfig): Finding {
+  const path = config.modelPath ?? '';
+  return existsSync(path)
+    ? { subject: config.name, state: 'ok', says: path }
+    : { subject: config.name, state: 'fail', says: `${path} does not exist; download a model with: usher model` };
+}
+
+function mendOf(failure: BackendFailure): string {
+  switch (failure.kind) {
+    case 'connect':
+      return '; check its address, and whether it runs';
+    case 'misconfigured':
+      return '; check its key, address and model name';
+    case 'limited':
+      return '; it is at its limit now, so try again later';
+    case 'timeout':
+      return '; it did not answer in time: check the network between';
+    default:
+      return '; look into its own log';
+  }
+}
