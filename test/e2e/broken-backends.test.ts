@@ -1,0 +1,115 @@
+import OpenAI from 'openai';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { assistantFolder, type AssistantFolder } from '#test/assistant-folder';
+import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
+import { startUsher, type UsherProcess } from '#test/process';
+
+let first: ModelSimulator;
+let second: ModelSimulator;
+let folder: AssistantFolder;
+let usher: UsherProcess;
+let client: OpenAI;
+
+beforeAll(async () => {
+  [first, second] = await Promise.all([startModelSimulator(), startModelSimulator()]);
+  folder = await assistantFolder('helper', {
+    'assistant.yaml': 'name: helper\npools: [one, two]\n',
+    'knowledge/seats.md': '# Seats\n\nRow seven has the best view of the stage.\n',
+  });
+  const config = `backends:
+  - { name: first, kind: openai-compatible, url: '${first.baseUrl}', model: sim }
+  - { name: second, kind: openai-compatible, url: '${second.baseUrl}', model: sim }
+pools:
+  - name: one
+    backends: [first]
+    fallback: knowledge
+    timeouts: { firstTokenMs: 2000, betweenTokensMs: 1000 }
+  - { name: two, backends: [second], timeouts: { firstTokenMs: 2000, betweenTokensMs: 1000 } }
+tenants:
+  - assistants: [{ name: helper, folder: '${folder.path}' }]
+`;
+  usher = await startUsher({ config });
+  client = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: usher.apiKey, maxRetries: 0 });
+});
+beforeEach(async () => {
+  await usher.restart();
+  await Promise.all([first.clear(), second.clear()]);
+});
+afterAll(async () => {
+  await usher?.stop();
+  await folder?.[Symbol.asyncDispose]();
+  await Promise.all([first?.stop(), second?.stop()]);
+});
+
+const ask = (text = 'Which row?'): Promise<OpenAI.ChatCompletion> =>
+  client.chat.completions.create({ model: 'helper', messages: [{ role: 'user', content: text }] });
+
+describe('before the first token', () => {
+  for (const fault of [
+    { kind: 'reset' },
+    { kind: 'status', status: 500 },
+    { kind: 'status', status: 429 },
+    { kind: 'error-body' },
+    { kind: 'hang' },
+    { kind: 'garbage', after: 0 },
+    { kind: 'cut', after: 0, how: 'fin' },
+  ] as const) {
+    test(`a backend that fails by ${JSON.stringify(fault)} is replaced without a word`, async () => {
+      await first.plan({ fault });
+      await second.plan({ say: 'from the second' });
+      expect((await ask()).choices[0]?.message.content).toBe('from the second');
+    });
+  }
+
+  test('with every model down, the assistant answers from its knowledge where the owner chose that', async () => {
+    await Promise.all([first, second].map((simulator) => simulator.planAll({ fault: { kind: 'reset' } })));
+    expect((await ask()).choices[0]?.message.content).toContain('Row seven has the best view of the stage.');
+  });
+
+  test('a request that the model refuses as invalid is not tried elsewhere', async () => {
+    await first.plan({ fault: { kind: 'status', status: 400, code: 'context_length_exceeded' } });
+    const before = (await second.log()).totals.requests;
+    await expect(ask()).rejects.toMatchObject({ status: 400, code: 'context_length_exceeded' });
+    expect((await second.log()).totals.requests).toBe(before);
+  });
+});
+
+describe('after the first token', () => {
+  for (const fault of [
+    { kind: 'cut', after: 5, how: 'fin' },
+    { kind: 'cut', after: 5, how: 'reset' },
+    { kind: 'cut', after: 5, how: 'end' },
+    { kind: 'stall', after: 5 },
+    { kind: 'error-event', after: 5 },
+    { kind: 'garbage', after: 5 },
+  ] as const) {
+    test(`an answer broken by ${JSON.stringify(fault)} never passes for a whole one, on either wire`, async () => {
+      await first.planAll({ fault, tokens: 30 });
+      const stream = await client.chat.completions.create({
+        model: 'helper',
+        messages: [{ role: 'user', content: 'go' }],
+        stream: true,
+      });
+      let pieces = 0;
+      const reading = (async () => {
+        for await (const chunk of stream) pieces += chunk.choices[0]?.delta.content ? 1 : 0;
+      })();
+      await expect(reading).rejects.toThrow();
+      expect(pieces).toBeGreaterThan(0);
+
+      const response = client.responses.stream({ model: 'helper', input: 'go' });
+      const final = await response.finalResponse().catch(() => undefined);
+      expect(final?.status ?? 'failed').toBe('failed');
+    });
+  }
+
+  test('the failed turn is kept with the part that came, as incomplete', async () => {
+    await first.plan({ fault: { kind: 'cut', after: 5, how: 'fin' }, tokens: 30 });
+    const { id } = await client.conversations.create();
+    await expect(client.responses.create({ model: 'helper', conversation: id, input: 'go' })).rejects.toMatchObject({
+      status: 502,
+    });
+    const { data } = await client.conversations.items.list(id, { order: 'asc' });
+    expect(data).toMatchObject([{ role: 'user' }, { role: 'assistant', status: 'incomplete' }]);
+  });
+});
