@@ -1,4 +1,4 @@
-import MiniSearch from 'minisearch';
+import MiniSearch, { type SearchResult } from 'minisearch';
 import type { Passage } from '#release';
 import { termsOf, words } from './terms.ts';
 
@@ -15,31 +15,37 @@ export interface ScoredPassage extends Passage {
 /** Terms of a question that are looked up: each costs a walk of the index, and a person asks with fewer. */
 const questionTermsMax = 64;
 const questionCharactersMax = 4000;
+const mistypedTermsMax = 8;
 
 /** Passages this much weaker than the best one are noise to a model. */
 const scoreShareMin = 0.2;
+
+/** What is known of each word while the index is built: documents repeat their words. */
+type Forms = Map<string, string[] | null>;
 
 /**
  * Builds the index of a release: BM25+ over title and text. Works in slices, so that a server goes
  * on serving meanwhile.
  */
 export async function openKnowledgeIndex(passages: readonly Passage[]): Promise<KnowledgeIndex> {
+  const forms: Forms = new Map();
   const index = new MiniSearch<{ readonly id: number; readonly title: string; readonly text: string }>({
     fields: ['title', 'text'],
     tokenize: words,
-    processTerm: termsOf,
-    searchOptions: {
-      boost: { title: 2 },
-      // A term that also begins a longer one, or is mistyped by one letter, counts for less.
-      prefix: (term) => term.length > 3,
-      fuzzy: (term) => (term.length > 4 ? 0.15 : false),
-      weights: { prefix: 0.4, fuzzy: 0.2 },
+    processTerm: (word) => {
+      const known = forms.get(word);
+      if (known !== undefined) return known;
+      const found = termsOf(word);
+      forms.set(word, found);
+      return found;
     },
+    searchOptions: { processTerm: termsOf, boost: { title: 2 }, weights: { prefix: 0.4, fuzzy: 0.2 } },
   });
   await index.addAllAsync(
     passages.map(({ title, text }, id) => ({ id, title, text })),
-    { chunkSize: 50 },
+    { chunkSize: 20 },
   );
+  forms.clear();
   return { search: (question, most) => search(index, passages, question, most) };
 }
 
@@ -50,14 +56,32 @@ function search(
   most: number,
 ): readonly ScoredPassage[] {
   if (most <= 0 || passages.length === 0) return [];
-  const asked = [...new Set(words(question.slice(0, questionCharactersMax)))]
-    .filter((word) => termsOf(word) !== null)
-    .slice(0, questionTermsMax);
-  if (asked.length === 0) return [];
-  const found = index.search(asked.join(' '));
+  const found = lookUp(index, question);
   const least = (found[0]?.score ?? 0) * scoreShareMin;
   return found
     .slice(0, most)
     .filter((hit) => hit.score >= least)
     .map((hit) => Object.assign({ score: hit.score }, passages[hit.id as number]!));
 }
+
+/**
+ * Looks the words up as they stand and as beginnings of longer ones. Words that the knowledge does
+ * not hold at all are taken for mistyped ones, and looked up again with letters left open: that
+ * walk is the costly one, and for words that stand in the knowledge it only adds noise.
+ */
+function lookUp(index: MiniSearch, question: string): SearchResult[] {
+  const asked = [...new Set(words(question.slice(0, questionCharactersMax)))]
+    .flatMap((word) => termsOf(word)?.slice(0, 1) ?? [])
+    .slice(0, questionTermsMax);
+  if (asked.length === 0) return [];
+  const asIs = { fields: ['title', 'text'], prefix: (term: string) => term.length > 3, ...termsAreFinal };
+  const found = index.search({ queries: asked, ...asIs });
+  const known = new Set(found.flatMap((hit) => hit.queryTerms));
+  const unknown = asked.filter((term) => !known.has(term) && term.length > 3).slice(0, mistypedTermsMax);
+  if (unknown.length === 0) return found;
+  const mistyped = { queries: unknown, fuzzy: (term: string) => (term.length < 6 ? 1 : 2), ...termsAreFinal };
+  return index.search({ combineWith: 'OR', queries: [{ queries: [...known], ...asIs }, mistyped] });
+}
+
+/** The words of a question are split and folded once, by us. */
+const termsAreFinal = { tokenize: (term: string) => [term], processTerm: (term: string) => term };

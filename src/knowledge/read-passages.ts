@@ -5,6 +5,7 @@ import { paragraphs, readHtml } from './read-html.ts';
 import { readMarkdown } from './read-markdown.ts';
 import { readPdf } from './read-pdf.ts';
 import { cleanText, titleOfPath } from './section.ts';
+import { UnreadableDocument } from './unreadable-document.ts';
 
 const passagesMax = 20_000;
 const folder = 'knowledge/';
@@ -25,8 +26,7 @@ export async function readPassages(
     try {
       for (const passage of await readDocument(file)) passages.push(passage);
     } catch (error) {
-      const message = error instanceof Error ? error.message : 'the document cannot be read';
-      problems.push({ file: file.path, line: 0, column: 0, message });
+      problems.push({ file: file.path, line: 0, column: 0, message: mendOf(error) });
     }
     if (passages.length > passagesMax) {
       const message = `the knowledge makes more than ${passagesMax} passages; leave out what the assistant does not need`;
@@ -34,6 +34,13 @@ export async function readPassages(
     }
   }
   return { passages, problems };
+}
+
+function mendOf(error: unknown): string {
+  if (error instanceof UnreadableDocument) return error.message;
+  // A parser that ran out of stack.
+  if (error instanceof RangeError) return 'the document is nested too deeply to be read; make it flatter';
+  return 'the document cannot be read; save it anew, or in another format';
 }
 
 function readDocument(file: ReleaseFile): Promise<Passage[]> | Passage[] {
@@ -54,7 +61,9 @@ function readDocument(file: ReleaseFile): Promise<Passage[]> | Passage[] {
       return readPdf(path, file.bytes);
     default:
       if (pictures.has(extension)) return [];
-      throw new Error('only markdown, text, HTML and PDF documents are read; save it as one of them, or leave it out');
+      throw new UnreadableDocument(
+        'only markdown, text, HTML and PDF documents are read; save it as one of them, or leave it out',
+      );
   }
 }
 

@@ -3,21 +3,22 @@ import type { Passage } from '#release';
 import { packBlocks } from './pack-blocks.ts';
 import { paragraphs } from './read-html.ts';
 import { cleanText, titleOfPath } from './section.ts';
+import { UnreadableDocument } from './unreadable-document.ts';
 
 const pagesMax = 2000;
 
 /**
  * Passages of a PDF, by pages.
  *
- * @throws Error with a sentence that says the mend: encrypted, damaged, too long, or without text
+ * @throws UnreadableDocument encrypted, damaged, too long, or without text
  */
 export async function readPdf(path: string, bytes: Uint8Array): Promise<Passage[]> {
   // The parser takes the buffer over, so it gets its own.
   const document = await getDocumentProxy(new Uint8Array(bytes), { verbosity: 0 }).catch((error: unknown) => {
-    throw new Error(openFailure(error), { cause: error });
+    throw new UnreadableDocument(openFailure(error), { cause: error });
   });
   try {
-    if (document.numPages > pagesMax) throw new Error(`the PDF has more than ${pagesMax} pages; split it`);
+    if (document.numPages > pagesMax) throw new UnreadableDocument(`the PDF has more than ${pagesMax} pages; split it`);
     const { text } = await extractText(document, { mergePages: false });
     const title = (await declaredTitle(document)) ?? titleOfPath(path);
     const passages = text.flatMap((page, index) =>
@@ -28,7 +29,7 @@ export async function readPdf(path: string, bytes: Uint8Array): Promise<Passage[
       })),
     );
     if (passages.length === 0)
-      throw new Error('the PDF holds no text; if it is a scan, run text recognition over it first');
+      throw new UnreadableDocument('the PDF holds no text; if it is a scan, run text recognition over it first');
     return passages;
   } finally {
     await document.loadingTask.destroy();

@@ -17,6 +17,7 @@ const stopWords = new Set(
 );
 
 const unspacedScript = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}]{2,}/gu;
+const plainPattern = /^[a-z0-9]+$/;
 const wordPattern = /[\p{L}\p{M}\p{N}]+/gu;
 
 /** Splits a text into words; scripts without spaces into overlapping pairs; `budgetTokens` also into its parts. */
@@ -26,6 +27,8 @@ export function words(text: string): string[] {
     // Longer runs are data (hashes, base64), not words.
     if (word.length > 64) continue;
     found.push(word);
+    // Most words are plain, and the two splits below cost more than all else.
+    if (plainPattern.test(word)) continue;
     for (const part of word.split(/(?<=\p{Ll})(?=\p{Lu})/u)) if (part !== word) found.push(part);
     for (const [run] of word.matchAll(unspacedScript)) {
       for (let at = 0; at + 2 <= run.length; at += 1) found.push(run.slice(at, at + 2));
