@@ -7,6 +7,7 @@ import { checkApiKey } from '#access';
 import { openChatClient, type ChatClient } from './chat-client.ts';
 import { CommandFailure, configured, type CommandContext, type ConfigOptions } from './command-context.ts';
 import { configOption, dataOption } from './options.ts';
+import { addressOf, servedAddress } from './served-address.ts';
 
 interface ChatOptions extends ConfigOptions {
   readonly url?: string;
@@ -18,7 +19,9 @@ export function chatCommand(context: CommandContext): Command {
   return new Command('chat')
     .description('talk with an assistant of a running server, here in the terminal')
     .addArgument(new Argument('[assistant]', 'its name (default: the first one)'))
-    .addOption(new Option('-u, --url <address>', 'address of the server (default: that of the configuration)'))
+    .addOption(
+      new Option('-u, --url <address>', 'address of the server (default: the one that serves this data folder)'),
+    )
     .addOption(configOption())
     .addOption(dataOption())
     .addHelpText(
@@ -38,10 +41,7 @@ async function openClient(
   options: ChatOptions,
 ): Promise<ChatClient> {
   const { config } = await configured(context, options);
-  const { host, port } = config.listen;
-  // A server on every network is reached on this machine too.
-  const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
-  const url = options.url ?? `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`;
+  const url = options.url ?? servedAddress(config.dataDir) ?? addressOf(config);
   const apiKey = context.env['USHER_API_KEY']?.trim() || readyMadeKey(config.dataDir);
   if (apiKey === undefined) {
     throw new CommandFailure(

@@ -1,9 +1,10 @@
 import { Command } from 'commander';
-import type { Flags } from '#config';
+import type { Config, Flags } from '#config';
 import { announce } from './announce.ts';
 import { configured, type CommandContext, type ConfigOptions, type RunningUsher } from './command-context.ts';
 import { withFreePort } from './free-port.ts';
 import { configOption, dataOption, hostOption, jsonOption, portOption } from './options.ts';
+import { addressOf, noteServedAddress } from './served-address.ts';
 import { untilStopped } from './until-stopped.ts';
 
 export interface ServeOptions extends ConfigOptions {
@@ -35,11 +36,29 @@ export async function openServer(
     ...(options.port === undefined ? {} : { port: options.port }),
   });
   const { openUsher } = await context.main();
-  const placed = await withFreePort(config);
+  const placed = await withFreePort(options.json === true ? config : quietAtTerminal(config));
   const usher = await openUsher({ config: placed, secrets, version: context.version });
   const moved = placed.listen.port === config.listen.port ? undefined : config.listen.port;
   process.stdout.write(
     announce({ usher, config: placed, version: context.version, moved, json: options.json === true }),
   );
-  return usher;
+  const note = noteServedAddress(placed.dataDir, localUrl(placed, usher.url));
+  return {
+    ...usher,
+    close: async () => {
+      note[Symbol.dispose]();
+      await usher.close();
+    },
+  };
+}
+
+/** How this machine reaches it, whatever others call it. */
+function localUrl(config: Config, url: string): string {
+  return config.listen.publicUrl === undefined ? url : addressOf(config);
+}
+
+/** A person reads the banner; lines of JSON about each request would bury it. */
+function quietAtTerminal(config: Config): Config {
+  const loud = process.stderr.isTTY && config.telemetry.logLevel === 'info';
+  return loud ? { ...config, telemetry: { ...config.telemetry, logLevel: 'warn' } } : config;
 }

@@ -7,6 +7,7 @@ import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { systemClock } from '#base';
 import type { Config } from '#config';
+import { addressOf } from '../served-address.ts';
 import type { AddFinding } from './finding.ts';
 
 const mebibyte = 1 << 20;
@@ -90,7 +91,7 @@ async function checkPort(config: Config, add: AddFinding): Promise<void> {
   });
   if (code === undefined) add({ subject: 'port', state: 'ok', says: `${host} port ${port} is free` });
   else if (code === 'EADDRINUSE') {
-    const answers = await fetch(`http://${host.includes(':') ? `[${host}]` : host}:${port}/livez`, {
+    const answers = await fetch(`${addressOf(config)}/livez`, {
       signal: AbortSignal.timeout(2000),
     }).then(
       (response) => response.ok,
