@@ -1,7 +1,7 @@
 import { startChild, type Child } from './child.ts';
-import type { LoadPlan, LoadProgress, LoadReport } from './load-driver/load-plan.ts';
+import type { LoadPlan, LoadProgress, LoadReport, Quantiles } from './load-driver/load-plan.ts';
 
-export type { LoadPlan, LoadReport };
+export type { LoadPlan, LoadReport, Quantiles };
 
 /** A load that a process of its own drives. */
 export interface Load extends AsyncDisposable {
@@ -21,6 +21,8 @@ export async function startLoad(plan: LoadPlan): Promise<Load> {
   const report = readReport(child, (progress) => {
     latest = progress;
   });
+  // Whoever disposes of a load before its end wants no report; whoever awaits it still sees the error.
+  report.catch(() => {});
   return {
     pid: child.pid,
     progress: () => latest,

@@ -85,7 +85,9 @@ function answerTokens(body: ChatBody, plan: Plan, prompt: string, tokensUsual: n
   const format = body.response_format;
   if (format?.type === 'json_schema') return tokenize(JSON.stringify(sample(format.json_schema?.schema ?? {})));
   if (format?.type === 'json_object') return tokenize('{"answer":"simulated"}');
-  return seededTokens(hashText(prompt), plan.tokens ?? tokensUsual);
+  const tokens = seededTokens(hashText(prompt), plan.tokens ?? tokensUsual);
+  const { width } = plan;
+  return width === undefined ? tokens : tokens.map((token) => token.padEnd(width, token).slice(0, width));
 }
 
 function cutAtStop(tokens: readonly string[], stop: ChatBody['stop']): readonly string[] {

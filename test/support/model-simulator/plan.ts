@@ -41,6 +41,8 @@ export interface Plan {
   readonly echo?: boolean;
   /** Length of the answer in tokens. */
   readonly tokens?: number;
+  /** Characters of each token of an answer that nothing else determines, for large chunks. */
+  readonly width?: number;
   readonly refusal?: string;
   readonly finish?: 'content_filter';
   /** Tool calls by round: the first round's calls, those after its results are back, and so on. */
@@ -78,6 +80,7 @@ const commands: Readonly<Record<string, (rest: string, args: Arguments) => Plan>
   say: (rest) => ({ say: rest }),
   echo: () => ({ echo: true }),
   tokens: (rest) => ({ tokens: Number(rest) }),
+  width: (rest) => ({ width: Number(rest) }),
   refusal: (rest) => ({ refusal: rest }),
   filtered: () => ({ finish: 'content_filter' }),
   pace: (rest) => ({ tokenMs: Number(rest) }),

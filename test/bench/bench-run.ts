@@ -1,0 +1,32 @@
+import type { ModelSimulator } from '#test/model-simulator';
+import type { Figure } from './figure.ts';
+import { startSubject, type Subject, type SubjectName } from './subject.ts';
+
+/** What a bench works with. */
+export interface BenchRun {
+  readonly seconds: number;
+  simulator(): Promise<ModelSimulator>;
+  readonly eachSubject: EachSubject;
+}
+
+export type Bench = (run: BenchRun) => Promise<readonly Figure[]>;
+
+/** Starts, measures and ends one subject after the other; a subject this machine lacks is left out. */
+type EachSubject = <T>(
+  names: readonly SubjectName[],
+  simulator: ModelSimulator,
+  measure: (subject: Subject) => Promise<T>,
+) => Promise<Partial<Record<SubjectName, T>>>;
+
+/** `only`: the subjects wanted in this run. */
+export function eachSubject(only: ReadonlySet<string>): EachSubject {
+  return async (names, simulator, measure) => {
+    const measured: Partial<Record<SubjectName, Awaited<ReturnType<typeof measure>>>> = {};
+    for (const name of names.filter((each) => only.has(each))) {
+      await using stack = new AsyncDisposableStack();
+      const subject = await startSubject(name, simulator, stack);
+      if (subject !== undefined) measured[name] = await measure(subject);
+    }
+    return measured;
+  };
+}
