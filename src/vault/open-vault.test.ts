@@ -122,6 +122,7 @@ describe('the vault', () => {
     await expect((await freshVault(moved, root)).subject(north, bob)).rejects.toThrow(damaged);
     const swapped: KeyStore = { ...keys, tenantKey: () => keys.tenantKey(south) };
     await expect((await freshVault(swapped, root)).subject(north, ada)).rejects.toThrow(damaged);
+    await expect((await freshVault(swapped, root)).derive(north, 'user-token')).rejects.toThrow(damaged);
   });
 
   test('says which root key is missing when it was given another one', async () => {

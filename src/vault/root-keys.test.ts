@@ -9,6 +9,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { SubjectId, TenantId } from '#access';
 import { memoryKeyStore } from './memory-key-store.fixture.ts';
 import { openVault } from './open-vault.ts';
+import { createKeyringFile } from './keyring-file.ts';
+import { rootKey } from './root-key.ts';
 import { openRootKeys } from './root-keys.ts';
 import { rewrapTenantKeys, verifyTenantKeys } from './tenant-keys.ts';
 
@@ -41,6 +43,14 @@ describe('the root key file', () => {
   test('is one and the same for many starts at once in one process', async () => {
     const ids = (await Promise.all(Array.from({ length: 20 }, () => fromFile()))).map((roots) => roots.current().id);
     expect(new Set(ids).size).toBe(1);
+    expect(await readdir(dataDir)).toEqual(['root.key']);
+  });
+
+  test('stays as it is when another start made it first', async () => {
+    const first = await fromFile();
+    const standing = await createKeyringFile(path, rootKey(randomBytes(32)));
+    expect(standing.map(({ id }) => id)).toEqual([first.current().id]);
+    expect((await fromFile()).current().id).toBe(first.current().id);
     expect(await readdir(dataDir)).toEqual(['root.key']);
   });
 
