@@ -7,6 +7,7 @@ import { devCommand } from './dev.ts';
 import { doctorCommand } from './doctor.ts';
 import { initCommand } from './init.ts';
 import { keysCommand } from './keys.ts';
+import { modelCommand } from './model.ts';
 import { serveCommand } from './serve.ts';
 
 /** The whole command tree; the command reference is generated from it. */
@@ -14,7 +15,6 @@ export function program(context: CommandContext): Command {
   const root = new Command('usher')
     .description('Serves assistants that are declared as folders, over the OpenAI wire.')
     .version(context.version, '-V, --version', 'print the version')
-    .helpOption('-h, --help', 'print this help')
     .helpCommand('help [command]', 'print the help of a command')
     .showSuggestionAfterError()
     .addHelpText('after', '\nFirst steps:\n  usher init my-assistant\n  cd my-assistant\n  usher dev\n');
@@ -26,6 +26,7 @@ export function program(context: CommandContext): Command {
     keysCommand,
     configCommand,
     assistantCommand,
+    modelCommand,
     doctorCommand,
   ];
   for (const make of commands) root.addCommand(make(context));
@@ -36,6 +37,7 @@ export function program(context: CommandContext): Command {
 function hardened(command: Command): Command {
   command.exitOverride();
   command.option('--debug', 'print the stack of an error');
+  command.helpOption('-h, --help', 'print this help');
   command.configureOutput({
     outputError: (text, write) => write(`usher: ${text.replace(/^error: /, '').trimEnd()}\n`),
   });

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
-import { BackendFailure, detectLocalServers, openOpenAiBackend } from '#backend';
+import { join } from 'node:path';
+import { BackendFailure, detectLocalServers, isRuntimeInstalled, openOpenAiBackend } from '#backend';
 import { settleModels, type BackendConfig, type Config, type Secrets } from '#config';
 import type { AddFinding, Finding } from './finding.ts';
 
@@ -15,13 +16,14 @@ export async function checkBackends(undecided: Config, secrets: Secrets, add: Ad
     add({ subject: 'model', state: 'warn', says: `answers are quoted from knowledge alone: ${config.models.why}` });
     return;
   }
-  for (const finding of await Promise.all(config.backends.map((backend) => probe(backend, secrets)))) add(finding);
+  for (const finding of await Promise.all(config.backends.map((backend) => probe(backend, secrets, config.dataDir))))
+    add(finding);
 }
 
-async function probe(config: BackendConfig, secrets: Secrets): Promise<Finding> {
+async function probe(config: BackendConfig, secrets: Secrets, dataDir: string): Promise<Finding> {
   const subject = config.name;
   if (config.kind === 'knowledge') return { subject, state: 'ok', says: 'quotes knowledge; needs nothing' };
-  if (config.kind === 'local') return probeLocal(config);
+  if (config.kind === 'local') return probeLocal(config, dataDir);
   const backend = openOpenAiBackend({
     name: config.name,
     kind: config.kind,
@@ -51,11 +53,20 @@ async function probe(config: BackendConfig, secrets: Secrets): Promise<Finding> 
   }
 }
 
-function probeLocal(config: BackendConfig): Finding {
+async function probeLocal(config: BackendConfig, dataDir: string): Promise<Finding> {
+  const subject = config.name;
   const path = config.modelPath ?? '';
-  return existsSync(path)
-    ? { subject: config.name, state: 'ok', says: path }
-    : { subject: config.name, state: 'fail', says: `${path} does not exist; download a model with: usher model` };
+  if (!existsSync(path)) {
+    return { subject, state: 'fail', says: `${path} does not exist; download a model with: usher model` };
+  }
+  if (!(await isRuntimeInstalled(join(dataDir, 'local-runtime')))) {
+    return {
+      subject,
+      state: 'fail',
+      says: 'the runtime is not installed; install it with: usher model --runtime-only',
+    };
+  }
+  return { subject, state: 'ok', says: path };
 }
 
 function mendOf(failure: BackendFailure): string {
