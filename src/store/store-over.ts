@@ -1,6 +1,6 @@
 import { UsherError } from '#base';
 import type { Reach } from '#access';
-import { systemOperations, tenantOperations, type Call, type OperationName } from './operations/operations.ts';
+import { systemCalls, tenantCalls, type Call } from './operations/calls.ts';
 import type { Store, SystemStore, TenantStore } from './store.ts';
 
 /** Runs one operation on a database and settles after its commit. */
@@ -8,9 +8,12 @@ export type RunCall = (call: Call) => Promise<unknown>;
 
 /** The Store port over whatever runs operations. */
 export function storeOver(run: RunCall, close: () => Promise<void>): Store {
-  const system = methods(Object.keys(systemOperations) as OperationName[], (name) => (...args: unknown[]) => {
-    return run({ name, reach: null, args });
-  });
+  const system = methods(
+    systemCalls,
+    (name) =>
+      (...args: unknown[]) =>
+        run({ name, reach: null, args }),
+  );
   return {
     reach: reachOver(run),
     system: system as unknown as SystemStore,
@@ -28,7 +31,7 @@ export function storeOver(run: RunCall, close: () => Promise<void>): Store {
 /** A handle is made for every request: one object over a shared prototype, not twenty closures. */
 function reachOver(run: RunCall): (reach: Reach) => TenantStore {
   const prototype = methods(
-    Object.keys(tenantOperations) as OperationName[],
+    tenantCalls,
     (name) =>
       function call(this: { readonly within: Reach }, ...args: unknown[]) {
         return run({ name, reach: this.within, args });
@@ -42,6 +45,6 @@ function reachOver(run: RunCall): (reach: Reach) => TenantStore {
   };
 }
 
-function methods(names: readonly OperationName[], make: (name: OperationName) => unknown): object {
-  return Object.fromEntries(names.map((name) => [name, make(name)]));
+function methods<Name extends string>(calls: Readonly<Record<Name, unknown>>, make: (name: Name) => unknown): object {
+  return Object.fromEntries(Object.keys(calls).map((name) => [name, make(name as Name)]));
 }

@@ -3,6 +3,7 @@ import type { Session } from '../query.ts';
 import type { SystemStore, TenantStore } from '../store.ts';
 import * as apiKeys from './api-keys.ts';
 import { audit } from './audit.ts';
+import type { Call } from './calls.ts';
 import * as conversations from './conversations.ts';
 import * as feedback from './feedback.ts';
 import * as items from './items.ts';
@@ -16,7 +17,7 @@ type WithinReach<M extends Method> = (session: Session, reach: Reach, ...args: P
 type OutsideReach<M extends Method> = (session: Session, ...args: Parameters<M>) => ReturnType<M>;
 
 /** Each method of TenantStore, written once for both databases. */
-export const tenantOperations: { readonly [Name in keyof TenantStore]: WithinReach<TenantStore[Name]> } = {
+const tenantOperations: { readonly [Name in keyof TenantStore]: WithinReach<TenantStore[Name]> } = {
   createConversation: conversations.createConversation,
   conversation: conversations.conversation,
   listConversations: conversations.listConversations,
@@ -40,7 +41,7 @@ export const tenantOperations: { readonly [Name in keyof TenantStore]: WithinRea
 };
 
 /** Each method of SystemStore, and the two halves of a probe. */
-export const systemOperations: { readonly [Name in keyof SystemStore]: OutsideReach<SystemStore[Name]> } & {
+const systemOperations: { readonly [Name in keyof SystemStore]: OutsideReach<SystemStore[Name]> } & {
   readonly probeWrite: (session: Session) => Promise<number>;
   readonly probeRead: (session: Session) => Promise<number>;
 } = {
@@ -63,42 +64,10 @@ export const systemOperations: { readonly [Name in keyof SystemStore]: OutsideRe
   probeRead,
 };
 
-export type OperationName = keyof typeof tenantOperations | keyof typeof systemOperations;
-
-/** Operations that change nothing, each one statement, so each sees one state of the database. */
-export const readOperations: ReadonlySet<OperationName> = new Set<OperationName>([
-  'conversation',
-  'listConversations',
-  'items',
-  'item',
-  'turn',
-  'turnItems',
-  'chainItems',
-  'feedback',
-  'release',
-  'releasesByPrefix',
-  'apiKeyByHash',
-  'apiKeys',
-  'accessRevision',
-  'audit',
-  'hasTenantKeys',
-  'tenantKey',
-  'subjectKey',
-  'allTenantKeys',
-  'probeRead',
-]);
-
-/** One call of an operation, in a form that can be sent to another thread. `reach` null: a system operation. */
-export interface Call {
-  readonly name: OperationName;
-  readonly reach: Reach | null;
-  readonly args: readonly unknown[];
-}
-
 type AnyOperation = (session: Session, ...args: readonly unknown[]) => Promise<unknown>;
 
 /** Runs a call; what it throws is the database's own error, an UsherError or an Undo. */
-export function perform(session: Session, { name, reach, args }: Call): Promise<unknown> {
-  if (reach === null) return (systemOperations as unknown as Record<string, AnyOperation>)[name]!(session, ...args);
-  return (tenantOperations as unknown as Record<string, AnyOperation>)[name]!(session, reach, ...args);
+export function perform(session: Session, call: Call): Promise<unknown> {
+  if (call.reach === null) return (systemOperations[call.name] as AnyOperation)(session, ...call.args);
+  return (tenantOperations[call.name] as AnyOperation)(session, call.reach, ...call.args);
 }

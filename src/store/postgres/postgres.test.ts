@@ -1,6 +1,8 @@
+import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startPostgres, type TestPostgres } from '#test/postgres';
 import { aFinish, anItem, aTenant, aTurn, storeContract } from '../store.contract.ts';
+import { holdsToTheModel } from '../store.model.ts';
 import { openPostgresStore } from './postgres.ts';
 
 let server: TestPostgres;
@@ -13,12 +15,33 @@ describe('PostgreSQL keeps the contract of the store', () => {
   storeContract(async () => openPostgresStore({ url: await server.freshDatabase(), poolMax: 8 }));
 });
 
+test('PostgreSQL answers as the model does, whoever asks for whatever', async () => {
+  const store = await openPostgresStore({ url: await server.freshDatabase(), poolMax: 2 });
+  await holdsToTheModel(store, 40);
+  await store.close();
+}, 120_000);
+
 describe('PostgreSQL', () => {
   test('is migrated by one of many nodes that start at once', async () => {
     const url = await server.freshDatabase();
     const stores = await Promise.all(Array.from({ length: 6 }, () => openPostgresStore({ url, poolMax: 1 })));
     await Promise.all(stores.map((store) => store.probe()));
     await Promise.all(stores.map((store) => store.close()));
+  });
+
+  test('whose schema needs a newer program is refused, and not when this one can still work on it', async () => {
+    const url = await server.freshDatabase();
+    await (await openPostgresStore({ url, poolMax: 1 })).close();
+    const client = new Client({ connectionString: url });
+    await client.connect();
+    await client.query("insert into schema_migrations (number, name, readable_from) values (900, 'compatible', 1)");
+    await (await openPostgresStore({ url, poolMax: 1 })).close();
+    await client.query("insert into schema_migrations (number, name, readable_from) values (901, 'breaking', 901)");
+    await client.end();
+    await expect(openPostgresStore({ url, poolMax: 1 })).rejects.toMatchObject({
+      code: 'config_invalid',
+      message: expect.stringMatching(/schema 901.*newer version/) as string,
+    });
   });
 
   test('that goes away makes operations fail as unavailable, and is used again when it is back', async () => {

@@ -1,7 +1,8 @@
 import { Client, Pool, types as builtIn, type CustomTypesConfig } from 'pg';
 import { UsherError } from '#base';
 import { migrate } from '../migrations/migrate.ts';
-import { perform, readOperations, type Call } from '../operations/operations.ts';
+import { writes, type Call } from '../operations/calls.ts';
+import { perform } from '../operations/operations.ts';
 import { Undo, type Session } from '../query.ts';
 import { storeOver } from '../store-over.ts';
 import type { Store } from '../store.ts';
@@ -111,7 +112,7 @@ async function runOnce(pool: Pool, call: Call): Promise<unknown> {
     },
   };
   try {
-    return await (readOperations.has(call.name) ? perform(session, call) : inTransaction(session, call));
+    return await (writes(call) ? inTransaction(session, call) : perform(session, call));
   } finally {
     client.release(broken);
   }

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { siblingModule, UsherError } from '#base';
-import type { Call } from '../operations/operations.ts';
+import type { Call } from '../operations/calls.ts';
 import type { FromWorker, Settled, ToWorker, WorkerSetup } from './messages.ts';
 
 interface Waiting {
@@ -27,27 +27,27 @@ export class Lane {
   #closed: UsherError | undefined;
   #drained: (() => void) | undefined;
 
-  private constructor(worker: Worker) {
-    this.#worker = worker;
-    worker.on('message', (message: FromWorker) => {
-      if ('settled' in message) this.#settle(message.settled);
-    });
-    worker.on('error', (error) => this.#fail(error));
-    worker.on('exit', () => this.#fail(undefined));
-  }
-
-  /** Settles when the database is open. @throws UsherError as the worker met it. */
-  static async open(setup: WorkerSetup): Promise<Lane> {
-    const worker = new Worker(siblingModule(import.meta.url, 'worker'), {
+  /** Starts the thread, which takes a while to load; `open` may be called at any later time. */
+  constructor(setup: WorkerSetup) {
+    this.#worker = new Worker(siblingModule(import.meta.url, 'worker'), {
       workerData: setup,
       name: `usher sqlite ${setup.lane}`,
     });
-    const [message] = (await once(worker, 'message')) as [FromWorker];
-    if ('opened' in message && 'refusal' in message.opened) {
-      await once(worker, 'exit');
-      throw new UsherError(message.opened.refusal.code, message.opened.refusal.message);
-    }
-    return new Lane(worker);
+    this.#worker.on('message', (message: FromWorker) => {
+      if ('settled' in message) this.#settle(message.settled);
+    });
+    this.#worker.on('error', (error) => this.#fail(error));
+    this.#worker.on('exit', () => this.#fail(undefined));
+  }
+
+  /** Settles when the database is open. @throws UsherError as the worker met it; the thread has then ended. */
+  async open(): Promise<void> {
+    const told = once(this.#worker, 'message');
+    this.#post('open');
+    const [message] = (await told) as [FromWorker];
+    if (!('opened' in message) || !('refusal' in message.opened)) return;
+    await once(this.#worker, 'exit');
+    throw new UsherError(message.opened.refusal.code, message.opened.refusal.message);
   }
 
   call(call: Call): Promise<unknown> {
@@ -73,7 +73,7 @@ export class Lane {
       });
     }
     const exited = once(this.#worker, 'exit');
-    this.#post({ close: true });
+    this.#post('close');
     await exited;
   }
 

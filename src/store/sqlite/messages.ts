@@ -1,5 +1,5 @@
 import type { ErrorCode } from '#base';
-import type { Call } from '../operations/operations.ts';
+import type { Call } from '../operations/calls.ts';
 
 /** What the main thread starts a worker with. */
 export interface WorkerSetup {
@@ -18,8 +18,8 @@ export interface Refusal {
 
 export type Settled = { readonly answer: unknown } | { readonly refusal: Refusal };
 
-/** Main thread to worker: calls to run, or the wish to close. */
-export type ToWorker = { readonly calls: readonly Call[] } | { readonly close: true };
+/** Main thread to worker: first to open, then calls to run, at last to close. */
+export type ToWorker = 'open' | { readonly calls: readonly Call[] } | 'close';
 
-/** Worker to main thread: first whether it opened, then one answer for each message of calls. */
+/** Worker to main thread: whether it opened, then one answer for each message of calls. */
 export type FromWorker = { readonly opened: Settled } | { readonly settled: readonly Settled[] };

@@ -1,5 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite';
-import { perform, type Call } from '../operations/operations.ts';
+import type { Call } from '../operations/calls.ts';
+import { perform } from '../operations/operations.ts';
 import { Undo } from '../query.ts';
 import { refusalOf } from './errors.ts';
 import type { Settled } from './messages.ts';

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Id } from '#base';
 import type { TenantId } from '#access';
 import { aFinish, anItem, aTenant, aTurn, sealed, storeContract } from '../store.contract.ts';
+import { holdsToTheModel } from '../store.model.ts';
 import { openSqliteStore } from './sqlite.ts';
 
 let folder: string;
@@ -25,6 +26,12 @@ function freshPath(): string {
 describe('SQLite keeps the contract of the store', () => {
   storeContract(() => openSqliteStore({ path: freshPath(), owner: true }));
 });
+
+test('SQLite answers as the model does, whoever asks for whatever', async () => {
+  const store = await openSqliteStore({ path: freshPath() });
+  await holdsToTheModel(store, 40);
+  await store.close();
+}, 120_000);
 
 /** A child process that opens the same file: `write` stores turns and sends each acknowledged id, for ever. */
 function child(role: 'write' | 'open', path: string): ChildProcess {

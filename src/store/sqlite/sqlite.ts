@@ -1,4 +1,4 @@
-import { readOperations } from '../operations/operations.ts';
+import { writes } from '../operations/calls.ts';
 import { storeOver } from '../store-over.ts';
 import type { Store } from '../store.ts';
 import { Lane } from './lane.ts';
@@ -23,18 +23,18 @@ export interface SqliteOptions {
  * or a newer Usher, `conflict` where another server owns it, `storage_full`, `storage_unavailable`.
  */
 export async function openSqliteStore({ path, owner = false, bytesMax }: SqliteOptions): Promise<Store> {
-  const writes = await Lane.open({ path, lane: 'write', owner, bytesMax });
-  const reads = await Lane.open({ path, lane: 'read', owner: false, bytesMax: undefined }).catch(
-    async (error: unknown) => {
-      await writes.close();
-      throw error;
-    },
-  );
-  return storeOver(
-    (call) => (readOperations.has(call.name) ? reads : writes).call(call),
-    async () => {
-      await reads.close();
-      await writes.close();
-    },
-  );
+  const writing = new Lane({ path, lane: 'write', owner, bytesMax });
+  const reading = new Lane({ path, lane: 'read', owner: false, bytesMax: undefined });
+  const close = async () => {
+    await reading.close();
+    await writing.close();
+  };
+  try {
+    await writing.open();
+    await reading.open();
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return storeOver((call) => (writes(call) ? writing : reading).call(call), close);
 }

@@ -4,7 +4,7 @@ import { refusalOf } from './errors.ts';
 import type { FromWorker, ToWorker, WorkerSetup } from './messages.ts';
 import { openForReads, openForWrites } from './open-database.ts';
 import { holdAsOwner } from './owner-lock.ts';
-import { readsOn, writesOn } from './run-calls.ts';
+import { readsOn, writesOn, type RunCalls } from './run-calls.ts';
 
 /* One connection and its thread: SQLite's calls wait for the disk, so they stay off the event loop. */
 
@@ -12,11 +12,19 @@ const port = parentPort as MessagePort;
 const { path, lane, owner, bytesMax } = workerData as WorkerSetup;
 const opened: DatabaseSync[] = [];
 
-async function open(): Promise<DatabaseSync> {
-  if (owner) opened.push(holdAsOwner(path));
-  const db = lane === 'write' ? await openForWrites(path, bytesMax) : openForReads(path);
-  opened.push(db);
-  return db;
+let run: RunCalls | undefined;
+
+async function open(): Promise<void> {
+  try {
+    if (owner) opened.push(holdAsOwner(path));
+    const db = lane === 'write' ? await openForWrites(path, bytesMax) : openForReads(path);
+    opened.push(db);
+    run = lane === 'write' ? writesOn(db) : readsOn(db);
+    tell({ opened: { answer: undefined } });
+  } catch (error) {
+    tell({ opened: { refusal: refusalOf(error) } });
+    close();
+  }
 }
 
 function close(): void {
@@ -28,15 +36,10 @@ function tell(message: FromWorker): void {
   port.postMessage(message);
 }
 
-try {
-  const db = await open();
-  const run = lane === 'write' ? writesOn(db) : readsOn(db);
-  port.on('message', (message: ToWorker) => {
-    if ('close' in message) return close();
-    void run(message.calls).then((settled) => tell({ settled }));
-  });
-  tell({ opened: { answer: undefined } });
-} catch (error) {
-  tell({ opened: { refusal: refusalOf(error) } });
-  close();
+async function obey(message: ToWorker): Promise<void> {
+  if (message === 'open') await open();
+  else if (message === 'close') close();
+  else if (run !== undefined) tell({ settled: await run(message.calls) });
 }
+
+port.on('message', (message: ToWorker) => void obey(message));

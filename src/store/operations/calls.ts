@@ -1,0 +1,65 @@
+import type { Reach } from '#access';
+import type { SystemStore, TenantStore } from '../store.ts';
+
+type Kind = 'read' | 'write';
+
+/*
+ * What can be called and whether it writes, apart from the operations themselves: the main thread
+ * of the embedded store needs no more, and is spared loading the query builder.
+ * A read is one statement, so that it sees one state of the database without a transaction.
+ */
+
+export const tenantCalls: Readonly<Record<keyof TenantStore, Kind>> = {
+  createConversation: 'write',
+  conversation: 'read',
+  listConversations: 'read',
+  updateConversation: 'write',
+  deleteConversation: 'write',
+  appendItems: 'write',
+  items: 'read',
+  item: 'read',
+  deleteItem: 'write',
+  beginTurn: 'write',
+  finishTurn: 'write',
+  turn: 'read',
+  turnItems: 'read',
+  chainItems: 'read',
+  deleteTurn: 'write',
+  putFeedback: 'write',
+  feedback: 'read',
+  putRelease: 'write',
+  release: 'read',
+  releasesByPrefix: 'read',
+};
+
+/** With the two halves of a probe. */
+export const systemCalls: Readonly<Record<keyof SystemStore | 'probeWrite' | 'probeRead', Kind>> = {
+  apiKeyByHash: 'read',
+  apiKeys: 'read',
+  putApiKey: 'write',
+  revokeApiKey: 'write',
+  accessRevision: 'read',
+  audit: 'read',
+  recordUnstoredTurns: 'write',
+  failLostTurns: 'write',
+  hasTenantKeys: 'read',
+  tenantKey: 'read',
+  putTenantKey: 'write',
+  subjectKey: 'read',
+  putSubjectKey: 'write',
+  allTenantKeys: 'read',
+  replaceTenantKeys: 'write',
+  probeWrite: 'write',
+  probeRead: 'read',
+};
+
+type SystemCallName = keyof typeof systemCalls;
+
+/** One call of an operation, in a form that can be sent to another thread. */
+export type Call =
+  | { readonly name: keyof TenantStore; readonly reach: Reach; readonly args: readonly unknown[] }
+  | { readonly name: SystemCallName; readonly reach: null; readonly args: readonly unknown[] };
+
+export function writes(call: Call): boolean {
+  return (call.reach === null ? systemCalls[call.name] : tenantCalls[call.name]) === 'write';
+}
