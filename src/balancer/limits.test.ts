@@ -107,6 +107,12 @@ describe('Limits, refused', () => {
     expect(limits.waitMs(10, nowMs)).toBe(1_000);
   });
 
+  test.each([0, -1, Number.NaN])('a Retry-After of %d is as good as none', (retryAfterMs) => {
+    const limits = new Limits(undefined, undefined);
+    limits.refused(limits.charge(10, 0), retryAfterMs, 0);
+    expect(limits.waitMs(10, 0)).toBe(1_000);
+  });
+
   test('a burst refused together counts once', () => {
     const limits = new Limits(undefined, undefined);
     const burst = Array.from({ length: 10 }, () => limits.charge(10, 0));

@@ -17,9 +17,9 @@ import { RequestLog } from './request-log.ts';
  * blocks until the reset it named, at most a minute: some name the time at which the allowance is
  * full again, not the time at which one request fits, so after a minute one asks again.
  *
- * A refusal (429) blocks for its `Retry-After`, where that is more than nothing, else for 1 s, doubled up to 30 s by each refusal of a
- * request sent after the one before; a burst refused together counts once. A block is only ever
- * lengthened.
+ * A refusal (429) blocks for its `Retry-After`, where that is more than nothing, else for 1 s, doubled
+ * up to 30 s by each refusal of a request sent after the one before; a burst refused together counts
+ * once. A block is only ever lengthened.
  *
  * What a backend says is bounded here, as one absurd number would poison every later sum.
  */

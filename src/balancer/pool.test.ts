@@ -85,21 +85,26 @@ describe('picking', () => {
     expect(taken).toContain(first.backend === 'm0' ? 'm1' : 'm0');
   });
 
-  test('a backend that broke has nothing cached', () => {
+  test.each([
+    ['cannot be reached', 1, { result: 'failed', kind: 'connect' }],
+    ['breaks', 5, server],
+  ] as const)('a backend that %s has nothing cached any more', (_, failures, by) => {
     const pool = poolOf(2);
-    const chain = { ...prefixChain(['Instructions. '.repeat(300)]), promptTokens: 1_050 };
+    const chain = { ...prefixChain(['Instructions. '.repeat(300)]), promptTokens: 1_050, exclude: new Set(['m1']) };
     const warm = pick(pool, 0, chain);
     pool.firstToken(warm, 200);
-    pool.settle(warm, { result: 'failed', kind: 'connect' }, 300);
-    // Long after its penalty has faded, both are equally cold again.
+    pool.settle(warm, answered, 300);
+    for (let count = 0; count < failures; count += 1) pool.settle(pick(pool, 300, chain), by, 300);
+    // Long after the penalty has faded, and closed again, both are equally cold.
     const later = 5 * 60_000;
+    pool.settle(pick(pool, later, { exclude: new Set(['m1']) }), answered, later);
     const seen = new Set<string>();
     for (let count = 0; count < 64; count += 1) {
-      const ticket = pick(pool, later, chain);
+      const ticket = pick(pool, later, { ...chain, exclude: new Set() });
       seen.add(ticket.backend);
       pool.settle(ticket, neutral, later);
     }
-    expect(seen.size).toBe(2);
+    expect(seen).toEqual(new Set(['m0', 'm1']));
   });
 });
 
@@ -221,6 +226,23 @@ describe('failure', () => {
       expect(ticket.backend).toBe('m1');
       pool.settle(ticket, answered, 100 + count);
     }
+  });
+});
+
+describe('tokens', () => {
+  test.each([
+    ['one that was not reached', { result: 'failed', kind: 'connect' }],
+    ['one refused by limit', { result: 'limited', retryAfterMs: 1 }],
+  ] as const)('%s has spent none of the token limit', (_, unserved) => {
+    const pool = poolOf(1, { tokensPerMinute: 2_000 });
+    pool.settle(pick(pool, 0), unserved, 0);
+    expect(pool.pick(needOf(), 10).result).toBe('picked');
+  });
+
+  test('one that was served has, whatever came of it', () => {
+    const pool = poolOf(1, { tokensPerMinute: 2_000 });
+    pool.settle(pick(pool, 0), { result: 'failed', kind: 'cut' }, 0);
+    expect(pool.pick(needOf(), 10)).toMatchObject({ result: 'none', reason: 'limited' });
   });
 });
 
