@@ -10,7 +10,7 @@ export interface PreparedRelease {
   readonly index: KnowledgeIndex;
 }
 
-/** Characters of knowledge and instructions kept ready; an index weighs about three times its text. */
+/** Characters of knowledge and instructions kept ready; an index weighs about five times its text. */
 const charactersMax = 32 * 1024 * 1024;
 
 /** Releases in the store, the ones lately used kept ready in memory. One load at a time per release. */

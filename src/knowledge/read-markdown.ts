@@ -43,7 +43,8 @@ function blockOf(token: Token): Block | undefined {
     case 'html':
       return { text: token.raw.replaceAll(/<!--[\s\S]*?-->/gu, '').trim() };
     case 'table': {
-      const lines = token.raw.trimEnd().split('\n');
+      // Columns padded for the eye would fill a passage with spaces.
+      const lines = token.raw.trimEnd().replaceAll(/ {2,}/gu, ' ').replaceAll(/-{4,}/gu, '---').split('\n');
       return { before: `${lines.slice(0, 2).join('\n')}\n`, text: lines.slice(2).join('\n') };
     }
     case 'code': {

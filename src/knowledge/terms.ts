@@ -6,7 +6,7 @@
 // Words that tell nothing about a subject; a question of these alone finds nothing.
 const stopWords = new Set(
   (
-    'a about all an and any are as at be been but by can could did do does for from had has have how i if in into is it ' +
+    'a about all an and any are as at be been but by can could did do does for from had happen happens has have how i if in into is it ' +
     'its me my no nor not of on or our out shall should so some such than that the their them then there these they this ' +
     'those to us was we were what when where which who whom whose why will with would you your ' +
     'aber als am an auch auf aus bei bin bis das dass dem den der des die doch dort du durch ein eine einem einen einer ' +
