@@ -46,9 +46,11 @@ async function holdStreams(
     timeoutMs: 600_000,
   });
   const deadline = performance.now() + 60_000;
-  while (load.progress().events < openStreams * 2 && performance.now() < deadline) await sleep(200);
+  while (load.progress().open < openStreams && performance.now() < deadline) await sleep(200);
   const { open } = load.progress();
   if (open !== openStreams) throw new Error(`only ${open} of ${openStreams} streams of ${subject.name} are open`);
+  // Two tokens later every stream has had its first.
+  await sleep(2000);
   const samples: number[] = [];
   for (let second = 0; second < seconds; second += 1) {
     await sleep(1000);

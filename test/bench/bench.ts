@@ -40,6 +40,9 @@ if (process.platform !== 'linux' || unknown.length > 0 || Number.isNaN(run.secon
   process.exit(2);
 }
 
+// An interrupt ends what was started, by the exit hooks of those who started it.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
+
 for (const name of positionals.length === 0 ? Object.keys(benches) : positionals) {
   const figures = await benches[name]!(run);
   const machine = { cpus: cpus().length, model: cpus()[0]?.model, node: process.version };

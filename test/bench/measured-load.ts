@@ -11,12 +11,15 @@ export interface MeasuredLoad {
 /** What differs from load to load; the rest is the subject's. */
 export type BenchLoad = Omit<LoadPlan, 'url' | 'headers'> & { readonly path: string };
 
+/** Enough for the engine to have compiled what is hot. */
+const warmUpSeconds = 3;
+
 /**
- * Warms the subject up with a second of the same load, then measures one whole load.
+ * Warms the subject up with the same load, then measures one whole load.
  * @throws Error where a request failed: a figure over failures means nothing
  */
 export async function measureLoad(subject: Subject, load: BenchLoad): Promise<MeasuredLoad> {
-  await drive(subject, { ...load, count: Math.ceil(load.ratePerSecond) });
+  await drive(subject, { ...load, count: Math.ceil(load.ratePerSecond * warmUpSeconds) });
   const before = cpuUs(subject.pid);
   const report = await drive(subject, load);
   return { report, cpuUs: cpuUs(subject.pid) - before };

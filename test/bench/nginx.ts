@@ -25,7 +25,10 @@ export async function startNginx(path: string, target: string): Promise<Nginx> {
   await writeFile(join(home, 'nginx.conf'), configText(home, port, new URL(target).host));
   const args = ['-p', home, '-c', join(home, 'nginx.conf'), '-e', join(home, 'error.log')];
   const child = spawn(path, args, { stdio: 'ignore' });
+  const killAtExit = (): void => void child.kill('SIGTERM');
+  process.once('exit', killAtExit);
   const stop = async (): Promise<void> => {
+    process.off('exit', killAtExit);
     if (child.exitCode === null && child.signalCode === null) {
       const exited = once(child, 'exit');
       child.kill('SIGTERM');
