@@ -8,7 +8,7 @@ export {
   type TurnLimiter,
   type TurnLimiterOptions,
 } from './admission.ts';
-export { createPool } from './pool.ts';
+export { createPool, createPools } from './pool.ts';
 export type {
   BreakerState,
   LimitReport,
@@ -18,6 +18,7 @@ export type {
   Pick,
   Pool,
   PoolOptions,
+  PoolsOptions,
   Settlement,
   Ticket,
 } from './port.ts';

@@ -1,6 +1,6 @@
 import { seededRandom } from '#base';
 import { describe, expect, test } from 'vitest';
-import { createPool } from './pool.ts';
+import { createPool, createPools } from './pool.ts';
 import type { MemberOptions, Need, Pool, Settlement, Ticket } from './port.ts';
 import { prefixChain } from './prefix.ts';
 
@@ -271,6 +271,41 @@ describe('tickets', () => {
     const ticket = pick(poolOf(1), 0);
     expect(() => poolOf(1).settle(ticket, neutral, 0)).toThrow('did not hand it out');
     expect(() => poolOf(1).settle({ backend: 'm0', pickedAtMs: 0 }, neutral, 0)).toThrow(TypeError);
+  });
+});
+
+describe('pools over the same members', () => {
+  const members = [
+    { name: 'shared', concurrency: 4, requestsPerMinute: 3 },
+    { name: 'own', concurrency: 1 },
+  ];
+  const pools = (): { both: Pool; alone: Pool } => {
+    const named = new Map([
+      ['both', ['shared', 'own']],
+      ['alone', ['shared']],
+    ]);
+    const created = createPools({ members, pools: named, random: seededRandom(3) });
+    return { both: created.get('both')!, alone: created.get('alone')! };
+  };
+
+  test("a backend's limit is one, however many pools it is in", () => {
+    const { both, alone } = pools();
+    for (let count = 0; count < 2; count += 1) pick(alone, 0);
+    pick(both, 0, { exclude: new Set(['own']) });
+    expect(alone.pick(needOf(), 0)).toMatchObject({ result: 'none', reason: 'limited' });
+    expect(pick(both, 0).backend).toBe('own');
+  });
+
+  test('what one pool learns of a broken backend the other knows', () => {
+    const { both, alone } = pools();
+    alone.settle(pick(alone, 0), misconfigured, 0);
+    expect(both.members(0)[0]).toMatchObject({ name: 'shared', breaker: 'open' });
+  });
+
+  test('a name that is no member is refused', () => {
+    expect(() => createPools({ members, pools: new Map([['p', ['other']]]), random: seededRandom(1) })).toThrow(
+      'other',
+    );
   });
 });
 

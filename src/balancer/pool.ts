@@ -1,6 +1,16 @@
 import type { Random } from '#base';
 import { Charge, Member, type Block } from './member.ts';
-import type { LimitReport, MemberView, Need, Pick, Pool, PoolOptions, Settlement, Ticket } from './port.ts';
+import type {
+  LimitReport,
+  MemberView,
+  Need,
+  Pick,
+  Pool,
+  PoolOptions,
+  PoolsOptions,
+  Settlement,
+  Ticket,
+} from './port.ts';
 import { RetryBudget } from './retry-budget.ts';
 import { PoolPace, tiedUpToMs } from './score.ts';
 
@@ -25,26 +35,46 @@ import { PoolPace, tiedUpToMs } from './score.ts';
 /** After a turn has tried every member, another try at once would most likely repeat it. */
 const exhaustedRetryMs = 1_000;
 
+/** @throws RangeError for a pool without a member, or members of the same name. */
 export function createPool(options: PoolOptions): Pool {
-  return new MemberPool(options);
+  const names = options.members.map(({ name }) => name);
+  return createPools({ ...options, pools: new Map([['', names]]) }).get('')!;
+}
+
+/**
+ * Pools over the same members. A backend in several pools is one member with one load, one breaker
+ * and one set of limits: counted apart in each pool, its limit would be multiplied by them.
+ *
+ * @throws RangeError for a pool without a member, members of the same name, or one that is not there.
+ */
+export function createPools(options: PoolsOptions): ReadonlyMap<string, Pool> {
+  const pace = new PoolPace();
+  const members = new Map(options.members.map((member) => [member.name, new Member(member, pace)]));
+  if (members.size < options.members.length) throw new RangeError('members need different names');
+  const poolOf = (names: readonly string[]): Pool => new MemberPool(named(members, names), options.random);
+  return new Map([...options.pools].map(([pool, names]) => [pool, poolOf(names)]));
+}
+
+function named(members: ReadonlyMap<string, Member>, names: readonly string[]): readonly Member[] {
+  if (names.length === 0) throw new RangeError('a pool needs a member');
+  return [...new Set(names)].map((name) => {
+    const member = members.get(name);
+    if (member === undefined) throw new RangeError(`a pool names ${name}, which is not a member`);
+    return member;
+  });
 }
 
 class MemberPool implements Pool {
   readonly #random: Random;
-  readonly #pace = new PoolPace();
   readonly #retries = new RetryBudget();
   readonly #members: readonly Member[];
   /** Scratch of one `pick`: members that may be called, and their predicted waits. */
   readonly #callable: Member[] = [];
   readonly #waitsMs: number[] = [];
 
-  constructor(options: PoolOptions) {
-    if (options.members.length === 0) throw new RangeError('a pool needs a member');
-    if (new Set(options.members.map(({ name }) => name)).size < options.members.length) {
-      throw new RangeError('the members of a pool need different names');
-    }
-    this.#random = options.random;
-    this.#members = options.members.map((member) => new Member(member, this.#pace));
+  constructor(members: readonly Member[], random: Random) {
+    this.#members = members;
+    this.#random = random;
   }
 
   pick(need: Need, nowMs: number): Pick {

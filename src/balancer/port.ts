@@ -79,3 +79,8 @@ export interface PoolOptions {
   readonly members: readonly MemberOptions[];
   readonly random: Random;
 }
+
+export interface PoolsOptions extends PoolOptions {
+  /** Names of the members of each pool, by the pool's name. */
+  readonly pools: ReadonlyMap<string, readonly string[]>;
+}

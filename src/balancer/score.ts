@@ -68,7 +68,7 @@ export class Pace {
   }
 }
 
-/** What a whole pool knows: the prior of members not measured, and the size of a penalty. */
+/** What the members know together: the prior of one not measured, and the size of a penalty. */
 export class PoolPace {
   readonly #pace = new Pace();
   #meanWaitMs = 0;
