@@ -93,11 +93,12 @@ export class SimulatorServer {
     machine: Machine,
     request: IncomingMessage,
     body: unknown,
-    plan: Plan,
+    planned: Plan,
     entry: JournalEntry,
     visitor: Visitor,
     reply: Reply,
   ): Promise<void> {
+    let plan = planned;
     if (plan.fault?.kind === 'reset') {
       machine.journal.close(entry, 'faulted');
       return reply.reset();
@@ -106,6 +107,8 @@ export class SimulatorServer {
     if (plan.fault?.kind === 'hang') {
       await visitor.wait();
       if (visitor.gone) return;
+      const { fault: _released, ...ordinary } = plan;
+      plan = ordinary;
     }
     if (plan.fault?.kind === 'status') {
       const { status, code, message, retryAfterMs } = plan.fault;
