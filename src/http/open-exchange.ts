@@ -5,7 +5,7 @@ import type { EventStream, Exchange } from './exchange.ts';
 import type { Rescued } from './rescue.ts';
 import { securityHeaders } from './security-headers.ts';
 import { readJson, type BodyLimits } from './read-json.ts';
-import { SocketStream, type ReaderLimits } from './socket-stream.ts';
+import { dropUnlessRead, SocketStream, type ReaderLimits } from './socket-stream.ts';
 
 export interface ExchangeLimits extends BodyLimits, ReaderLimits {}
 
@@ -152,7 +152,7 @@ export class OpenExchange implements Exchange {
     this.#writeHead(status, headers, closes);
     if (this.isArriving) this.#sendThenLinger(body);
     else this.#response.end(body);
-    this.#watchReader();
+    dropUnlessRead(this.#response, this.#host.limits.readerTimeoutMs, () => this.#host.readerDropped());
   }
 
   /** Status 204. */
@@ -217,18 +217,6 @@ export class OpenExchange implements Exchange {
     response.once('close', () => clearTimeout(timer));
     request.on('data', onData).on('end', finish).on('error', finish);
     request.resume();
-  }
-
-  /** A reader that does not take a whole answer in time is dropped with it. */
-  #watchReader(): void {
-    const response = this.#response;
-    if (response.writableLength === 0) return;
-    const timer = setTimeout(() => {
-      if (response.writableLength === 0) return;
-      this.#host.readerDropped();
-      this.destroy();
-    }, this.#host.limits.readerTimeoutMs);
-    response.once('close', () => clearTimeout(timer));
   }
 }
 

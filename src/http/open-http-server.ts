@@ -72,12 +72,18 @@ export async function openHttpServer(options: HttpServerOptions): Promise<HttpSe
   const edge = new Edge(options);
   const address = await edge.listen();
   return {
-    url: `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`,
+    url: `http://${hostOf(address)}:${address.port}`,
     get draining() {
       return edge.draining;
     },
     close: ({ drainMs, announceMs = 0 }) => edge.close(drainMs, announceMs),
   };
+}
+
+/** A wildcard listens everywhere, but is no address that one could call. */
+function hostOf({ address, family }: AddressInfo): string {
+  if (address === '0.0.0.0' || address === '::') return 'localhost';
+  return family === 'IPv6' ? `[${address}]` : address;
 }
 
 class Edge {
@@ -159,7 +165,15 @@ class Edge {
     const { clock, telemetry } = this.#options;
     const startedMs = clock.monotonicMs();
     const exchange = new OpenExchange(request, response, this.#host, expectsContinue);
-    const turn = this.#connections.enqueue(request.socket, exchange, () => void this.#serve(exchange, request));
+    // A write that comes after the client has left is no news; without a listener it would end the process.
+    response.on('error', () => undefined);
+    const start = (): void => {
+      this.#serve(exchange, request).catch((error: unknown) => {
+        telemetry.unexpected({ where: 'http.serve', error, requestId: exchange.requestId });
+        exchange.destroy();
+      });
+    };
+    const turn = this.#connections.enqueue(request.socket, exchange, start);
     if (turn === 'refused') {
       telemetry.connectionRefused({ reason: 'bad_request' });
       request.socket.destroy();
@@ -180,7 +194,7 @@ class Edge {
     });
   }
 
-  /** The way of one request: plain, routed, of bounded size, authenticated, admitted, handled. Never throws. */
+  /** The way of one request: plain, routed, of bounded size, authenticated, admitted, handled. */
   async #serve(exchange: OpenExchange, request: IncomingMessage): Promise<void> {
     try {
       this.#locate(exchange, request);

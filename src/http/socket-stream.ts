@@ -51,6 +51,7 @@ export class SocketStream implements EventStream {
     if (this.#over) return;
     this.#over = true;
     this.#response.end();
+    dropUnlessRead(this.#response, this.#limits.readerTimeoutMs, this.#dropped);
   }
 
   /** By a reset, which a reader cannot take for the end even where HTTP/1.0 marks none. */
@@ -80,6 +81,17 @@ export class SocketStream implements EventStream {
     });
     return unheeded(waiting);
   }
+}
+
+/** An answer that is all written: its reader is dropped where it does not take the rest in time. */
+export function dropUnlessRead(response: ServerResponse, readerTimeoutMs: number, dropped: () => void): void {
+  if (response.writableLength === 0) return;
+  const timer = setTimeout(() => {
+    if (response.writableLength === 0) return;
+    dropped();
+    response.socket?.resetAndDestroy();
+  }, readerTimeoutMs);
+  response.once('close', () => clearTimeout(timer));
 }
 
 function gone(): UsherError {

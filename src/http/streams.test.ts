@@ -249,6 +249,16 @@ describe('a slow reader', () => {
     expect((await fetch(`${url}/nowhere`)).status).toBe(404);
   });
 
+  test('is dropped too where the stream has ended and only its reading is left', async () => {
+    const { log } = await unread({ sendBufferBytes: 50_000_000, readerTimeoutMs: 300 }, async (exchange) => {
+      const out = exchange.openStream();
+      await out.write(`data: ${'x'.repeat(20_000_000)}\n\n`);
+      out.end();
+    });
+    await eventually(() => log.some((line) => line.msg === 'connection refused' && line.reason === 'slow'));
+    await eventually(() => log.some((line) => line.msg === 'request finished'));
+  });
+
   test('of a whole answer is dropped too', async () => {
     const { log } = await unread({ readerTimeoutMs: 300 }, async (exchange) =>
       exchange.send(200, 'application/octet-stream', Buffer.alloc(50_000_000)),
