@@ -72,7 +72,8 @@ describe('rooms', () => {
   test('another room is entered by its door alone', () => {
     const trespasses = modules.flatMap(({ uses }) =>
       uses.filter((use) => {
-        if (!use.to.startsWith('.')) return false;
+        // The generators of the reference read the command tree, which has no door.
+        if (!use.to.startsWith('.') || use.from.startsWith('tools/')) return false;
         const target = targetOf(use) ?? '';
         return roomOf(target) !== roomOf(use.from);
       }),

@@ -1,6 +1,5 @@
 import { Command } from 'commander';
-import { z } from 'zod';
-import { configSchema, formatConfigProblem, loadConfig } from '#config';
+import { configJsonSchema, formatConfigProblem, loadConfig } from '#config';
 import type { CommandContext, ConfigOptions } from './command-context.ts';
 import { configOption, dataOption, jsonOption } from './options.ts';
 
@@ -45,11 +44,6 @@ function schemaCommand(): Command {
   return new Command('schema')
     .description('print the JSON Schema of usher.yaml, for editors')
     .action(() => void process.stdout.write(`${JSON.stringify(configJsonSchema(), undefined, 2)}\n`));
-}
-
-/** JSON Schema of `usher.yaml`. */
-export function configJsonSchema(): Record<string, unknown> {
-  return { ...z.toJSONSchema(configSchema, { io: 'input' }), title: 'usher.yaml' };
 }
 
 function count(number: number, noun: string): string {

@@ -5,7 +5,7 @@ import type { Reload } from '#control';
 import { describeFailure, type CommandContext } from './command-context.ts';
 import { configOption, dataOption, hostOption, jsonOption, portOption } from './options.ts';
 import { openServer, type ServeOptions } from './serve.ts';
-import { untilStopped } from './until-stopped.ts';
+import { stopRequest } from './stop-request.ts';
 
 export function devCommand(context: CommandContext): Command {
   return new Command('dev')
@@ -17,17 +17,15 @@ export function devCommand(context: CommandContext): Command {
     .addOption(portOption())
     .addOption(jsonOption('print one line of JSON when it serves'))
     .action(async (folder: string | undefined, options: ServeOptions) => {
+      const stopped = stopRequest();
       const usher = await openServer(context, options, folder === undefined ? {} : { assistant: folder });
       const watching = await usher.watch({
         onReload: (reload) => void process.stderr.write(describeReload(reload)),
         onFailure: (error) => void process.stderr.write(`${describeFailure(error, false)}\n`),
       });
-      await untilStopped({
-        close: async () => {
-          await watching[Symbol.asyncDispose]();
-          await usher.close();
-        },
-      });
+      await stopped;
+      await watching[Symbol.asyncDispose]();
+      await usher.close();
     });
 }
 

@@ -5,7 +5,7 @@ import { configured, type CommandContext, type ConfigOptions, type RunningUsher 
 import { withFreePort } from './free-port.ts';
 import { configOption, dataOption, hostOption, jsonOption, portOption } from './options.ts';
 import { addressOf, noteServedAddress } from './served-address.ts';
-import { untilStopped } from './until-stopped.ts';
+import { stopRequest } from './stop-request.ts';
 
 export interface ServeOptions extends ConfigOptions {
   readonly host?: string;
@@ -21,7 +21,12 @@ export function serveCommand(context: CommandContext): Command {
     .addOption(hostOption())
     .addOption(portOption())
     .addOption(jsonOption('print one line of JSON when it serves'))
-    .action(async (options: ServeOptions) => untilStopped(await openServer(context, options)));
+    .action(async (options: ServeOptions) => {
+      const stopped = stopRequest();
+      const usher = await openServer(context, options);
+      await stopped;
+      await usher.close();
+    });
 }
 
 /** Opens the server that options and configuration ask for, and says so. */

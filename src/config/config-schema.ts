@@ -363,6 +363,11 @@ export const configSchema = z
   })
   .describe('The configuration of an Usher server.');
 
+/** JSON Schema (draft 2020-12) of `usher.yaml`, for editors. */
+export function configJsonSchema(): Record<string, unknown> {
+  return { ...z.toJSONSchema(configSchema, { io: 'input' }), title: 'usher.yaml' };
+}
+
 export type ConfigFile = z.infer<typeof configSchema>;
 export type BackendFile = z.infer<typeof backend>;
 export type SecretReference = { readonly env?: string | undefined; readonly file?: string | undefined };

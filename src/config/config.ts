@@ -1,5 +1,5 @@
 export { loadConfig, type LoadedConfig } from './load-config.ts';
-export { configSchema } from './config-schema.ts';
+export { configJsonSchema } from './config-schema.ts';
 export { formatConfigProblem, type ConfigProblem } from './problems.ts';
 export { settleModels, type FoundServer } from './settle-models.ts';
 export type {

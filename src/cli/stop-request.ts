@@ -1,13 +1,12 @@
-import type { RunningUsher } from './command-context.ts';
-
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /**
- * Waits for a signal to stop, or for the end of the launcher that started this process, and closes.
- * A second signal ends the process at once, with the code that shells give a killed one.
+ * Settles at the first signal to stop, or when the launcher that started this process is gone.
+ * Called before the server says that it serves, so that no signal after that is missed. A second
+ * signal ends the process at once, with the code that shells give a killed one.
  */
-export async function untilStopped(usher: Pick<RunningUsher, 'close'>): Promise<void> {
-  await new Promise<void>((resolve) => {
+export function stopRequest(): Promise<void> {
+  return new Promise<void>((resolve) => {
     let asked = false;
     const stop = (signal: (typeof signals)[number]): void => {
       if (asked) process.exit(signal === 'SIGINT' ? 130 : 143);
@@ -17,9 +16,8 @@ export async function untilStopped(usher: Pick<RunningUsher, 'close'>): Promise<
       resolve();
     };
     for (const signal of signals) process.on(signal, stop);
-    // The launcher is connected by a channel; it must not keep a stopped server alive.
     process.once('disconnect', () => resolve());
+    // The channel to the launcher must not keep a stopped server alive.
     process.channel?.unref();
   });
-  await usher.close();
 }
