@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { systemClock, UsherError } from '#base';
 import { openKnowledgeBackend, openLocalBackend, openOpenAiBackend, type Backend } from '#backend';
-import { createPool, type MemberOptions } from '#balancer';
+import { createPools, type MemberOptions, type Pool } from '#balancer';
 import type { BackendConfig, Config, PoolConfig, Secrets } from '#config';
 import { BackendPool } from '#turn';
 
@@ -24,8 +24,12 @@ export async function openPools(config: Config, secrets: Secrets): Promise<Opene
       opening.adopt(backend, (opened) => opened.close()),
     );
   }
-  const members = new Map(config.backends.map((backend) => [backend.name, memberOf(backend)]));
-  const pools = new Map(config.pools.map((pool) => [pool.name, openPool(pool, members, backends)]));
+  const balanced = createPools({
+    members: config.backends.map(memberOf),
+    pools: rosters(config.pools),
+    random: Math.random,
+  });
+  const pools = new Map(config.pools.map((pool) => [pool.name, openPool(pool, balanced, backends)]));
   const opened = opening.move();
   return {
     backends: [...backends.values()],
@@ -73,24 +77,30 @@ function memberOf({ name, concurrency, requestsPerMinute, tokensPerMinute }: Bac
   };
 }
 
+/** Members of each pool by name. A fallback is a pool of one, picked only when the others cannot answer. */
+function rosters(pools: readonly PoolConfig[]): ReadonlyMap<string, readonly string[]> {
+  const rosters = new Map<string, readonly string[]>();
+  for (const { name, backends, fallback } of pools) {
+    rosters.set(name, backends);
+    if (fallback !== undefined) rosters.set(fallbackName(name), [fallback]);
+  }
+  return rosters;
+}
+
+/** A slash cannot stand in a configured name. */
+const fallbackName = (pool: string): string => `${pool}/fallback`;
+
 function openPool(
   declared: PoolConfig,
-  members: ReadonlyMap<string, MemberOptions>,
+  balanced: ReadonlyMap<string, Pool>,
   backends: ReadonlyMap<string, Backend>,
 ): BackendPool {
-  const { name, timeouts, attemptsMax, fallback } = declared;
-  const over = (names: readonly string[]): ReturnType<typeof createPool> =>
-    createPool({ members: names.map((member) => members.get(member)!), random: Math.random });
-  const common = { backends, timeouts, clock: systemClock };
-  const last =
-    fallback === undefined
+  const { timeouts, attemptsMax } = declared;
+  const open = (name: string, limits: { attemptsMax: number; fallback: BackendPool | undefined }): BackendPool =>
+    new BackendPool({ name, pool: balanced.get(name)!, backends, timeouts, clock: systemClock, ...limits });
+  const fallback =
+    declared.fallback === undefined
       ? undefined
-      : new BackendPool({
-          ...common,
-          name: `${name}/fallback`,
-          pool: over([fallback]),
-          attemptsMax: Infinity,
-          fallback: undefined,
-        });
-  return new BackendPool({ ...common, name, pool: over(declared.backends), attemptsMax, fallback: last });
+      : open(fallbackName(declared.name), { attemptsMax: Infinity, fallback: undefined });
+  return open(declared.name, { attemptsMax, fallback });
 }

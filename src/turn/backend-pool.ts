@@ -5,6 +5,8 @@ import { UsherError, type Clock } from '#base';
 /** Turns that may wait for a busy pool at once, and how long each may. */
 const waitersMax = 200;
 const waitMs = 20_000;
+/** A backend may stand in several pools: what another pool gives back is seen at the latest after this. */
+const lookAgainMs = 250;
 
 export interface BackendPoolOptions {
   readonly name: string;
@@ -49,7 +51,7 @@ export class BackendPool {
       const remainingMs = deadlineMs - this.#clock.monotonicMs();
       if (pick.result === 'picked' || pick.reason !== 'busy' || remainingMs <= 0) return pick;
       if (this.#waiting.size >= waitersMax) return pick;
-      await this.#freePlace(remainingMs, signal);
+      await this.#freePlace(Math.min(remainingMs, lookAgainMs), signal);
     }
   }
 

@@ -37,10 +37,10 @@ export async function dispatch(
   const tried = new Set<string>();
   let refusal: Refusal | undefined;
   let failure: BackendFailure | undefined;
-  for (const { pool, model } of routeOf(rooms, turn)) {
+  let failedPool: BackendPool | undefined;
+  for (const { pool, model, isFallback } of routeOf(rooms, turn)) {
     for (;;) {
       if (tried.size >= pool.attemptsMax) break;
-      if (failure !== undefined && !pool.mayRetry()) break;
       const pick = await pool.pick({ ...need, exclude: tried }, signal);
       if (signal.aborted) {
         if (pick.result === 'picked') pool.settle(pick.ticket, { result: 'neutral' });
@@ -48,6 +48,11 @@ export async function dispatch(
       }
       if (pick.result === 'none') {
         refusal ??= pick;
+        break;
+      }
+      // The budget is that of the pool that failed; an answer from knowledge costs no model anything.
+      if (failedPool !== undefined && !isFallback && !failedPool.mayRetry()) {
+        pool.settle(pick.ticket, { result: 'neutral' });
         break;
       }
       tried.add(pick.ticket.backend);
@@ -58,6 +63,7 @@ export async function dispatch(
       if (attempt.result === 'ended') return ended(turn, answer, attempt.end, pick.ticket.backend, firstTokenMs);
       if (attempt.result === 'stopped') return cancelled(turn, answer, pick.ticket.backend, firstTokenMs);
       failure = attempt.failure;
+      failedPool = pool;
       if (!attempt.retry) return failed(turn, answer, failure, undefined, pick.ticket.backend, firstTokenMs);
     }
   }
@@ -69,11 +75,19 @@ interface AttemptTimer {
   firstTokenMs: number | undefined;
 }
 
+interface Way {
+  readonly pool: BackendPool;
+  readonly model: string | undefined;
+  readonly isFallback: boolean;
+}
+
 /** The assistant's pools in order, then the first fallback that one of them has. */
-function routeOf(rooms: TurnRooms, turn: PromptedTurn): { pool: BackendPool; model: string | undefined }[] {
-  const named = turn.served.release.spec.pools.map(({ pool, model }) => ({ pool: rooms.pool(pool), model }));
+function routeOf(rooms: TurnRooms, turn: PromptedTurn): Way[] {
+  const named = turn.served.release.spec.pools.map(({ pool, model }) => {
+    return { pool: rooms.pool(pool), model, isFallback: false };
+  });
   const fallback = named.map(({ pool }) => pool.fallback).find((pool) => pool !== undefined);
-  return fallback === undefined ? named : [...named, { pool: fallback, model: undefined }];
+  return fallback === undefined ? named : [...named, { pool: fallback, model: undefined, isFallback: true }];
 }
 
 function needOf(turn: PromptedTurn): Omit<Need, 'exclude'> {
@@ -128,6 +142,7 @@ async function tryOnce(
     if (!(error instanceof BackendFailure)) throw error;
     result = error.kind;
     settlement = settlementOf(error);
+    pool.head(ticket, error.limits);
     return { result: 'failed', failure: error, retry: !answer.begun && error.kind !== 'refused' };
   } finally {
     signal.removeEventListener('abort', abort);
