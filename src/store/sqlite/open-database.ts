@@ -70,8 +70,7 @@ function inspect(path: string): void {
   const db = new DatabaseSync(path, { readOnly: true, timeout: busyTimeoutMs });
   try {
     const { objects } = db.prepare('select count(*) as objects from sqlite_schema').get() as { objects: number };
-    const { application_id: id } = db.prepare('pragma application_id').get() as { application_id: number };
-    if (objects > 0 && id !== applicationId) {
+    if (objects > 0 && applicationIdOf(db) !== applicationId) {
       throw new UsherError(
         'config_invalid',
         'The database file belongs to another program. Name another file, or another data folder.',
@@ -83,6 +82,10 @@ function inspect(path: string): void {
   } finally {
     db.close();
   }
+}
+
+function applicationIdOf(db: DatabaseSync): number {
+  return (db.prepare('pragma application_id').get() as { application_id: number }).application_id;
 }
 
 /** The switch of a new file can meet another process at the same point, and then does not wait by itself. */
@@ -104,7 +107,8 @@ async function migrateOnce(db: DatabaseSync): Promise<void> {
   db.exec('begin immediate');
   try {
     await migrate('sqlite', async (text) => db.prepare(text).all());
-    db.exec(`pragma application_id = ${applicationId}`);
+    // Only where it is missing: a store whose disk is full must still open, to be read.
+    if (applicationIdOf(db) !== applicationId) db.exec(`pragma application_id = ${applicationId}`);
     db.exec('commit');
   } catch (error) {
     if (db.isTransaction) db.exec('rollback');

@@ -67,17 +67,35 @@ export function writesOn(db: DatabaseSync): RunCalls {
     }
   };
 
-  return async (calls) => {
+  const inGroup = async (calls: readonly Call[]): Promise<readonly Settled[]> => {
     if (calls.length > 1) {
-      try {
-        const settled = await together(calls);
-        if (settled !== 'lost') return settled;
-      } catch (error) {
-        return calls.map(() => settledBy(error));
-      }
+      const settled = await together(calls);
+      if (settled !== 'lost') return settled;
     }
     return inTurn(calls, alone);
   };
+
+  return async (calls) => {
+    const settled = await inGroup(calls).catch((error: unknown) => calls.map(() => settledBy(error)));
+    if (settled.some(metFullDisk)) makeRoom(db);
+    return settled;
+  };
+}
+
+function metFullDisk(settled: Settled): boolean {
+  return 'refusal' in settled && settled.refusal.code === 'storage_full';
+}
+
+/**
+ * Moves the log into the database file and gives its space back. SQLite does so by itself only after
+ * a commit, and on a full disk there is none: deletions would never find room for their own log.
+ */
+function makeRoom(db: DatabaseSync): void {
+  try {
+    db.exec('pragma wal_checkpoint(truncate)');
+  } catch {
+    // No room for that either: the disk needs an owner's hand.
+  }
 }
 
 /** One after the other; what a call throws is its own answer. */
