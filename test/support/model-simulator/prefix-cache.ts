@@ -41,7 +41,7 @@ export class PrefixCache {
       this.#hold(name);
       held.push(name);
     }
-    const found = Math.min(held.length, Math.floor((tokens.length - 1) / this.#blockTokens));
+    const found = Math.min(held.length, Math.floor(Math.max(0, tokens.length - 1) / this.#blockTokens));
     return {
       cachedTokens: found * this.#blockTokens,
       commit: () => this.#add(names, held),
