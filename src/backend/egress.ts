@@ -1,5 +1,7 @@
 import { BlockList, isIP } from 'node:net';
+import type { IncomingHttpHeaders } from 'node:http';
 import type { LookupFunction } from 'node:net';
+import type { Readable } from 'node:stream';
 import { lookup } from 'node:dns';
 import { Pool, buildConnector, type Dispatcher } from 'undici';
 
@@ -18,11 +20,22 @@ export interface EgressRequest {
   readonly body?: string;
 }
 
+export interface EgressReply {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: Readable;
+}
+
 /** The one way out: connections to a single origin, and to no other. Redirects are never followed. */
 export interface Egress {
   readonly origin: string;
   /** Failures, thrown ones too, arrive at `handler.onResponseError`. */
   send(request: EgressRequest, handler: Dispatcher.DispatchHandler): void;
+  /**
+   * The same as a stream, off the hot path. Fails where the other side is silent for `silenceMs`;
+   * the body must be read to its end or destroyed.
+   */
+  open(request: EgressRequest, silenceMs: number, signal: AbortSignal | undefined): Promise<EgressReply>;
   /** Destroys what is open. */
   close(): Promise<void>;
 }
@@ -55,7 +68,16 @@ export function openEgress(origin: URL, reach: Reach = 'configured'): Egress {
   return {
     origin: origin.origin,
     send: (request, handler) => {
-      pool.dispatch({ ...request, headers: request.headers }, handler);
+      pool.dispatch(request, handler);
+    },
+    open: async (request, silenceMs, signal) => {
+      const { statusCode, headers, body } = await pool.request({
+        ...request,
+        headersTimeout: silenceMs,
+        bodyTimeout: silenceMs,
+        ...(signal === undefined ? {} : { signal }),
+      });
+      return { status: statusCode, headers, body };
     },
     close: () => pool.destroy(),
   };
