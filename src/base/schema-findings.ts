@@ -34,7 +34,7 @@ function findingsOf(issue: Issue, above: Path, schema: z.ZodType): Finding[] {
   const path = [...above, ...issue.path.map((step) => (typeof step === 'symbol' ? String(step) : step))];
   switch (issue.code) {
     case 'unrecognized_keys':
-      return issue.keys.map((key) => unknownKey(key, path, keysAt(schema, path, issue.input)));
+      return unknownKeys(issue, path, schema);
     case 'invalid_union':
       return unionFindings(issue, path, schema);
     case 'invalid_key':
@@ -50,6 +50,15 @@ function findingsOf(issue: Issue, above: Path, schema: z.ZodType): Finding[] {
     default:
       return [valueFinding(path, issue.message)];
   }
+}
+
+function unknownKeys(
+  issue: Extract<Issue, { readonly code: 'unrecognized_keys' }>,
+  path: Path,
+  schema: z.ZodType,
+): Finding[] {
+  const known = keysAt(schema, path, issue.input);
+  return issue.keys.slice(0, findingsMax).map((key) => unknownKey(key, path, known));
 }
 
 function unknownKey(key: string, path: Path, known: readonly string[]): Finding {

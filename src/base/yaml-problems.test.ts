@@ -148,6 +148,16 @@ describe('readYaml', () => {
     expect(printed).toContain('apiKey: •••');
   });
 
+  test('what the parser stumbles over is not repeated where it looks like a secret', () => {
+    const secret = 'sk-proj-4f9aZ81kQ02mX7';
+    expect(lines(`|name: a\t${secret}`).join('')).toMatch(/not valid YAML(?!.*4f9aZ)/u);
+  });
+
+  test('a file of many keys is read in reasonable time', () => {
+    const many = Array.from({ length: 40_000 }, (_, at) => `key${at}: 1`).join('\n');
+    expect(lines(many)).toContain('assistant.yaml:1:1  "name" must be given: text');
+  });
+
   test('a custom finding carries its details on, and hides its line when told so', () => {
     const custom = z.strictObject({ key: z.string() }).superRefine((_value, context) => {
       context.addIssue({

@@ -1,5 +1,5 @@
 import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, visit } from 'yaml';
-import type { Document, Node, Pair, YAMLError } from 'yaml';
+import type { Document, Node, Pair, YAMLError, YAMLMap } from 'yaml';
 import type { z } from 'zod';
 import { printableLine, type Problem } from './problem.ts';
 import { checkAgainst, type Finding, type Path } from './schema-findings.ts';
@@ -66,6 +66,8 @@ class YamlSource {
       lineCounter: this.#lines,
       prettyErrors: false,
       stringKeys: true,
+      // The parser compares each key with each other one; `faults` does it by a set.
+      uniqueKeys: false,
       resolveKnownTags: false,
       version: '1.2',
       logLevel: 'error',
@@ -84,12 +86,26 @@ class YamlSource {
     }
     visit(document, {
       Node: (_key, node) => {
-        if (!isAlias(node) && node.tag !== undefined && node.tag.startsWith('!')) {
+        if (found.length >= problemsMax) return visit.BREAK;
+        if (!isAlias(node) && node.tag?.startsWith('!') === true) {
           found.push(this.#at(offsetOf(node), `the tag ${node.tag} is not read here; write the plain value`));
         }
+        if (isMap(node)) found.push(...this.#duplicates(node));
+        return undefined;
       },
     });
     return found.slice(0, problemsMax);
+  }
+
+  #duplicates(map: YAMLMap): Problem[] {
+    const seen = new Set<unknown>();
+    const twice: Problem[] = [];
+    for (const { key } of map.items) {
+      if (!isScalar(key)) continue;
+      if (seen.has(key.value)) twice.push(this.#at(offsetOf(key), 'this key stands twice; keep one'));
+      seen.add(key.value);
+    }
+    return twice.slice(0, problemsMax);
   }
 
   data(): { readonly ok: true; readonly value: unknown } | { readonly ok: false; readonly problem: Problem } {
@@ -188,8 +204,6 @@ function aliasMessage(error: ReferenceError): string {
 /** The parser's words for the faults that people really make, told as the mend. */
 function syntaxMessage(error: YAMLError): string {
   switch (error.code) {
-    case 'DUPLICATE_KEY':
-      return 'this key stands twice; keep one';
     case 'TAB_AS_INDENT':
       return 'a tab indents this line; YAML indents with spaces';
     case 'MULTIPLE_DOCS':
@@ -203,6 +217,7 @@ function syntaxMessage(error: YAMLError): string {
     case 'RESOURCE_EXHAUSTION':
       return `the file is nested more than ${depthMax} levels deep`;
     default:
-      return `not valid YAML: ${error.message.replace(/[.:]?\s*$/u, '')}`;
+      // Some of the parser's messages repeat what they stumbled over.
+      return printableLine(`not valid YAML: ${error.message.replaceAll(/\p{Cc}+/gu, ' ').replace(/[.:]?\s*$/u, '')}`);
   }
 }

@@ -1,4 +1,4 @@
-import type { Clock } from '#base';
+import { UsherError, type Clock } from '#base';
 import type { TenantId } from '#access';
 import type { Release, ReleaseDigest } from '#release';
 import type { Store } from '#store';
@@ -32,7 +32,8 @@ export async function publishRelease(rooms: PublishRooms, tenant: TenantId, rele
 /**
  * A release back from the store; undefined where this assistant of this tenant has none of that digest.
  *
- * @throws UsherError `data_damaged` when its content was changed, and those of the store
+ * @throws UsherError `data_damaged` when its content was changed or is of a later Usher, and those of
+ * the store
  */
 export async function openRelease(
   rooms: PublishRooms,
@@ -44,7 +45,12 @@ export async function openRelease(
   if (row === undefined || row.assistant !== assistant) return undefined;
   const vault = await rooms.vault.subject(tenant, null);
   const content = JSON.parse(vault.openText(placeOf(digest), row.content)) as StoredContent;
-  if (content.version !== contentVersion) return undefined;
+  if (content.version !== contentVersion) {
+    throw new UsherError(
+      'data_damaged',
+      'A stored release has a form that this Usher does not know. Update this node.',
+    );
+  }
   const { spec, instructions, passages } = content;
   return { digest, spec, instructions, passages };
 }
