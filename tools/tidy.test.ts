@@ -13,7 +13,7 @@ import {
 } from './source-tree.ts';
 
 const files = projectFiles();
-const isTest = (path: string): boolean => /\.(test|property\.test|contract|fixture)\.ts$/.test(path);
+const isTest = (path: string): boolean => /\.(test|property\.test|contract|fixture|model)\.ts$/.test(path);
 const modules = files.filter((path) => /^(src|test|tools)\/.*\.ts$/.test(path)).map((path) => parseModule(path));
 const source = modules.filter(({ path }) => path.startsWith('src/'));
 const shipped = source.filter(({ path }) => !isTest(path));
