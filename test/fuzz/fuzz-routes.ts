@@ -9,6 +9,8 @@ export interface FuzzOptions {
   readonly credentials: readonly Readonly<Record<string, string>>[];
   /** Real values for parameters and body fields, so that requests get past the first check. */
   readonly words?: readonly string[];
+  /** Bodies that are right, by `POST /v1/…`: sent with a few of their values replaced. */
+  readonly examples?: Readonly<Record<string, readonly unknown[]>>;
   /** Requests per route. */
   readonly runs?: number;
   /** To repeat a run that failed. */
@@ -80,13 +82,18 @@ function problemOf(sent: FuzzRequest, answer: FuzzAnswer): string | undefined {
   return error.code === 'internal' ? `a defect: ${answer.body}` : undefined;
 }
 
-function requestTo(route: Route, { credentials, words = [] }: FuzzOptions): fc.Arbitrary<FuzzRequest> {
+function requestTo(route: Route, { credentials, words = [], examples = {} }: FuzzOptions): fc.Arbitrary<FuzzRequest> {
   const method = fc.oneof(
     { weight: 8, arbitrary: fc.constant<string>(route.method) },
     { weight: 1, arbitrary: fc.constantFrom('GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS') },
   );
   return fc
-    .record({ method, target: targetOf(route, words), headers: headersOf(credentials), body: bodyOf(words) })
+    .record({
+      method,
+      target: targetOf(route, words),
+      headers: headersOf(credentials),
+      body: bodyOf(words, examples[`${route.method} ${route.path}`] ?? []),
+    })
     .map((request) => (request.method === 'GET' || request.method === 'HEAD' ? bodiless(request) : request));
 }
 
@@ -127,7 +134,8 @@ function encoded(text: string): string {
 function headersOf(credentials: FuzzOptions['credentials']): fc.Arbitrary<Record<string, string>> {
   const printable = fc.string({ unit: fc.integer({ min: 0x20, max: 0x7e }).map((code) => String.fromCharCode(code)) });
   const credential = fc.oneof(
-    { weight: 6, arbitrary: fc.constantFrom({}, ...credentials) },
+    { weight: credentials.length === 0 ? 0 : 16, arbitrary: fc.constantFrom(...credentials) },
+    { weight: 1, arbitrary: fc.constant({}) },
     { weight: 1, arbitrary: printable.map((text) => ({ authorization: `Bearer ${text.trim()}` })) },
     { weight: 1, arbitrary: printable.map((text) => ({ authorization: text.trim(), 'api-key': text.trim() })) },
   );
@@ -148,7 +156,7 @@ function headersOf(credentials: FuzzOptions['credentials']): fc.Arbitrary<Record
     .map(([others, type, credential]) => Object.assign({}, others, { 'content-type': type }, credential));
 }
 
-function bodyOf(words: readonly string[]): fc.Arbitrary<Buffer> {
+function bodyOf(words: readonly string[], examples: readonly unknown[]): fc.Arbitrary<Buffer> {
   const { value } = fc.letrec<{ value: unknown }>((tie) => ({
     value: fc.oneof(
       { maxDepth: 5, withCrossShrink: true },
@@ -160,7 +168,11 @@ function bodyOf(words: readonly string[]): fc.Arbitrary<Buffer> {
     ),
   }));
   const likely = fc.dictionary(fc.constantFrom(...fields), value, { minKeys: 1, maxKeys: 8 });
-  const text = fc.oneof(likely, value).map((body) => Buffer.from(JSON.stringify(body) ?? ''));
+  const changes = fc.array(fc.tuple(fc.nat(), value), { maxLength: 3 });
+  const mutated = examples.map((example) =>
+    changes.map((changes) => changes.reduce<unknown>((body, [at, value]) => withOther(body, at, value), example)),
+  );
+  const text = fc.oneof(likely, value, ...mutated, ...mutated).map((body) => Buffer.from(JSON.stringify(body) ?? ''));
   return fc.oneof(
     { weight: 10, arbitrary: text },
     { weight: 2, arbitrary: fc.tuple(text, fc.nat()).map(([bytes, at]) => bytes.subarray(0, at % (bytes.length + 1))) },
@@ -170,6 +182,23 @@ function bodyOf(words: readonly string[]): fc.Arbitrary<Buffer> {
       arbitrary: fc.constantFrom('['.repeat(50_000), '{"a":'.repeat(10_000)).map((deep) => Buffer.from(deep)),
     },
   );
+}
+
+/** A copy of `body` in which the node at `at`, counted through all of them and around again, is `value`. */
+function withOther(body: unknown, at: number, value: unknown): unknown {
+  const copy = { body: structuredClone(body) };
+  const places: [Record<string, unknown>, string][] = [];
+  const visit = (node: unknown): void => {
+    if (typeof node !== 'object' || node === null) return;
+    for (const name of Object.keys(node)) {
+      places.push([node as Record<string, unknown>, name]);
+      visit((node as Record<string, unknown>)[name]);
+    }
+  };
+  visit(copy);
+  const [node, name] = places[at % places.length] ?? [copy, 'body'];
+  Object.defineProperty(node, name, { value, enumerable: true, configurable: true, writable: true });
+  return copy.body;
 }
 
 function send(url: string, sent: FuzzRequest, agent: Agent): Promise<FuzzAnswer> {
