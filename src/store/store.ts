@@ -9,8 +9,9 @@ import type { KeyStore, Sealed } from '#vault';
  * subject: a row outside that reach does not exist for the caller. Every promise of a write
  * settles after the commit. All times are wall-clock epoch milliseconds.
  *
- * Every method rejects with UsherError `storage_full`, `storage_unavailable` or `data_damaged`
- * when the database cannot do its part.
+ * Every method rejects with UsherError `storage_full`, `storage_unavailable`, `data_damaged` or
+ * `overloaded` when the database cannot do its part; `conflict` for an id that is taken; and
+ * `forbidden` where a person would store what is about someone else.
  */
 export interface Store {
   reach(reach: Reach): TenantStore;
@@ -128,15 +129,19 @@ export interface TenantStore {
   deleteItem(conversation: Id<'conversation'>, id: string): Promise<boolean>;
 
   /**
-   * One transaction: the turn as `running`, its input items, and the conversation's assistant and
-   * release where those were still null. `locked` when the conversation already has a running turn.
+   * One transaction: the turn as `running`, its input items, `updatedAtMs`, and the conversation's
+   * assistant and release where those were still null. `locked` when the conversation already has a
+   * running turn.
    */
   beginTurn(turn: NewTurn, input: readonly NewItem[]): Promise<BeginTurn>;
   /** One transaction: state, usage, output items, `updatedAtMs`. False where the turn no longer runs. */
   finishTurn(id: Id<'turn'>, finish: TurnFinish, output: readonly NewItem[]): Promise<boolean>;
   turn(id: Id<'turn'>): Promise<TurnRow | undefined>;
   turnItems(id: Id<'turn'>, part: 'input' | 'output'): Promise<readonly ItemRow[]>;
-  /** Items of this turn and of those it follows, newest turns first counted, answered oldest first. */
+  /**
+   * Items of this turn and of those it follows, newest turns first counted, answered oldest first.
+   * Ends at a deleted turn, and at most `mostItems` turns back.
+   */
   chainItems(id: Id<'turn'>, mostItems: number): Promise<readonly ItemRow[]>;
   /** With its items. Answers whether it existed. */
   deleteTurn(id: Id<'turn'>): Promise<boolean>;
@@ -179,13 +184,16 @@ export interface AuditRecord {
 export interface SystemStore extends KeyStore {
   /** By SHA-256 of the whole key; revoked and expired ones too. */
   apiKeyByHash(hash: Uint8Array): Promise<ApiKeyRow | undefined>;
+  /** Oldest first. */
   apiKeys(tenant: TenantId): Promise<readonly ApiKeyRow[]>;
   putApiKey(row: ApiKeyRow, audit: AuditRecord): Promise<void>;
   /** Answers whether there was such a key, still valid. */
   revokeApiKey(tenant: TenantId, id: Id<'key'>, atMs: number, audit: AuditRecord): Promise<boolean>;
   /** Grows with each change of any key; what caches of credentials are checked against. */
   accessRevision(): Promise<number>;
+  /** Newest first. */
   audit(tenant: TenantId, most: number): Promise<readonly AuditRecord[]>;
+  /** All of them or none. */
   recordUnstoredTurns(turns: readonly UnstoredTurn[]): Promise<void>;
   /** Turns that say `running` past their deadline become `failed` with `interrupted`; answers how many. */
   failLostTurns(nowMs: number): Promise<number>;
