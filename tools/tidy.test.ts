@@ -115,6 +115,8 @@ describe('purity', () => {
   const computing = new Set(['node:crypto', 'node:zlib', 'node:path', 'node:path/posix', 'node:url', 'node:buffer']);
   const impure =
     /^(Date\.now|Math\.random|performance\.now|crypto\.(randomUUID|getRandomValues)|process\..+|globalThis\..+)$/;
+  /** The secret of a new API key is chance itself; tests hand in their own. */
+  const drawsKeys = 'src/domain/access/api-key.ts: randomBytes';
   const impureNames =
     /^(setTimeout|setInterval|setImmediate|fetch|queueMicrotask|random(Bytes|UUID|Int|Fill|FillSync))$/;
 
@@ -131,7 +133,7 @@ describe('purity', () => {
       }),
     );
     expect(imports.map(describeUse)).toEqual([]);
-    expect(calls).toEqual([]);
+    expect(calls.filter((call) => call !== drawsKeys)).toEqual([]);
   });
 
   test('only the configuration reads the environment', () => {

@@ -1,6 +1,6 @@
 import { relative } from 'node:path';
 import colors from 'picocolors';
-import type { Config } from '#config';
+import { knowledgeOnly, type Config } from '#config';
 import type { RunningUsher } from './command-context.ts';
 
 /** What is printed when it serves: one line of JSON, or a few for a person. */
@@ -29,6 +29,9 @@ function banner({ usher, config, version, moved }: Parameters<typeof announce>[0
     line('Model', usher.models),
     line('Data', relative(process.cwd(), config.dataDir) || config.dataDir),
   ];
+  if (usher.models === knowledgeOnly) {
+    lines.push('', '  For a model, set OPENAI_API_KEY, start Ollama, or run: usher model');
+  }
   if (moved !== undefined) lines.push('', `  Port ${moved} is taken, so this is port ${config.listen.port}.`);
   lines.push('', `  ${colors.dim('Stop with Ctrl-C.')}`, '', '');
   return lines.join('\n');

@@ -54,11 +54,16 @@ function modelSource(
   dataDir: string,
 ): { readonly ok: true; readonly source: ModelSource } | { readonly ok: false; readonly message: string } {
   if (file.backends !== undefined) {
-    return { ok: true, source: { from: 'configured', why: 'declared in usher.yaml', localFile: undefined } };
+    return { ok: true, source: { from: 'configured', why: declaredModels(file.backends), localFile: undefined } };
   }
   if (environment.openaiKey !== undefined || environment.openaiUrl !== undefined) {
     const variable = environment.openaiKey === undefined ? 'OPENAI_BASE_URL' : 'OPENAI_API_KEY';
-    return { ok: true, source: { from: 'environment', why: `${variable} is set`, localFile: undefined } };
+    const { model, url } = ownBackend(environment);
+    const what = model === undefined ? new URL(url ?? '').host : `${model} at ${new URL(url ?? '').host}`;
+    return {
+      ok: true,
+      source: { from: 'environment', why: `${what}, since ${variable} is set`, localFile: undefined },
+    };
   }
   const named = environment.modelPath === undefined ? undefined : resolve(cwd, environment.modelPath);
   if (named !== undefined && !existsSync(named)) {
@@ -66,6 +71,19 @@ function modelSource(
   }
   const localFile = named ?? downloadedModel(dataDir);
   return { ok: true, source: { from: 'undecided', why: 'no backend is configured', localFile } };
+}
+
+/** `gpt-4.1-mini (main), own`: what each backend runs, where that is known, and its name. */
+function declaredModels(backends: readonly BackendFile[]): string {
+  const names = backends.map((backend) => {
+    const model = 'model' in backend ? backend.model : undefined;
+    return model === undefined ? backend.name : `${model} (${backend.name})`;
+  });
+  return `${names.join(', ')}, declared in usher.yaml`;
+}
+
+function ownBackend({ openaiUrl, openaiModel }: Surroundings['environment']): BackendConfig {
+  return environmentBackend(openaiUrl ?? 'https://api.openai.com/v1', openaiModel);
 }
 
 /** The model file that was downloaded last into the data folder. */
@@ -81,7 +99,7 @@ function downloadedModel(dataDir: string): string | undefined {
 function buildBackends(file: ConfigFile, { environment, folder }: Surroundings): readonly BackendConfig[] {
   if (file.backends === undefined) {
     if (environment.openaiKey === undefined && environment.openaiUrl === undefined) return [];
-    return [environmentBackend(environment.openaiUrl ?? 'https://api.openai.com/v1', environment.openaiModel)];
+    return [ownBackend(environment)];
   }
   const declared = file.backends.map((backend) => buildBackend(backend, folder));
   const wanted = (file.pools ?? []).some((pool) => pool.fallback === 'knowledge');

@@ -1,7 +1,7 @@
 export { loadConfig, type LoadedConfig } from './load-config.ts';
 export { configJsonSchema } from './config-schema.ts';
 export { formatConfigProblem, type ConfigProblem } from './problems.ts';
-export { settleModels, type FoundServer } from './settle-models.ts';
+export { knowledgeOnly, settleModels, type FoundServer } from './settle-models.ts';
 export type {
   AssistantConfig,
   BackendConfig,

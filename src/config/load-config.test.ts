@@ -89,7 +89,10 @@ describe('without a usher.yaml', () => {
 describe('which model answers', () => {
   test('OPENAI_API_KEY is a backend, and its key is apart from the configuration', async () => {
     const { config, secrets } = await good(undefined, key);
-    expect(config.models).toMatchObject({ from: 'environment', why: 'OPENAI_API_KEY is set' });
+    expect(config.models).toMatchObject({
+      from: 'environment',
+      why: 'gpt-4.1-mini at api.openai.com, since OPENAI_API_KEY is set',
+    });
     expect(config.backends).toMatchObject([
       { kind: 'openai', url: 'https://api.openai.com/v1', model: 'gpt-4.1-mini' },
     ]);
@@ -116,7 +119,7 @@ describe('which model answers', () => {
     const empty = { name: 'llama.cpp', url: 'http://127.0.0.1:8081/v1', models: [] };
     const ollama = { name: 'ollama', url: 'http://127.0.0.1:11434/v1', models: ['qwen3:0.6b', 'other'] };
     expect(settleModels(config, [empty, ollama])).toMatchObject({
-      models: { from: 'server', why: 'ollama runs on this machine at 127.0.0.1:11434' },
+      models: { from: 'server', why: 'qwen3:0.6b, from ollama on this machine (127.0.0.1:11434)' },
       backends: [{ kind: 'openai-compatible', model: 'qwen3:0.6b' }],
     });
     expect(settleModels(config, [empty])).toMatchObject({

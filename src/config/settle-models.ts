@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import type { BackendConfig, Config, PoolConfig } from './server-config.ts';
 
 /** A model server that was found on this machine. */
@@ -29,6 +30,9 @@ export const knowledgeBackend: BackendConfig = {
   concurrency: 1000,
 };
 
+/** What the terminal and the page say where no model answers. */
+export const knowledgeOnly = "none, so answers are quoted from the assistant's own knowledge";
+
 /** A model on this machine's own processor reads a long prompt slowly: minutes, where a service needs seconds. */
 const localTimeouts = { connectMs: 5_000, firstTokenMs: 300_000, betweenTokensMs: 60_000, wholeMs: 1_800_000 };
 const serviceTimeouts = { connectMs: 5_000, firstTokenMs: 60_000, betweenTokensMs: 30_000, wholeMs: 600_000 };
@@ -46,7 +50,7 @@ export function settleModels(config: Config, servers: readonly FoundServer[]): C
     ...config,
     models: {
       from: 'knowledge',
-      why: 'no model is configured: set OPENAI_API_KEY, start Ollama, or run `usher model`',
+      why: knowledgeOnly,
       localFile: undefined,
     },
     ...onlyBackend(knowledgeBackend),
@@ -84,7 +88,7 @@ function withServer(config: Config, server: FoundServer): Config {
     ...config,
     models: {
       from: 'server',
-      why: `${server.name} runs on this machine at ${new URL(server.url).host}`,
+      why: `${model}, from ${server.name} on this machine (${new URL(server.url).host})`,
       localFile: undefined,
     },
     ...onlyBackend(
@@ -104,7 +108,7 @@ function withServer(config: Config, server: FoundServer): Config {
 function withLocalFile(config: Config, modelPath: string): Config {
   return {
     ...config,
-    models: { from: 'file', why: `the model file ${modelPath}`, localFile: modelPath },
+    models: { from: 'file', why: `${basename(modelPath)}, on this machine`, localFile: modelPath },
     ...onlyBackend({ ...absentBackend, name: 'local', kind: 'local', modelPath, concurrency: 1 }, localTimeouts),
   };
 }

@@ -13,7 +13,8 @@ export async function checkBackends(undecided: Config, secrets: Secrets, add: Ad
     ? settleModels(undecided, await detectLocalServers({ signal: AbortSignal.timeout(1500) }))
     : undecided;
   if (config.models.from === 'knowledge') {
-    add({ subject: 'model', state: 'warn', says: `answers are quoted from knowledge alone: ${config.models.why}` });
+    const mend = 'set OPENAI_API_KEY, start Ollama, or run: usher model';
+    add({ subject: 'model', state: 'warn', says: `${config.models.why}; for one, ${mend}` });
     return;
   }
   for (const finding of await Promise.all(config.backends.map((backend) => probe(backend, secrets, config.dataDir))))
