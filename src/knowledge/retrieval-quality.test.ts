@@ -4,8 +4,8 @@ import { expect, test } from 'vitest';
 import { openKnowledgeIndex } from './knowledge-index.ts';
 import { readPassages } from './read-passages.ts';
 
-/** Measured 0.91 to 0.94 while the documentation grew; below this, something in the search broke. */
-const recallMin = 0.85;
+/** Measured 0.91 over 29 passages and 0.89 over 94; below this, something in the search broke. */
+const recallMin = 0.8;
 const guide = fileURLToPath(new URL('../../examples/assistants/guide/', import.meta.url));
 
 /**
@@ -61,13 +61,15 @@ async function openGuide() {
 
 test('of questions about the guide’s own documents, most find an answer among the best three passages', async () => {
   const { passages, index } = await openGuide();
-  const missed = questions.filter(
-    ([question, answer]) => !index.search(question, 3).some(({ text }) => answer.test(text)),
-  );
+  const missedAmong = (most: number) =>
+    questions.filter(([question, answer]) => !index.search(question, most).some(({ text }) => answer.test(text)));
+  const missed = missedAmong(3);
   const recall = 1 - missed.length / questions.length;
-  const list = missed.map(([question]) => `\n  missed: ${question}`).join('');
+  // Six is what the guide puts before its model.
+  const recallAtSix = 1 - missedAmong(6).length / questions.length;
+  const list = missed.map(([question]) => `\n  missed among three: ${question}`).join('');
   process.stdout.write(
-    `recall@3 ${recall.toFixed(3)} over ${questions.length} questions and ${passages.length} passages${list}\n`,
+    `recall@3 ${recall.toFixed(3)}, recall@6 ${recallAtSix.toFixed(3)} over ${questions.length} questions and ${passages.length} passages${list}\n`,
   );
   expect(recall).toBeGreaterThanOrEqual(recallMin);
 });
