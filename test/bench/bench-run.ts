@@ -18,13 +18,13 @@ type EachSubject = <T>(
   measure: (subject: Subject) => Promise<T>,
 ) => Promise<Partial<Record<SubjectName, T>>>;
 
-/** `only`: the subjects wanted in this run. */
-export function eachSubject(only: ReadonlySet<string>): EachSubject {
+/** `only`: the subjects wanted in this run. `profileDir`: where Usher's processor profiles go. */
+export function eachSubject(only: ReadonlySet<string>, profileDir: string | undefined): EachSubject {
   return async (names, simulator, measure) => {
     const measured: Partial<Record<SubjectName, Awaited<ReturnType<typeof measure>>>> = {};
     for (const name of names.filter((each) => only.has(each))) {
       await using stack = new AsyncDisposableStack();
-      const subject = await startSubject(name, simulator, stack);
+      const subject = await startSubject(name, simulator, stack, profileDir);
       if (subject !== undefined) measured[name] = await measure(subject);
     }
     return measured;

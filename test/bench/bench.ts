@@ -1,7 +1,8 @@
-// npm run bench -- proxy|stream|stored|memory [--json] [--seconds n] [--only usher|nginx]
+// npm run bench -- proxy|stream|stored|memory [--json] [--seconds n] [--only usher|nginx] [--profile folder]
 // Measures the real program before the model simulator, beside nginx in the same run. Linux only:
 // processor time and memory are read from /proc. Load goes to 127.0.0.1 and is bounded.
 import { cpus } from 'node:os';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { eachSubject, type Bench, type BenchRun } from './bench-run.ts';
 import { benchMemory } from './bench-memory.ts';
@@ -23,6 +24,7 @@ const { values, positionals } = parseArgs({
   options: {
     json: { type: 'boolean', default: false },
     seconds: { type: 'string', default: '10' },
+    profile: { type: 'string' },
     only: { type: 'string', default: 'usher,nginx' },
   },
 });
@@ -31,7 +33,7 @@ const only = new Set(values.only.split(','));
 const run: BenchRun = {
   seconds: Math.min(600, Math.max(1, Math.floor(Number(values.seconds)))),
   simulator: startBenchSimulator,
-  eachSubject: eachSubject(only),
+  eachSubject: eachSubject(only, values.profile === undefined ? undefined : resolve(values.profile)),
 };
 
 const unknown = positionals.filter((name) => benches[name] === undefined);

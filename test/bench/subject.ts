@@ -24,11 +24,15 @@ export function startBenchSimulator(options: Partial<SimulatorOptions> = {}): Pr
   return startModelSimulator({ journalMax: 0, cacheBlocks: 0, ...options });
 }
 
-/** Starts a subject before the simulator; undefined where this machine has no nginx. The caller's stack ends it. */
+/**
+ * Starts a subject before the simulator; undefined where this machine has no nginx. The caller's
+ * stack ends it. `profileDir`: Usher writes its processor profiles there when it ends.
+ */
 export async function startSubject(
   name: SubjectName,
   simulator: ModelSimulator,
   stack: AsyncDisposableStack,
+  profileDir: string | undefined,
 ): Promise<Subject | undefined> {
   if (name === 'nginx') {
     const path = findNginx();
@@ -36,7 +40,8 @@ export async function startSubject(
     const nginx = stack.use(await startNginx(path, simulator.url));
     return { name, url: nginx.url, model: 'simulated', headers: plainHeaders, pid: nginx.pid, startMs: 0 };
   }
-  const usher = stack.use(await startUsher(usherFiles([simulator.baseUrl])));
+  const env = profileDir === undefined ? {} : { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${profileDir}` };
+  const usher = stack.use(await startUsher({ ...usherFiles([simulator.baseUrl]), env }));
   const headers = { ...plainHeaders, authorization: `Bearer ${usher.apiKey}` };
   return { name, url: usher.url, model: 'usher-test', headers, pid: usher.pid, startMs: usher.startMs };
 }
