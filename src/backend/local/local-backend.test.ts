@@ -1,4 +1,4 @@
-import { mkdtemp, rm, symlink, writeFile, mkdir } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -143,24 +143,28 @@ describe.skipIf(modelPath === undefined)(`a real model in its own process${why}`
     expect(models[0]).toMatch(/\.gguf$/);
   });
 
-  test('comes back after its process was killed', async () => {
-    const pid = await hostPid();
-    process.kill(pid, 'SIGKILL');
-    let text: string | undefined;
-    while (text === undefined) {
-      await sleep(100);
-      text = await ask('Say hi.', { maxOutputTokens: 4 }).then(
-        (told) => told.text,
-        (error: unknown) => {
-          expect(error).toBeInstanceOf(BackendFailure);
-          return undefined;
-        },
-      );
-    }
-    expect(await hostPid()).not.toBe(pid);
-  }, 240_000);
+  test.skipIf(process.platform !== 'linux')(
+    'comes back after its process was killed',
+    async () => {
+      const pid = await hostPid();
+      process.kill(pid, 'SIGKILL');
+      let text: string | undefined;
+      while (text === undefined) {
+        await sleep(100);
+        text = await ask('Say hi.', { maxOutputTokens: 4 }).then(
+          (told) => told.text,
+          (error: unknown) => {
+            expect(error).toBeInstanceOf(BackendFailure);
+            return undefined;
+          },
+        );
+      }
+      expect(await hostPid()).not.toBe(pid);
+    },
+    240_000,
+  );
 
-  test('ends with its backend', async () => {
+  test.skipIf(process.platform !== 'linux')('ends with its backend', async () => {
     const pid = await hostPid();
     await backend.close();
     expect(() => process.kill(pid, 0)).toThrow(/ESRCH/);
@@ -168,7 +172,6 @@ describe.skipIf(modelPath === undefined)(`a real model in its own process${why}`
 
   /** The one child of this process that runs the host. */
   async function hostPid(): Promise<number> {
-    const { readdir, readFile } = await import('node:fs/promises');
     for (const entry of await readdir('/proc')) {
       if (!/^\d+$/.test(entry)) continue;
       const line = await readFile(`/proc/${entry}/cmdline`, 'utf8').catch(() => '');

@@ -16,6 +16,8 @@ export interface LlamaRuntime {
 }
 
 export interface Llama {
+  /** Cores that are of use for arithmetic. */
+  readonly cpuMathCores: number;
   loadModel(options: { readonly modelPath: string }): Promise<LlamaModel>;
   getGrammarFor(type: 'json'): Promise<LlamaGrammar>;
   createGrammarForJsonSchema(schema: object): Promise<LlamaGrammar>;
@@ -27,6 +29,7 @@ export interface LlamaModel {
   createContext(options: {
     readonly contextSize: number | { readonly max: number };
     readonly sequences: number;
+    readonly threads: number;
   }): Promise<LlamaContext>;
 }
 

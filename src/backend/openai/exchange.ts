@@ -75,6 +75,9 @@ class Exchange implements Dispatcher.DispatchHandler {
   readonly #parser = createParser({
     maxBufferSize: eventBytesMax,
     onEvent: (event) => this.#readEvent(event.data),
+    onError: () => {
+      this.#hasStray = true;
+    },
   });
   #state: 'connecting' | 'asked' | 'streaming' | 'reading' | 'settled' = 'connecting';
   #controller: Dispatcher.DispatchController | undefined;
@@ -87,6 +90,8 @@ class Exchange implements Dispatcher.DispatchHandler {
   #hasToken = false;
   #isDone = false;
   #hasEvent = false;
+  /** Lines came that no event stream has; proxies add some, so that they count only where the end is missing. */
+  #hasStray = false;
   #bytesSinceEvent = 0;
   #body: Buffer[] = [];
   #bodyBytes = 0;
@@ -299,6 +304,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     const isWhole = this.#reader.finish !== undefined || (this.#isDone && this.#reader.hasChoice);
     if (isWhole) this.#whenTold(() => this.#succeed());
     else if (this.#isDone) this.#garbage('it ended an answer that never began');
+    else if (this.#hasStray) this.#garbage('its stream has lines that are none of an event stream');
     else if (this.#hasEvent || this.#isEventStream) this.#whenTold(() => this.#fail(cutFailure(place)));
     else this.#garbage('its answer is no event stream');
   }

@@ -137,7 +137,7 @@ function endpointOf(options: OpenAiBackendOptions): Endpoint {
     return { ...shared, ...azurePaths(base, options), model: undefined };
   }
   const model = options.model ?? options.deployment;
-  if (model === undefined) throw invalid(options.name, 'has no model: name one under `model`');
+  if (model === undefined) throw invalid(options.name, 'has no model: name one under `model`, or in OPENAI_MODEL');
   return { ...shared, answerPath: `${base}/chat/completions`, modelsPath: `${base}/models`, model };
 }
 
