@@ -92,6 +92,15 @@ describe('what SQLite acknowledged', () => {
   });
 });
 
+test('a store with ten thousand operations waiting turns more away, and does those', async () => {
+  const store = await openSqliteStore({ path: freshPath() });
+  const outcomes = await Promise.allSettled(Array.from({ length: 10_002 }, () => store.system.accessRevision()));
+  const refused = outcomes.filter((outcome) => outcome.status === 'rejected');
+  expect(refused).toHaveLength(2);
+  for (const { reason } of refused) expect(reason).toMatchObject({ code: 'overloaded' });
+  await store.close();
+});
+
 describe('several processes on one SQLite file', () => {
   test('may open a new one at the same moment', async () => {
     const path = freshPath();
