@@ -85,7 +85,7 @@ async function usher(
   return process.ended;
 }
 
-describe('the command line', () => {
+describe('the command line', { timeout: 60_000 }, () => {
   test('--version prints the version of the package alone', async () => {
     const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
       version: string;
@@ -116,7 +116,8 @@ describe('the command line', () => {
   });
 });
 
-describe('an assistant from nothing', () => {
+// Many processes one after the other: slow on a machine that has other work, too.
+describe('an assistant from nothing', { timeout: 180_000 }, () => {
   test('init, dev, chat, a bad save, a good save, keys, stop', async () => {
     const made = await usher(['init', 'porter']);
     expect(made).toMatchObject({ code: 0, stderr: '' });
@@ -241,7 +242,7 @@ const oldNode = (process.env['PATH'] ?? '')
     }
   });
 
-describe.skipIf(oldNode === undefined)('started by an older Node', () => {
+describe.skipIf(oldNode === undefined)('started by an older Node', { timeout: 120_000 }, () => {
   test('the Node that comes with Usher runs it, and the exit code is kept', async () => {
     expect((await usher(['--version'], { node: oldNode! })).code).toBe(0);
     expect((await usher(['serve', '--port', 'x'], { node: oldNode! })).code).toBe(2);

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { literalSecret } from './redact.ts';
 
 /**
  * `usher.yaml`. This schema is the one source: the program validates with it, editors get it as JSON
@@ -14,10 +15,10 @@ const minutes = 60 * seconds;
 
 const milliseconds = (most: number) => z.int().min(1).max(most);
 
-function literalSecret(example: string) {
+function refuseLiteral(example: string) {
   return (issue: { code?: string; input?: unknown }): string | undefined =>
     issue.code === 'invalid_type' && issue.input !== undefined
-      ? `a secret must not be written in this file; put it into the environment or a file of its own and refer to it: ${example}`
+      ? `${literalSecret}; put it into the environment or a file of its own and refer to it: ${example}`
       : undefined;
 }
 
@@ -32,7 +33,7 @@ function secretReference(variable: string) {
           .optional()
           .describe('Path of a file that holds the secret alone, relative to this file. Its mode should be 0600.'),
       },
-      { error: literalSecret(`{ env: ${variable} }`) },
+      { error: refuseLiteral(`{ env: ${variable} }`) },
     )
     .refine((reference) => (reference.env === undefined) !== (reference.file === undefined), {
       error: `name one source, either { env: ${variable} } or { file: path }`,
@@ -50,7 +51,7 @@ const rootKeyReference = z
         .optional()
         .describe('A program and its arguments that prints the key; run without a shell, for at most 10 seconds.'),
     },
-    { error: literalSecret('{ env: USHER_ROOT_KEY }') },
+    { error: refuseLiteral('{ env: USHER_ROOT_KEY }') },
   )
   .refine((reference) => Object.values(reference).filter((source) => source !== undefined).length === 1, {
     error: 'name one source: { env: NAME }, { file: path } or { command: [program, argument] }',
