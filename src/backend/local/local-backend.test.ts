@@ -138,6 +138,19 @@ describe.skipIf(modelPath === undefined)(`a real model in its own process${why}`
     expect((await ask('Say hi.', { maxOutputTokens: 4 })).events.length).toBeGreaterThan(0);
   }, 240_000);
 
+  test('answers one after the other, and sends those beyond its line away with a time to come back', async () => {
+    const asked = Array.from({ length: 12 }, () => ask('Say hi.', { maxOutputTokens: 30, temperature: 0 }));
+    const settled = await Promise.allSettled(asked);
+    const answers = settled.filter((told) => told.status === 'fulfilled').map((told) => told.value.text);
+    const refusals = settled.filter((told) => told.status === 'rejected').map((told) => told.reason as unknown);
+    expect(answers.length).toBeGreaterThanOrEqual(9);
+    expect(new Set(answers).size).toBe(1);
+    expect(refusals.length).toBeGreaterThan(0);
+    for (const refusal of refusals) {
+      expect(refusal).toMatchObject({ kind: 'limited', limits: { retryAfterMs: 5_000 } });
+    }
+  }, 240_000);
+
   test('tells its name when it is probed', async () => {
     const { models } = await backend.probe(new AbortController().signal);
     expect(models[0]).toMatch(/\.gguf$/);
