@@ -42,6 +42,7 @@ function hardened(command: Command): Command {
     outputError: (text, write) => write(`usher: ${text.replace(/^error: /, '').trimEnd()}\n`),
   });
   command.showHelpAfterError(`For help: ${pathOf(command)} --help`);
+  if (command.parent !== null) command.helpCommand(false);
   for (const child of command.commands) hardened(child);
   return command;
 }

@@ -45,7 +45,16 @@ export async function loadConfig(request: {
   const secrets = await readSecrets(opened.value, surroundings, request.env, complaints);
   const built = buildConfig(opened.value, located.path, surroundings);
   if (!built.ok) problems.push({ file: undefined, message: built.message });
-  return problems.length > 0 || !built.ok ? { ok: false, problems } : { ok: true, config: built.config, secrets };
+  if (problems.length > 0 || !built.ok) return { ok: false, problems: problems.toSorted(byPlace) };
+  return { ok: true, config: built.config, secrets };
+}
+
+/** As they stand in the file; what has no place comes last. */
+function byPlace(one: ConfigProblem, other: ConfigProblem): number {
+  if (one.file === undefined || other.file === undefined) {
+    return Number(one.file === undefined) - Number(other.file === undefined);
+  }
+  return one.line - other.line || one.column - other.column;
 }
 
 function locateFile(

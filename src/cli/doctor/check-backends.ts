@@ -48,7 +48,7 @@ async function probe(config: BackendConfig, secrets: Secrets, dataDir: string): 
     return { subject, state: 'ok', says: `${backend.description} answers` };
   } catch (error) {
     if (!(error instanceof BackendFailure)) throw error;
-    return { subject, state: 'fail', says: `${backend.description}: ${error.message}${mendOf(error)}` };
+    return { subject, state: 'fail', says: error.message };
   } finally {
     await backend.close();
   }
@@ -68,19 +68,4 @@ async function probeLocal(config: BackendConfig, dataDir: string): Promise<Findi
     };
   }
   return { subject, state: 'ok', says: path };
-}
-
-function mendOf(failure: BackendFailure): string {
-  switch (failure.kind) {
-    case 'connect':
-      return '; check its address, and whether it runs';
-    case 'misconfigured':
-      return '; check its key, address and model name';
-    case 'limited':
-      return '; it is at its limit now, so try again later';
-    case 'timeout':
-      return '; it did not answer in time: check the network between';
-    default:
-      return '; look into its own log';
-  }
 }
