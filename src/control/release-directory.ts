@@ -2,7 +2,7 @@ import { nearestWord, summarizeProblem, UsherError, type Problem } from '#base';
 import type { TenantId } from '#access';
 import type { AssistantConfig, TenantConfig } from '#config';
 import { assign, type Side } from '#experiment';
-import type { ListedAssistant, ReleaseDigest, ReleaseDirectory, ServedRelease, Target } from '#release';
+import type { ListedAssistant, Passage, ReleaseDigest, ReleaseDirectory, ServedRelease, Target } from '#release';
 import type { Telemetry } from '#telemetry';
 import { loadAssistantFolder, type LoadedFolder } from './load-assistant-folder.ts';
 import { ReleaseArchive, type PreparedRelease } from './release-archive.ts';
@@ -253,12 +253,18 @@ function served(assistant: string, environment: string, { release, index }: Prep
     assistant,
     environment,
     release,
+    topics: documentTitles(release.passages),
     search: (question: string, most: number) => index.search(question, most),
   });
 }
 
 function keyOf({ tenant, assistant, environment }: Place): string {
   return JSON.stringify([tenant, assistant, environment]);
+}
+
+/** A passage is titled by its document, then by its section: `Architecture › Rooms`. */
+function documentTitles(passages: readonly Passage[]): readonly string[] {
+  return [...new Set(passages.map(({ title }) => title.split(' › ')[0]!))];
 }
 
 function sameReleases(a: readonly Side<ServedRelease>[], b: readonly Side<ServedRelease>[]): boolean {

@@ -18,7 +18,7 @@ export async function openPools(config: Config, secrets: Secrets): Promise<Opene
   await using opening = new AsyncDisposableStack();
   const backends = new Map<string, Backend>();
   for (const declared of config.backends) {
-    const backend = await openBackend(declared, config.dataDir, secrets.backendKeys.get(declared.name));
+    const backend = await openBackend(declared, config, secrets.backendKeys.get(declared.name));
     backends.set(
       declared.name,
       opening.adopt(backend, (opened) => opened.close()),
@@ -44,17 +44,18 @@ export async function openPools(config: Config, secrets: Secrets): Promise<Opene
   };
 }
 
-async function openBackend(declared: BackendConfig, dataDir: string, apiKey: string | undefined): Promise<Backend> {
+async function openBackend(declared: BackendConfig, config: Config, apiKey: string | undefined): Promise<Backend> {
   const { name, kind, url, model, deployment, apiVersion, modelPath, contextTokens } = declared;
   switch (kind) {
     case 'knowledge':
-      return openKnowledgeBackend({ name });
+      // Beside models it speaks only when they are all down, and says so.
+      return openKnowledgeBackend({ name, occasion: config.backends.length > 1 ? 'stand-in' : 'alone' });
     case 'local':
       return openLocalBackend({
         name,
         modelPath: required(name, 'modelPath', modelPath),
         contextTokens,
-        runtimeDir: join(dataDir, 'local-runtime'),
+        runtimeDir: join(config.dataDir, 'local-runtime'),
       });
     case 'openai':
     case 'azure-openai':

@@ -136,6 +136,7 @@ function modelRequest(
     ...(request.parallelCalls === undefined ? {} : { parallelCalls: request.parallelCalls }),
     ...(request.format === undefined ? {} : { format: request.format }),
     passages,
+    topics: served.topics,
     question,
   };
 }

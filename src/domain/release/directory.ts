@@ -6,6 +6,8 @@ export interface ServedRelease {
   readonly assistant: string;
   readonly environment: string;
   readonly release: Release;
+  /** Titles of its knowledge's documents, for an answer that can only say what it knows of. */
+  readonly topics: readonly string[];
   /** The best passages of the release's knowledge for a question, best first. */
   search(question: string, most: number): readonly Passage[];
 }
