@@ -6,7 +6,7 @@ import { parseSync, type Program, type StaticImport } from 'oxc-parser';
 export const root = fileURLToPath(new URL('..', import.meta.url));
 
 /** What no check looks into: made by tools, or not ours. */
-const outside = new Set(['node_modules', '.git', 'dist', 'coverage', '.usher', 'test-results']);
+const outside = new Set(['node_modules', '.git', 'dist', 'coverage', '.usher', '.vitest', 'test-results']);
 
 /** Every file of the project as a path from its root with forward slashes, sorted. */
 export function projectFiles(folder: string = root): string[] {
