@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import type { z } from 'zod';
 import type { Principal, Scope } from '#access';
 
 /**
@@ -60,5 +61,13 @@ export interface Route {
   /** `/v1/conversations/:conversation`; a segment with a colon is a parameter. */
   readonly path: string;
   readonly policy: Policy;
+  /** What it does, in a sentence, for the reference. */
+  readonly summary?: string;
+  /** What `handle` reads the JSON body with; absent: none is read. */
+  readonly body?: z.ZodType;
+  /** What `handle` reads the query with; absent: none is read. */
+  readonly query?: z.ZodType;
+  /** What comes back, in a sentence; absent: the summary says it. */
+  readonly answer?: string;
   readonly handle: (exchange: Exchange) => Promise<void>;
 }

@@ -26,12 +26,16 @@ export function probeRoutes({ check, isDraining, telemetry }: ProbeOptions): Rou
       method: 'GET',
       path: '/livez',
       policy: { access: 'public', why: 'the supervisor asks without a credential and learns nothing but a status' },
+      summary: 'Whether the process answers.',
+      answer: 'Status 200 and `{"status":"ok"}`.',
       handle: async (exchange) => exchange.sendJson(200, { status: 'ok' }),
     },
     {
       method: 'GET',
       path: '/readyz',
       policy: { access: 'public', why: 'the load balancer asks without a credential and learns nothing but a status' },
+      summary: 'Whether the node should be sent traffic: its storage works and it is not stopping.',
+      answer: 'Status 200 and `{"status":"ok"}`; else 503 with `shutting_down` or `storage_unavailable`.',
       handle: async (exchange) => {
         const reason = isDraining() ? 'shutting_down' : (await isReady()) ? undefined : 'storage_unavailable';
         if (reason === undefined) return exchange.sendJson(200, { status: 'ok' });
@@ -42,6 +46,8 @@ export function probeRoutes({ check, isDraining, telemetry }: ProbeOptions): Rou
       method: 'GET',
       path: '/metrics',
       policy: { access: 'operator', why: 'labels name assistants, backends and releases' },
+      summary: 'Every [metric](metrics.md) of the process.',
+      answer: 'The Prometheus text format.',
       handle: async (exchange) => {
         const { contentType, body } = await telemetry.metrics();
         exchange.send(200, contentType, body);

@@ -5,10 +5,17 @@ import type { TurnRequest, TurnRooms } from '#turn';
 import type { Exchange, Route } from '../exchange.ts';
 import type { ErrorBody } from '../rescue.ts';
 import { answerStreamed, answerWhole, type StreamWriter, type WholeAnswer } from './answer-exchange.ts';
-import { metadataSchema, readBody } from './read-body.ts';
+import { metadataSchema, modelSchema, readBody, streamSchema, subjectSchema } from './read-body.ts';
 import { imageUrlSchema } from './read-items.ts';
-import { readParameters } from './read-parameters.ts';
-import { choiceWordSchema, functionShape, jsonSchemaShape, readFunction, readJsonSchema } from './read-tools.ts';
+import { effortSchema, readParameters, samplingShape, tokensSchema } from './read-parameters.ts';
+import {
+  choiceWordSchema,
+  functionShape,
+  jsonSchemaShape,
+  parallelSchema,
+  readFunction,
+  readJsonSchema,
+} from './read-tools.ts';
 import { completionIdOf, servedModel } from './wire-ids.ts';
 
 const partSchema = z.discriminatedUnion(
@@ -49,40 +56,52 @@ const messageSchema = z.discriminatedUnion(
 
 /** The body of `POST /v1/chat/completions`. */
 export const chatCompletionSchema = z.looseObject({
-  model: z.string().min(1),
-  messages: z.array(messageSchema).min(1),
-  stream: z.boolean().nullish(),
-  stream_options: z.looseObject({ include_usage: z.boolean().optional() }).nullish(),
-  store: z.boolean().nullish(),
+  model: modelSchema,
+  messages: z.array(messageSchema).min(1).describe('The conversation so far, oldest first.'),
+  stream: streamSchema.nullish(),
+  stream_options: z
+    .looseObject({ include_usage: z.boolean().optional().describe('A last chunk tells the tokens used.') })
+    .nullish()
+    .describe('What a stream holds besides the answer.'),
+  store: z.boolean().nullish().describe('Whether the turn is kept, encrypted. Absent: false.'),
   metadata: metadataSchema.nullish(),
-  user: z.string().max(512).nullish(),
-  safety_identifier: z.string().max(64).nullish(),
+  user: z.string().max(512).nullish().describe('The older name of `safety_identifier`.'),
+  safety_identifier: subjectSchema.nullish(),
   n: z.literal(1, 'one choice per request is served; send the request several times').nullish(),
   logprobs: z.literal(false, 'log probabilities are not served').nullish(),
-  temperature: z.number().min(0).max(2).nullish(),
-  top_p: z.number().min(0).max(1).nullish(),
-  max_tokens: z.number().int().min(1).nullish(),
-  max_completion_tokens: z.number().int().min(1).nullish(),
-  stop: z.union([z.string(), z.array(z.string()).max(4)]).nullish(),
-  seed: z.number().int().nullish(),
-  presence_penalty: z.number().min(-2).max(2).nullish(),
-  frequency_penalty: z.number().min(-2).max(2).nullish(),
-  reasoning_effort: z.string().max(32).nullish(),
+  ...samplingShape,
+  max_tokens: tokensSchema.nullish().describe('The older name of `max_completion_tokens`.'),
+  max_completion_tokens: tokensSchema.nullish(),
+  stop: z
+    .union([z.string(), z.array(z.string()).max(4)])
+    .nullish()
+    .describe('Up to four texts at which the answer ends.'),
+  seed: z
+    .number()
+    .int()
+    .nullish()
+    .describe('Asks the model for the same answer to the same question; few models promise it.'),
+  presence_penalty: z.number().min(-2).max(2).nullish().describe('Above 0: prefer subjects not yet talked of.'),
+  frequency_penalty: z.number().min(-2).max(2).nullish().describe('Above 0: repeat words less.'),
+  reasoning_effort: effortSchema.nullish(),
   tools: z
     .array(z.object({ type: z.literal('function'), function: z.object(functionShape) }))
     .max(128)
-    .nullish(),
+    .nullish()
+    .describe('Functions of the caller that the model may ask for. Applications only.'),
   tool_choice: z
     .union([choiceWordSchema, z.object({ type: z.literal('function'), function: z.object({ name: z.string() }) })])
-    .nullish(),
-  parallel_tool_calls: z.boolean().nullish(),
+    .nullish()
+    .describe('Whether the model may, must or must not ask for a function, or which. Absent: `auto`.'),
+  parallel_tool_calls: parallelSchema.nullish(),
   response_format: z
     .discriminatedUnion('type', [
       z.object({ type: z.literal('text') }),
       z.object({ type: z.literal('json_object') }),
       z.object({ type: z.literal('json_schema'), json_schema: z.object(jsonSchemaShape) }),
     ])
-    .nullish(),
+    .nullish()
+    .describe('The form of the answer: text, any JSON object, or JSON of a schema. Applications only.'),
 });
 type ChatBody = z.infer<typeof chatCompletionSchema>;
 
@@ -92,6 +111,9 @@ export function chatCompletionRoutes(rooms: TurnRooms): Route[] {
       method: 'POST',
       path: '/v1/chat/completions',
       policy: { access: 'principal', kinds: ['key', 'user'], scope: 'talk' },
+      summary: 'Runs one turn over the messages sent with it: the caller keeps the conversation.',
+      body: chatCompletionSchema,
+      answer: 'The `chat.completion` object; with `stream: true` its chunks, and `[DONE]` at the end.',
       handle: (exchange) => createCompletion(rooms, exchange),
     },
   ];

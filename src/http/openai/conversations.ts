@@ -15,32 +15,93 @@ import { UsherError } from '#base';
 import type { Principal } from '#access';
 import type { Item } from '#conversation';
 import type { Exchange, Route } from '../exchange.ts';
-import { metadataSchema, readBody, readPage } from './read-body.ts';
+import { metadataSchema, pageSchema, readBody, readPage, subjectSchema } from './read-body.ts';
 import { itemsSchema, readItems } from './read-items.ts';
-import { writeItem } from './write-items.ts';
-import { listBody } from './write-list.ts';
+import { itemList, writeItem } from './write-items.ts';
 
 /** The body of `POST /v1/conversations`; `safety_identifier` names the person it will be about. */
 export const conversationSchema = z.looseObject({
-  items: itemsSchema.max(20).nullish(),
+  items: itemsSchema.max(20).nullish().describe('What was said before it began here.'),
   metadata: metadataSchema.nullish(),
-  safety_identifier: z.string().max(64).nullish(),
+  safety_identifier: subjectSchema.nullish(),
 });
 export const conversationChangeSchema = z.looseObject({ metadata: metadataSchema });
-export const conversationItemsSchema = z.looseObject({ items: itemsSchema.min(1).max(20) });
+export const conversationItemsSchema = z.looseObject({
+  items: itemsSchema.min(1).max(20).describe('What is added at the end, in order.'),
+});
 
 export function conversationRoutes(rooms: TurnRooms): Route[] {
   const policy = { access: 'principal', kinds: ['key', 'user'], scope: 'talk' } as const;
   const one = '/v1/conversations/:conversation';
   return [
-    { method: 'POST', path: '/v1/conversations', policy, handle: (exchange) => create(rooms, exchange) },
-    { method: 'GET', path: one, policy, handle: (exchange) => retrieve(rooms, exchange) },
-    { method: 'POST', path: one, policy, handle: (exchange) => update(rooms, exchange) },
-    { method: 'DELETE', path: one, policy, handle: (exchange) => remove(rooms, exchange) },
-    { method: 'GET', path: `${one}/items`, policy, handle: (exchange) => list(rooms, exchange) },
-    { method: 'POST', path: `${one}/items`, policy, handle: (exchange) => append(rooms, exchange) },
-    { method: 'GET', path: `${one}/items/:item`, policy, handle: (exchange) => retrieveItem(rooms, exchange) },
-    { method: 'DELETE', path: `${one}/items/:item`, policy, handle: (exchange) => removeItem(rooms, exchange) },
+    {
+      method: 'POST',
+      path: '/v1/conversations',
+      policy,
+      summary: 'Begins a conversation.',
+      body: conversationSchema,
+      answer: 'The `conversation` object.',
+      handle: (exchange) => create(rooms, exchange),
+    },
+    {
+      method: 'GET',
+      path: one,
+      policy,
+      summary: 'One conversation, without its items.',
+      answer: 'The `conversation` object.',
+      handle: (exchange) => retrieve(rooms, exchange),
+    },
+    {
+      method: 'POST',
+      path: one,
+      policy,
+      summary: 'Replaces the metadata of a conversation.',
+      body: conversationChangeSchema,
+      answer: 'The `conversation` object.',
+      handle: (exchange) => update(rooms, exchange),
+    },
+    {
+      method: 'DELETE',
+      path: one,
+      policy,
+      summary: 'Deletes a conversation with its items and turns.',
+      answer: '`{"id":…,"object":"conversation.deleted","deleted":true}`.',
+      handle: (exchange) => remove(rooms, exchange),
+    },
+    {
+      method: 'GET',
+      path: `${one}/items`,
+      policy,
+      summary: 'Lists the items of a conversation.',
+      query: pageSchema,
+      answer: 'A list of items; `has_more` says whether another page follows.',
+      handle: (exchange) => list(rooms, exchange),
+    },
+    {
+      method: 'POST',
+      path: `${one}/items`,
+      policy,
+      summary: 'Adds items at the end of a conversation, without an answer.',
+      body: conversationItemsSchema,
+      answer: 'A list of the items as they were added.',
+      handle: (exchange) => append(rooms, exchange),
+    },
+    {
+      method: 'GET',
+      path: `${one}/items/:item`,
+      policy,
+      summary: 'One item of a conversation.',
+      answer: 'The item.',
+      handle: (exchange) => retrieveItem(rooms, exchange),
+    },
+    {
+      method: 'DELETE',
+      path: `${one}/items/:item`,
+      policy,
+      summary: 'Deletes one item of a conversation.',
+      answer: 'The `conversation` object.',
+      handle: (exchange) => removeItem(rooms, exchange),
+    },
   ];
 }
 
@@ -74,14 +135,7 @@ async function remove(rooms: TurnRooms, exchange: Exchange): Promise<void> {
 async function list(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const page = readPage(exchange.query);
   const { items, hasMore } = await listItems(rooms, exchange.principal, conversationOf(exchange), page);
-  exchange.sendJson(
-    200,
-    listBody(
-      items.map((item) => writeItem(item)),
-      items,
-      hasMore,
-    ),
-  );
+  exchange.sendJson(200, itemList(items, hasMore));
 }
 
 async function append(rooms: TurnRooms, exchange: Exchange): Promise<void> {
@@ -89,14 +143,7 @@ async function append(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const items = readItems(body.items);
   refuseInvented(exchange.principal, items);
   await appendItems(rooms, exchange.principal, conversationOf(exchange), items);
-  exchange.sendJson(
-    200,
-    listBody(
-      items.map((item) => writeItem(item)),
-      items,
-      false,
-    ),
-  );
+  exchange.sendJson(200, itemList(items, false));
 }
 
 async function retrieveItem(rooms: TurnRooms, exchange: Exchange): Promise<void> {

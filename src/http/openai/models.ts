@@ -7,8 +7,22 @@ import type { Exchange, Route } from '../exchange.ts';
 export function modelRoutes(rooms: TurnRooms): Route[] {
   const policy = { access: 'principal', kinds: ['key', 'user'], scope: 'talk' } as const;
   return [
-    { method: 'GET', path: '/v1/models', policy, handle: async (exchange) => list(rooms, exchange) },
-    { method: 'GET', path: '/v1/models/:model', policy, handle: (exchange) => retrieve(rooms, exchange) },
+    {
+      method: 'GET',
+      path: '/v1/models',
+      policy,
+      summary: 'Lists the assistants that the caller may talk to, each plain and by environment.',
+      answer: 'A list of `model` objects.',
+      handle: async (exchange) => list(rooms, exchange),
+    },
+    {
+      method: 'GET',
+      path: '/v1/models/:model',
+      policy,
+      summary: 'One assistant: `<assistant>`, `<assistant>@<environment>` or `<assistant>@<digest>`.',
+      answer: 'A `model` object.',
+      handle: (exchange) => retrieve(rooms, exchange),
+    },
   ];
 }
 

@@ -40,13 +40,26 @@ function paramOf(path: readonly PropertyKey[]): string {
 /** Key-value pairs that a caller attaches; the wire's own limits. */
 export const metadataSchema = z
   .record(z.string().max(64), z.string().max(512))
-  .refine((metadata) => Object.keys(metadata).length <= 16, 'at most 16 keys are allowed');
+  .refine((metadata) => Object.keys(metadata).length <= 16, 'at most 16 keys are allowed')
+  .describe('Up to 16 texts of 512 characters, by names of 64, kept with it and given back.');
+
+export const modelSchema = z
+  .string()
+  .min(1)
+  .describe('`<assistant>`, `<assistant>@<environment>` or `<assistant>@<digest>`.');
+
+export const streamSchema = z.boolean().describe('Whether the answer comes piece by piece, as server-sent events.');
+
+export const subjectSchema = z
+  .string()
+  .max(64)
+  .describe('The person that this is about, as the application names them: their key, their side of a split.');
 
 /** A page of a list: the wire's own limits. */
 export const pageSchema = z.object({
-  limit: z.coerce.number().int().min(1).max(100).default(20),
-  order: z.enum(['asc', 'desc']).default('desc'),
-  after: z.string().min(1).optional(),
+  limit: z.coerce.number().int().min(1).max(100).default(20).describe('At most so many.'),
+  order: z.enum(['asc', 'desc']).default('desc').describe('`asc`: oldest first.'),
+  after: z.string().min(1).optional().describe('The id of the last one on the page before.'),
 });
 
 export function readPage(query: URLSearchParams): {

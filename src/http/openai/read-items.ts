@@ -26,7 +26,8 @@ const partSchema = z.discriminatedUnion(
 );
 
 const messageSchema = z.object({
-  type: z.literal('message').default('message'),
+  /** OpenAI's own clients leave it out. */
+  type: z.literal('message').optional(),
   role: roleSchema,
   content: z.union([z.string(), z.array(partSchema)]),
 });
@@ -50,11 +51,7 @@ const itemSchema = z.discriminatedUnion(
   'expected an item of type message, function_call or function_call_output',
 );
 
-/** A message may leave its type out, as OpenAI's own clients do. */
-const untypedMessage = (item: unknown): unknown =>
-  typeof item === 'object' && item !== null && !('type' in item) ? { ...item, type: 'message' } : item;
-
-export const itemsSchema = z.array(z.preprocess(untypedMessage, itemSchema));
+export const itemsSchema = z.array(itemSchema);
 
 /** `input` of a response: one text of the user, or items. */
 export const inputSchema = z.union([z.string(), itemsSchema]);
@@ -75,6 +72,7 @@ export function readItems(input: z.infer<typeof inputSchema>): Item[] {
 
 function readItem(item: z.infer<typeof itemSchema>): Item {
   switch (item.type) {
+    case undefined:
     case 'message': {
       const { role, content } = item;
       const parts = typeof content === 'string' ? [{ type: 'text' as const, text: content }] : content.map(readPart);

@@ -1,4 +1,28 @@
+import { z } from 'zod';
 import type { ModelParameters } from '#release';
+
+/** What both wires call by the same names. */
+export const samplingShape = {
+  temperature: z
+    .number()
+    .min(0)
+    .max(2)
+    .nullish()
+    .describe('How freely words are chosen: 0 is the most repeatable. Absent: as the assistant says.'),
+  top_p: z
+    .number()
+    .min(0)
+    .max(1)
+    .nullish()
+    .describe('Only the likeliest words that make up this share are chosen from. Absent: as the assistant says.'),
+};
+
+export const tokensSchema = z.number().int().min(1).describe('Longest answer, in tokens.');
+
+export const effortSchema = z
+  .string()
+  .max(32)
+  .describe('How long the model thinks: `low`, `medium`, `high` and others.');
 
 /** Both wires' names of what steers a model; null and absent both mean: as the assistant says. */
 interface WireParameters {

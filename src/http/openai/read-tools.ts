@@ -2,13 +2,14 @@ import { z } from 'zod';
 
 const nameSchema = z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/, 'expected 1 to 64 letters, digits, dashes or underscores');
 const parametersSchema = z.record(z.string(), z.unknown());
+const strictSchema = z.boolean().describe('Whether the model must keep to the schema.');
 
 /** A function as both wires describe it: nested in Chat Completions, flat in Responses. */
 export const functionShape = {
-  name: nameSchema,
-  description: z.string().nullish(),
-  parameters: parametersSchema.nullish(),
-  strict: z.boolean().nullish(),
+  name: nameSchema.describe('What the function is called.'),
+  description: z.string().nullish().describe('When to use it and how, for the model.'),
+  parameters: parametersSchema.nullish().describe('JSON Schema of its arguments.'),
+  strict: strictSchema.nullish(),
 };
 const functionSchema = z.object(functionShape);
 
@@ -28,12 +29,14 @@ export function readFunction(tool: z.infer<typeof functionSchema>): {
 
 export const choiceWordSchema = z.enum(['auto', 'none', 'required']);
 
+export const parallelSchema = z.boolean().describe('Whether one answer may ask for several functions.');
+
 /** `json_schema` as both wires describe it. */
 export const jsonSchemaShape = {
-  name: nameSchema,
-  description: z.string().nullish(),
-  schema: parametersSchema,
-  strict: z.boolean().nullish(),
+  name: nameSchema.describe('What the form is called.'),
+  description: z.string().nullish().describe('What the answer is for.'),
+  schema: parametersSchema.describe('The JSON Schema of the answer.'),
+  strict: strictSchema.nullish(),
 };
 
 export function readJsonSchema(format: { name: string; schema: object; strict?: boolean | null | undefined }): {

@@ -3,39 +3,71 @@ import { UsherError, parseId } from '#base';
 import { deleteTurn, readTurn, readTurnInput, type TurnRequest, type TurnRooms } from '#turn';
 import type { Exchange, Route } from '../exchange.ts';
 import { answerStreamed, answerWhole } from './answer-exchange.ts';
-import { metadataSchema, readBody, readPage } from './read-body.ts';
+import {
+  metadataSchema,
+  modelSchema,
+  pageSchema,
+  readBody,
+  readPage,
+  streamSchema,
+  subjectSchema,
+} from './read-body.ts';
 import { inputSchema, readItems } from './read-items.ts';
-import { readParameters } from './read-parameters.ts';
-import { choiceWordSchema, functionShape, jsonSchemaShape, readFunction, readJsonSchema } from './read-tools.ts';
+import { effortSchema, readParameters, samplingShape, tokensSchema } from './read-parameters.ts';
+import {
+  choiceWordSchema,
+  functionShape,
+  jsonSchemaShape,
+  parallelSchema,
+  readFunction,
+  readJsonSchema,
+} from './read-tools.ts';
 import { recordedResponse, reasonOf, responseBody, type ResponseSettings } from './response-body.ts';
 import { ResponseEventWriter } from './response-events.ts';
 import { turnOfResponseId } from './wire-ids.ts';
-import { listBody } from './write-list.ts';
-import { writeItem } from './write-items.ts';
+import { itemList } from './write-items.ts';
 
 /** The body of `POST /v1/responses`. */
 export const responseSchema = z.looseObject({
-  model: z.string().min(1),
-  input: inputSchema,
-  stream: z.boolean().nullish(),
-  store: z.boolean().nullish(),
+  model: modelSchema,
+  input: inputSchema.describe('What is said: one text of the user, or items.'),
+  stream: streamSchema.nullish(),
+  store: z
+    .boolean()
+    .nullish()
+    .describe('Whether the response is kept, encrypted, to be read again and followed. Absent: true.'),
   background: z.literal(false, 'background responses are not served; stream instead').nullish(),
-  conversation: z.union([z.string(), z.object({ id: z.string() })]).nullish(),
-  previous_response_id: z.string().nullish(),
-  instructions: z.string().nullish(),
+  conversation: z
+    .union([z.string(), z.object({ id: z.string() })])
+    .nullish()
+    .describe('The conversation that this turn belongs to: its items come before `input`, and the new ones after.'),
+  previous_response_id: z
+    .string()
+    .nullish()
+    .describe('The stored response that this one follows. Not together with `conversation`.'),
+  instructions: z
+    .string()
+    .nullish()
+    .describe('Instructions for this turn alone, after those of the assistant. Applications only.'),
   metadata: metadataSchema.nullish(),
-  user: z.string().max(512).nullish(),
-  safety_identifier: z.string().max(64).nullish(),
-  temperature: z.number().min(0).max(2).nullish(),
-  top_p: z.number().min(0).max(1).nullish(),
-  max_output_tokens: z.number().int().min(1).nullish(),
-  reasoning: z.looseObject({ effort: z.string().max(32).nullish() }).nullish(),
+  user: z.string().max(512).nullish().describe('The older name of `safety_identifier`.'),
+  safety_identifier: subjectSchema.nullish(),
+  ...samplingShape,
+  max_output_tokens: tokensSchema.nullish(),
+  reasoning: z
+    .looseObject({ effort: effortSchema.nullish() })
+    .nullish()
+    .describe('For models that think before they answer.'),
   tools: z
     .array(z.object({ type: z.literal('function', 'only function tools are served'), ...functionShape }))
     .max(128)
-    .nullish(),
-  tool_choice: z.union([choiceWordSchema, z.object({ type: z.literal('function'), name: z.string() })]).nullish(),
-  parallel_tool_calls: z.boolean().nullish(),
+    .nullish()
+    .describe('Functions of the caller that the model may ask for. Applications only.'),
+  tool_choice: z
+    .union([choiceWordSchema, z.object({ type: z.literal('function'), name: z.string() })])
+    .nullish()
+    .describe('Whether the model may, must or must not ask for a function, or which. Absent: `auto`.'),
+  parallel_tool_calls: parallelSchema.nullish(),
   text: z
     .looseObject({
       format: z
@@ -44,22 +76,49 @@ export const responseSchema = z.looseObject({
           z.object({ type: z.literal('json_object') }),
           z.object({ type: z.literal('json_schema'), ...jsonSchemaShape }),
         ])
-        .nullish(),
+        .nullish()
+        .describe('The form of the answer: text, any JSON object, or JSON of a schema. Applications only.'),
     })
-    .nullish(),
+    .nullish()
+    .describe('How the answer is written.'),
 });
 type ResponseRequest = z.infer<typeof responseSchema>;
 
 export function responseRoutes(rooms: TurnRooms): Route[] {
   const policy = { access: 'principal', kinds: ['key', 'user'], scope: 'talk' } as const;
   return [
-    { method: 'POST', path: '/v1/responses', policy, handle: (exchange) => createResponse(rooms, exchange) },
-    { method: 'GET', path: '/v1/responses/:response', policy, handle: (exchange) => retrieve(rooms, exchange) },
-    { method: 'DELETE', path: '/v1/responses/:response', policy, handle: (exchange) => remove(rooms, exchange) },
+    {
+      method: 'POST',
+      path: '/v1/responses',
+      policy,
+      summary: 'Runs one turn: the assistant answers what is said.',
+      body: responseSchema,
+      answer: 'The `response` object; with `stream: true` the [events of a response](#events-of-a-response).',
+      handle: (exchange) => createResponse(rooms, exchange),
+    },
+    {
+      method: 'GET',
+      path: '/v1/responses/:response',
+      policy,
+      summary: 'A stored response, also while it runs.',
+      answer: 'The `response` object.',
+      handle: (exchange) => retrieve(rooms, exchange),
+    },
+    {
+      method: 'DELETE',
+      path: '/v1/responses/:response',
+      policy,
+      summary: 'Deletes a stored response with what was said and answered.',
+      answer: '`{"id":…,"object":"response.deleted","deleted":true}`.',
+      handle: (exchange) => remove(rooms, exchange),
+    },
     {
       method: 'GET',
       path: '/v1/responses/:response/input_items',
       policy,
+      summary: 'Lists the items that were said to a stored response.',
+      query: pageSchema,
+      answer: 'A list of items; `has_more` says whether another page follows.',
       handle: (exchange) => inputItems(rooms, exchange),
     },
   ];
@@ -99,14 +158,7 @@ async function inputItems(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const ordered = order === 'oldest-first' ? items : items.toReversed();
   const start = after === undefined ? 0 : ordered.findIndex((item) => item.id === after) + 1;
   const page = after !== undefined && start === 0 ? [] : ordered.slice(start, start + limit);
-  exchange.sendJson(
-    200,
-    listBody(
-      page.map((item) => writeItem(item)),
-      page,
-      start + limit < ordered.length,
-    ),
-  );
+  exchange.sendJson(200, itemList(page, start + limit < ordered.length));
 }
 
 function readRequest(exchange: Exchange, body: ResponseRequest, settings: ResponseSettings): TurnRequest {

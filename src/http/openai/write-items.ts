@@ -28,6 +28,17 @@ export function writeItem(item: Item, status: WireStatus = item.status): object 
   }
 }
 
+/** A page of items, as every list of the wire is written. */
+export function itemList(items: readonly Item[], hasMore: boolean): object {
+  return {
+    object: 'list',
+    data: items.map((item) => writeItem(item)),
+    first_id: items[0]?.id ?? null,
+    last_id: items.at(-1)?.id ?? null,
+    has_more: hasMore,
+  };
+}
+
 export function writePart(part: ContentPart, role: Role): object {
   switch (part.type) {
     case 'text':
