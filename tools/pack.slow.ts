@@ -7,7 +7,18 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { root } from './source-tree.ts';
 
-const run = promisify(execFile);
+const execute = promisify(execFile);
+
+/** What a program said is the reason of its failure. */
+async function run(program: string, args: readonly string[], options: { readonly cwd: string }): Promise<string> {
+  try {
+    return (await execute(program, [...args], options)).stdout;
+  } catch (error) {
+    const { message, stdout, stderr } = error as Error & { stdout?: string; stderr?: string };
+    throw new Error([message, stdout, stderr].join('\n'), { cause: error });
+  }
+}
+
 let home: string;
 
 /** `npm pack`, and what it made installed in an empty folder, as a person would. */
@@ -20,8 +31,8 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(home, { recursive: true, force: true }));
 
-const usher = (args: readonly string[], cwd = home): ReturnType<typeof run> =>
-  run(join(home, 'node_modules', '.bin', 'usher'), [...args], { cwd });
+const usher = (args: readonly string[], cwd = home): Promise<string> =>
+  run(join(home, 'node_modules', '.bin', 'usher'), args, { cwd });
 
 test('the package holds JavaScript and what it needs, and neither source nor tests', () => {
   const inside = readdirSync(join(home, 'node_modules', 'usherd'), { recursive: true, encoding: 'utf8' }).filter(
@@ -34,7 +45,7 @@ test('the package holds JavaScript and what it needs, and neither source nor tes
 
 test('usher --version', async () => {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
-  expect((await usher(['--version'])).stdout).toBe(`${version}\n`);
+  expect(await usher(['--version'])).toBe(`${version}\n`);
 });
 
 test('usher init and usher serve: an assistant answers, its page, widget and styles are there', async () => {
