@@ -5,12 +5,13 @@ import {
   manageKeys,
   openAuthenticator,
   openReleaseDirectory,
+  openUserTokens,
   readyMadeKey,
   watchAssistants,
   type RejectedRelease,
   type WatchOptions,
 } from '#control';
-import { openAiRoutes, openHttpServer, probeRoutes } from '#http';
+import { openAiRoutes, openHttpServer, pageRoutes, probeRoutes } from '#http';
 import type { Store } from '#store';
 import { openTelemetry, type Telemetry } from '#telemetry';
 import { TurnLimits, UnstoredTurns, type TurnRooms } from '#turn';
@@ -78,6 +79,7 @@ export async function openUsher(options: {
   const server = await openHttpServer({
     routes: [
       ...openAiRoutes(rooms),
+      ...pageRoutes({ rooms, tenants: config.tenants, tokens: openUserTokens({ vault, tenants, clock }), models }),
       ...probeRoutes({ check: () => store.probe(), isDraining: () => server.draining, telemetry }),
     ],
     authenticate: (headers) => authenticator.authenticate(headers),

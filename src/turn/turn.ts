@@ -18,6 +18,7 @@ export {
 } from './archive.ts';
 export type { Relay } from './answer.ts';
 export { BackendPool } from './backend-pool.ts';
+export { readTranscript, type Transcript, type TranscriptTurn } from './read-transcript.ts';
 export { runTurn } from './run-turn.ts';
 export { TurnLimits } from './turn-limits.ts';
 export type { TurnRooms } from './turn-rooms.ts';

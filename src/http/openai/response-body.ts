@@ -92,7 +92,8 @@ function wireErrorCode(code: string | null): string {
   return code === 'rate_limited' ? 'rate_limit_exceeded' : 'server_error';
 }
 
-function failureMessage(code: string | null): string {
+/** What a recorded failure is called when it is read again. */
+export function failureMessage(code: string | null): string {
   return code === 'interrupted'
     ? 'The server stopped while it made this answer. Send the message again.'
     : `The answer failed with ${code ?? 'internal'}. Send the message again.`;

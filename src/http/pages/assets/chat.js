@@ -1,0 +1,580 @@
+import { ChatClient } from './chat-client.js';
+import { Composer } from './composer.js';
+import { announce, byId, make } from './elements.js';
+import { ExchangeView } from './exchange-view.js';
+import { cutOff, Failure, inWords } from './failure.js';
+import { HistoryView } from './history-view.js';
+import { HostPage } from './host-page.js';
+
+/**
+ * @typedef {import('./chat-client.js').Item} Item
+ * @typedef {import('./chat-client.js').Recorded} Recorded
+ * @typedef {import('./exchange-view.js').End} End
+ *
+ * @typedef {object} Settings Written into the page by the server.
+ * @property {string} address
+ * @property {string} assistant
+ * @property {string} title
+ * @property {'public' | 'token'} access
+ * @property {number} charactersMax
+ * @property {string | null} host
+ */
+
+/** @type {Settings} */
+const settings = JSON.parse(document.querySelector('meta[name="usher"]')?.getAttribute('content') ?? '{}');
+
+/** An answer that was left a moment ago may still be written down; until then its conversation is locked. */
+const settleMs = 5000;
+const pollsMs = [250, 500, 1000, 2000];
+/** Closer to the end than this, the page follows the answer. */
+const nearEndPx = 80;
+const questionGapPx = 12;
+
+class Chat {
+  #client;
+  #host;
+  #composer;
+  #history;
+  #stage = byId('main', HTMLElement);
+  #opening = byId('opening', HTMLElement);
+  #transcript = byId('transcript', HTMLElement);
+  #earlier = byId('earlier', HTMLButtonElement);
+  #toEnd = byId('to-end', HTMLButtonElement);
+  #notice = byId('notice', HTMLElement);
+  /** @type {string | undefined} */
+  #conversation;
+  /** @type {ExchangeView[]} */
+  #exchanges = [];
+  /** The oldest item that is shown, to ask for those before it. @type {string | undefined} */
+  #oldest;
+  /** @type {AbortController | undefined} */
+  #running;
+  #leftAtMs = 0;
+  /** What is on its way for another conversation than the one shown is thrown away. */
+  #shown = 0;
+  /** What the page scrolls along with: a new answer until it fills the window, or the very end. */
+  #follows = /** @type {'answer' | 'end' | 'nothing'} */ ('end');
+  /** Where the page scrolled to by itself, to tell the person's own scrolling from it. */
+  #aimedPx = 0;
+
+  /** @param {HostPage | undefined} host @param {boolean} asksHost */
+  constructor(host, asksHost) {
+    const { address, assistant, charactersMax } = settings;
+    this.#host = host;
+    const askHost = host !== undefined && asksHost ? () => host.token() : undefined;
+    this.#client = new ChatClient({ address, assistant, askHost });
+    this.#composer = new Composer({
+      charactersMax,
+      onSend: (text) => void this.#say(text),
+      onStop: () => this.#stop(),
+    });
+    this.#history = new HistoryView({
+      load: (after) => this.#client.conversations(after),
+      open: (id) => void this.#open(id, 'push'),
+      remove: (id) => this.#remove(id),
+      complain: (error) => this.#complain(error),
+    });
+    this.#attend();
+  }
+
+  async start() {
+    try {
+      await this.#client.enter();
+    } catch (error) {
+      if (error instanceof Failure && error.code === 'forbidden') return this.#refuse(error.message);
+      this.#complain(error, () => void this.start());
+      return;
+    }
+    this.#hush();
+    void this.#history.refresh().catch((error) => this.#complain(error));
+    const id = rememberedConversation();
+    if (id !== undefined) await this.#open(id, 'stay');
+    else this.#composer.focus();
+  }
+
+  /** Somebody else may be talking now. */
+  startAfresh() {
+    this.#client.forgetToken();
+    this.#begin();
+    void this.start();
+  }
+
+  /** @param {string} sentence */
+  #refuse(sentence) {
+    this.#composer.close();
+    this.#showNotice(sentence);
+  }
+
+  #attend() {
+    byId('new', HTMLButtonElement).addEventListener('click', () => this.#begin());
+    byId('new-in-sidebar', HTMLButtonElement).addEventListener('click', () => {
+      this.#history.close();
+      this.#begin();
+    });
+    for (const suggestion of this.#opening.querySelectorAll('.suggestion')) {
+      suggestion.addEventListener('click', () => void this.#say(suggestion.textContent ?? ''));
+    }
+    const about = byId('about', HTMLDialogElement);
+    byId('open-about', HTMLButtonElement).addEventListener('click', () => about.showModal());
+    byId('theme', HTMLButtonElement).addEventListener('click', () => switchTheme());
+    this.#earlier.addEventListener('click', () => void this.#showEarlier());
+    this.#toEnd.addEventListener('click', () => this.#goToEnd());
+    document.getElementById('close-chat')?.addEventListener('click', () => this.#host?.close());
+    document.addEventListener('keydown', (event) => this.#onKey(event));
+    addEventListener('popstate', () => this.#onAddress());
+    addEventListener('online', () => this.#hush());
+    addEventListener('offline', () =>
+      this.#showNotice('You are offline. What you read here stays; sending needs a connection.'),
+    );
+    this.#stage.addEventListener('scroll', () => this.#onScroll(), { passive: true });
+  }
+
+  /** @param {KeyboardEvent} event */
+  #onKey(event) {
+    if (event.key !== 'Escape' || event.defaultPrevented || document.querySelector('dialog[open]') !== null) return;
+    if (this.#history.isDrawer) this.#history.close();
+    else if (this.#running !== undefined) this.#stop();
+    else this.#host?.close();
+  }
+
+  #onAddress() {
+    const id = rememberedConversation();
+    if (id === this.#conversation) return;
+    if (id === undefined) this.#begin('stay');
+    else void this.#open(id, 'stay');
+  }
+
+  // Conversations
+
+  /** @param {'push' | 'stay'} address */
+  #begin(address = 'push') {
+    this.#leave();
+    this.#conversation = undefined;
+    this.#remember(address);
+    this.#opening.hidden = false;
+    this.#composer.focus();
+  }
+
+  /** What was shown is gone; what runs for it is stopped. */
+  #leave() {
+    this.#shown += 1;
+    this.#stop();
+    for (const exchange of this.#exchanges) exchange.stopCountdown();
+    this.#exchanges = [];
+    this.#oldest = undefined;
+    this.#transcript.replaceChildren();
+    this.#earlier.hidden = true;
+    this.#goToEnd();
+    this.#hush();
+  }
+
+  /** @param {string} id @param {'push' | 'stay'} address */
+  async #open(id, address) {
+    this.#leave();
+    const shown = this.#shown;
+    this.#conversation = id;
+    this.#remember(address);
+    this.#opening.hidden = true;
+    try {
+      const { items, responses, hasMore } = await this.#client.conversation(id, undefined);
+      if (shown !== this.#shown) return;
+      this.#showRecorded(items, responses, hasMore);
+      this.#goToEnd();
+      this.#composer.focus();
+      if (responses.some(({ status }) => status === 'in_progress')) void this.#awaitRunning(id, shown, 0);
+    } catch (error) {
+      if (shown !== this.#shown) return;
+      if (!isMissing(error)) return this.#complain(error, () => void this.#open(id, 'stay'));
+      this.#begin('stay');
+      this.#showNotice('This conversation is not there any more. It was deleted, or belongs to somebody else.');
+    }
+  }
+
+  /**
+   * An answer of this conversation runs elsewhere, or was left when the page was loaded anew.
+   * @param {string} id @param {number} shown @param {number} poll
+   */
+  async #awaitRunning(id, shown, poll) {
+    await new Promise((resolve) => setTimeout(resolve, pollsMs[Math.min(poll, pollsMs.length - 1)]));
+    if (shown !== this.#shown || this.#running !== undefined) return;
+    const read = await this.#client.conversation(id, undefined).catch(() => undefined);
+    if (shown !== this.#shown || this.#running !== undefined) return;
+    const stillRuns = read === undefined || read.responses.some(({ status }) => status === 'in_progress');
+    if (stillRuns) return void this.#awaitRunning(id, shown, poll + 1);
+    this.#exchanges = [];
+    this.#transcript.replaceChildren();
+    this.#showRecorded(read.items, read.responses, read.hasMore);
+    this.#follow();
+  }
+
+  async #showEarlier() {
+    const shown = this.#shown;
+    if (this.#conversation === undefined || this.#oldest === undefined) return;
+    try {
+      const { items, responses, hasMore } = await this.#client.conversation(this.#conversation, this.#oldest);
+      if (shown !== this.#shown) return;
+      const fromEnd = this.#stage.scrollHeight - this.#stage.scrollTop;
+      this.#showRecorded(items, responses, hasMore);
+      this.#stage.scrollTop = this.#stage.scrollHeight - fromEnd;
+    } catch (error) {
+      this.#complain(error);
+    }
+  }
+
+  /**
+   * Puts recorded exchanges before those that are shown.
+   * @param {Item[]} newestFirst @param {Recorded[]} responses @param {boolean} hasMore
+   */
+  #showRecorded(newestFirst, responses, hasMore) {
+    this.#oldest = newestFirst.at(-1)?.id;
+    this.#earlier.hidden = !hasMore;
+    const byId = new Map(responses.map((response) => [response.id, response]));
+    const views = grouped(newestFirst.toReversed()).map((group) =>
+      this.#recorded(group, byId.get(group.response ?? '')),
+    );
+    this.#transcript.prepend(...views.map((view) => view.element));
+    this.#exchanges = [...views, ...this.#exchanges];
+    for (const { replaces } of responses) {
+      if (replaces !== null) this.#exchanges.find((view) => view.response === replaces)?.supersede();
+    }
+    this.#exchanges = this.#exchanges.filter((view) => view.element.isConnected);
+    this.#markNewest();
+  }
+
+  /** @param {Group} group @param {Recorded | undefined} response */
+  #recorded(group, response) {
+    const view = this.#view(group.question);
+    view.response = response?.id;
+    for (const part of group.parts) {
+      view.add(part.text ?? part.refusal ?? '');
+      for (const annotation of part.annotations ?? []) view.cite(annotation);
+    }
+    view.finish(endOf(response), response?.feedback ?? null);
+    return view;
+  }
+
+  /** @param {string} id */
+  async #remove(id) {
+    await this.#client.deleteConversation(id).catch((error) => {
+      if (!isMissing(error)) throw error;
+    });
+    announce('The conversation was deleted.');
+    if (id === this.#conversation) this.#begin('stay');
+  }
+
+  // Turns
+
+  /** @param {string} text @param {ExchangeView} [failed] the attempt that this one takes the place of */
+  async #say(text, failed) {
+    if (this.#running !== undefined) return;
+    this.#hush();
+    this.#opening.hidden = true;
+    const view = this.#view(text);
+    failed?.supersede();
+    this.#exchanges = [...this.#exchanges.filter((one) => one.element.isConnected), view];
+    this.#transcript.append(view.element);
+    this.#markNewest();
+    this.#follows = 'answer';
+    this.#follow();
+    const controller = new AbortController();
+    const shown = this.#shown;
+    this.#running = controller;
+    this.#composer.busy = true;
+    announce('Answering.');
+    const end = await this.#answer(view, failed?.response, controller.signal);
+    if (shown !== this.#shown) return;
+    this.#running = undefined;
+    this.#composer.busy = false;
+    view.finish(end);
+    this.#follow();
+    announce(spoken(view, end));
+    void this.#history.refresh().catch(() => {});
+  }
+
+  /**
+   * @param {ExchangeView} view @param {string | undefined} replaces @param {AbortSignal} signal
+   * @returns {Promise<End>}
+   */
+  async #answer(view, replaces, signal) {
+    try {
+      for await (const event of await this.#ask(view.question, replaces, signal)) {
+        const end = take(view, event);
+        if (end !== undefined) return end;
+      }
+      throw cutOff();
+    } catch (error) {
+      if (signal.aborted) return { how: 'stopped' };
+      if (isMissing(error)) this.#conversation = undefined;
+      return failedEnd(view, error);
+    }
+  }
+
+  /** @param {string} input @param {string | undefined} replaces @param {AbortSignal} signal */
+  async #ask(input, replaces, signal) {
+    if (this.#conversation === undefined) {
+      this.#conversation = await this.#client.createConversation();
+      signal.throwIfAborted();
+      this.#remember('replace');
+    }
+    const conversation = this.#conversation;
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        return await this.#client.answer({ conversation, input, replaces, signal });
+      } catch (error) {
+        const settles = Date.now() - this.#leftAtMs < settleMs;
+        if (!settles || !(error instanceof Failure) || error.code !== 'conversation_locked') throw error;
+        await new Promise((resolve) => setTimeout(resolve, pollsMs[Math.min(attempt, pollsMs.length - 1)]));
+        signal.throwIfAborted();
+      }
+    }
+  }
+
+  #stop() {
+    if (this.#running === undefined) return;
+    this.#leftAtMs = Date.now();
+    this.#running.abort();
+    this.#running = undefined;
+    this.#composer.busy = false;
+  }
+
+  // What is shown
+
+  /** @param {string} question */
+  #view(question) {
+    /** @type {ExchangeView} */
+    const view = new ExchangeView({
+      question,
+      title: settings.title,
+      onDrawn: () => this.#follow(),
+      deeds: {
+        again: () => void this.#say(question, view),
+        rate: (response, rating, comment) => this.#client.rate(response, rating, comment),
+      },
+    });
+    return view;
+  }
+
+  #markNewest() {
+    for (const view of this.#exchanges) view.setNewest(view === this.#exchanges.at(-1));
+  }
+
+  #goToEnd() {
+    this.#follows = 'end';
+    this.#follow();
+  }
+
+  #follow() {
+    const stage = this.#stage;
+    const newest = this.#exchanges.at(-1)?.element;
+    if (this.#follows !== 'nothing') {
+      const fits = this.#follows === 'answer' && newest !== undefined;
+      // The question stays in sight, so that a long answer is read from its beginning.
+      const topPx = fits ? newest.getBoundingClientRect().top - stage.getBoundingClientRect().top - questionGapPx : 0;
+      const endPx = stage.scrollHeight - stage.clientHeight;
+      stage.scrollTop = fits ? Math.min(endPx, stage.scrollTop + topPx) : endPx;
+      this.#aimedPx = stage.scrollTop;
+    }
+    this.#toEnd.hidden = this.#isNearEnd();
+  }
+
+  #onScroll() {
+    this.#toEnd.hidden = this.#isNearEnd();
+    if (Math.abs(this.#stage.scrollTop - this.#aimedPx) < 2) return;
+    this.#follows = this.#isNearEnd() ? 'end' : 'nothing';
+  }
+
+  #isNearEnd() {
+    const { scrollHeight, scrollTop, clientHeight } = this.#stage;
+    return scrollHeight - scrollTop - clientHeight < nearEndPx;
+  }
+
+  /** @param {unknown} error @param {() => void} [again] */
+  #complain(error, again) {
+    this.#showNotice(error instanceof Failure ? error.message : inWords(null, null), again);
+  }
+
+  /** @param {string} sentence @param {() => void} [again] */
+  #showNotice(sentence, again) {
+    const button = make('button', { class: 'plain', type: 'button', click: () => again?.() }, 'Try again');
+    this.#notice.replaceChildren(make('p', {}, sentence), ...(again === undefined ? [] : [button]));
+    this.#notice.hidden = false;
+  }
+
+  #hush() {
+    this.#notice.hidden = true;
+    this.#notice.replaceChildren();
+  }
+
+  /** The address names the conversation, so that it is found again. @param {'push' | 'replace' | 'stay'} address */
+  #remember(address) {
+    const hash = this.#conversation === undefined ? location.pathname + location.search : `#${this.#conversation}`;
+    if (address === 'push') history.pushState(null, '', hash);
+    else history.replaceState(null, '', hash);
+    if (settings.host !== null) keepForFrame(this.#conversation);
+    this.#history.current = this.#conversation;
+  }
+}
+
+/** A frame is made anew on each page of the site around it: there the tab remembers. */
+const frameName = `usher:conversation:${settings.address}`;
+
+/** @param {string | undefined} conversation */
+function keepForFrame(conversation) {
+  try {
+    if (conversation === undefined) sessionStorage.removeItem(frameName);
+    else sessionStorage.setItem(frameName, conversation);
+  } catch {
+    // Closed to this frame: the next page begins anew.
+  }
+}
+
+function rememberedConversation() {
+  const named = location.hash.slice(1);
+  if (named !== '' || settings.host === null) return named === '' ? undefined : named;
+  try {
+    return sessionStorage.getItem(frameName) ?? undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** @param {unknown} error */
+function isMissing(error) {
+  return error instanceof Failure && error.code === 'not_found';
+}
+
+/**
+ * What an event does to the exchange; how the answer ended, once it did.
+ * @param {ExchangeView} view @param {import('./answer-stream.js').StreamEvent} event
+ * @returns {End | undefined}
+ */
+function take(view, event) {
+  switch (event.type) {
+    case 'response.created':
+      view.response = event['response'].id;
+      return undefined;
+    case 'response.output_text.delta':
+    case 'response.refusal.delta':
+      view.add(event['delta']);
+      return undefined;
+    case 'response.output_text.annotation.added':
+      view.cite(event['annotation']);
+      return undefined;
+    case 'response.completed':
+      return { how: 'completed' };
+    case 'response.incomplete':
+      return { how: event['response'].incomplete_details?.reason === 'content_filter' ? 'filtered' : 'short' };
+    case 'response.cancelled':
+      return { how: 'stopped' };
+    case 'response.failed':
+      return { how: 'failed', message: inWords(null, event['response'].error?.message) };
+    default:
+      return undefined;
+  }
+}
+
+/** @param {ExchangeView} view @param {unknown} error @returns {End} */
+function failedEnd(view, error) {
+  if (isMissing(error)) {
+    return {
+      how: 'failed',
+      message: 'This conversation was deleted elsewhere. Try again to begin a new one with this message.',
+    };
+  }
+  // A stream that tears throws whatever the browser calls it.
+  const failure =
+    error instanceof Failure
+      ? error
+      : view.response === undefined
+        ? new Failure('unknown', inWords(null, null))
+        : cutOff();
+  return { how: 'failed', message: failure.message, retryAfterMs: failure.retryAfterMs };
+}
+
+/** @param {Recorded | undefined} response @returns {End} */
+function endOf(response) {
+  switch (response?.status) {
+    case 'in_progress':
+      return { how: 'running' };
+    case 'incomplete':
+      return { how: response.reason === 'filtered' ? 'filtered' : 'short' };
+    case 'cancelled':
+      return { how: 'stopped' };
+    case 'failed':
+      return { how: 'failed', message: inWords(response.reason, response.message) };
+    default:
+      return { how: 'completed' };
+  }
+}
+
+/** @param {ExchangeView} view @param {End} end */
+function spoken(view, end) {
+  const text = view.element.querySelector('.words')?.textContent ?? '';
+  switch (end.how) {
+    case 'failed':
+      return `The answer failed. ${end.message ?? ''}`;
+    case 'stopped':
+      return 'The answer was stopped.';
+    default:
+      return `${settings.title}: ${text}`;
+  }
+}
+
+/**
+ * @typedef {object} Group
+ * @property {string} question
+ * @property {string | null} response
+ * @property {NonNullable<Item['content']>} parts
+ */
+
+/**
+ * A question with what answered it.
+ * @param {Item[]} items oldest first
+ * @returns {Group[]}
+ */
+function grouped(items) {
+  /** @type {Group[]} */
+  const groups = [];
+  for (const item of items) {
+    if (item.type !== 'message') continue;
+    const text = (item.content ?? []).map((part) => part.text ?? '').join('');
+    const last = groups.at(-1);
+    if (item.role === 'user') groups.push({ question: text, response: item.response, parts: [] });
+    else if (item.role === 'assistant' && last !== undefined) last.parts.push(...(item.content ?? []));
+    else if (item.role === 'assistant')
+      groups.push({ question: '', response: item.response, parts: item.content ?? [] });
+  }
+  return groups;
+}
+
+function switchTheme() {
+  const root = document.documentElement;
+  const theme = isDark() ? 'light' : 'dark';
+  root.dataset['theme'] = theme;
+  try {
+    localStorage.setItem('usher:theme', theme);
+  } catch {
+    // Then it lasts as long as the page.
+  }
+  showTheme();
+}
+
+function isDark() {
+  const chosen = document.documentElement.dataset['theme'];
+  return chosen === undefined ? matchMedia('(prefers-color-scheme: dark)').matches : chosen === 'dark';
+}
+
+function showTheme() {
+  byId('theme', HTMLButtonElement).setAttribute('aria-pressed', String(isDark()));
+}
+
+async function main() {
+  showTheme();
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', showTheme);
+  const host = settings.host === null ? undefined : new HostPage(settings.host);
+  const chat = new Chat(host, host !== undefined && (await host.hasToken()));
+  if (host !== undefined) host.onToken = () => chat.startAfresh();
+  await chat.start();
+}
+
+void main();

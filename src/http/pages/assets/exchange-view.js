@@ -1,0 +1,157 @@
+import { copyFrom, icon, iconButton, make } from './elements.js';
+import { GrowingMarkdown } from './markdown.js';
+import { ratingView } from './rating-view.js';
+
+/**
+ * @typedef {import('./chat-client.js').Annotation} Annotation
+ *
+ * @typedef {object} End How an answer ended. Only `completed` is whole.
+ * @property {'completed' | 'short' | 'filtered' | 'stopped' | 'failed' | 'running'} how
+ * @property {string} [message] in words, where it failed
+ * @property {number} [retryAfterMs]
+ *
+ * @typedef {object} Deeds What the person may do with an exchange.
+ * @property {() => void} again
+ * @property {(response: string, rating: 'up' | 'down', comment: string) => Promise<void>} rate
+ */
+
+/** @type {Partial<Record<End['how'], string>>} */
+const notes = {
+  short: 'The answer reached its greatest length and ends here.',
+  filtered: 'The model’s content filter ended this answer.',
+  stopped: 'You stopped this answer.',
+  running: 'This answer is still being written.',
+};
+
+/** One question with its answer. */
+export class ExchangeView {
+  /** @type {HTMLElement} */
+  element;
+  /** @type {string} */
+  question;
+  /** The answer's name on the server, as soon as it has one. @type {string | undefined} */
+  response;
+  /** @type {End['how']} */
+  how = 'running';
+  /** @type {GrowingMarkdown} */
+  #markdown;
+  /** @type {Deeds} */
+  #deeds;
+  #answer = make('div', { class: 'answer', 'aria-busy': 'true' });
+  #words = make('div', { class: 'words' });
+  #waiting = make('div', { class: 'waiting' }, make('i'), make('i'), make('i'));
+  #foot = make('div', { class: 'foot' });
+  /** By where they come from. @type {Map<string, Annotation>} */
+  #sources = new Map();
+  #countdown = 0;
+  #anew = false;
+
+  /**
+   * @param {{question: string, title: string, deeds: Deeds, onDrawn?: () => void}} parts
+   */
+  constructor({ question, title, deeds, onDrawn }) {
+    this.question = question;
+    this.#deeds = deeds;
+    this.#markdown = new GrowingMarkdown(this.#words, onDrawn);
+    this.#answer.append(make('h2', { class: 'unseen' }, title), this.#words, this.#waiting, this.#foot);
+    const asked = make('div', { class: 'question' }, make('h2', { class: 'unseen' }, 'You'), make('p', {}, question));
+    this.element = make('section', { class: 'exchange' }, asked, this.#answer);
+  }
+
+  get text() {
+    return this.#markdown.text;
+  }
+
+  /** @param {string} delta */
+  add(delta) {
+    this.#waiting.hidden = true;
+    this.#markdown.add(delta);
+  }
+
+  /** @param {Annotation} annotation */
+  cite(annotation) {
+    this.#sources.set(annotation.file_id, annotation);
+  }
+
+  /**
+   * @param {End} end
+   * @param {{rating: 'up' | 'down', comment: string | null} | null} [feedback]
+   */
+  finish(end, feedback = null) {
+    this.how = end.how;
+    this.#answer.removeAttribute('aria-busy');
+    this.#waiting.hidden = end.how !== 'running';
+    this.#markdown.finish();
+    const note = end.how === 'failed' ? this.#failure(end) : this.#note(end);
+    this.#foot.replaceChildren(
+      ...[this.#sourceList(), note, ...this.#actions(feedback)].filter((part) => part !== null),
+    );
+  }
+
+  /** Only the newest answer can be asked for again. @param {boolean} is */
+  setNewest(is) {
+    this.element.classList.toggle('newest', is);
+  }
+
+  /** The newer attempt stands below; this one is folded away, or dropped where it holds nothing. */
+  supersede() {
+    this.stopCountdown();
+    if (this.#anew || this.text === '') return this.element.remove();
+    this.#anew = true;
+    const fold = make('details', { class: 'superseded' }, make('summary', {}, 'Earlier answer'), this.#words);
+    this.element.replaceChildren(fold);
+  }
+
+  stopCountdown() {
+    clearInterval(this.#countdown);
+  }
+
+  #sourceList() {
+    if (this.#sources.size === 0) return null;
+    const entries = [...this.#sources.values()].map((source) =>
+      make('li', { title: source.file_id }, icon('source'), make('span', {}, source.filename || source.file_id)),
+    );
+    return make('div', { class: 'sources' }, make('h3', {}, 'Sources'), make('ul', {}, ...entries));
+  }
+
+  /** @param {End} end */
+  #note(end) {
+    const note = notes[end.how];
+    return note === undefined ? null : make('p', { class: 'note' }, note);
+  }
+
+  /** @param {End} end */
+  #failure({ message = '', retryAfterMs = 0 }) {
+    const wait = make('span', { class: 'wait' });
+    const again = make('button', { class: 'plain', type: 'button', click: () => this.#deeds.again() }, 'Try again');
+    const untilMs = Date.now() + retryAfterMs;
+    const tick = () => {
+      const left = Math.ceil((untilMs - Date.now()) / 1000);
+      wait.textContent = left > 0 ? ` ${left} s` : '';
+      again.disabled = left > 0;
+      if (left <= 0) clearInterval(this.#countdown);
+    };
+    tick();
+    if (retryAfterMs > 0) this.#countdown = setInterval(tick, 250);
+    const partial = this.text === '' ? null : make('strong', {}, 'This answer is not whole. ');
+    const words = make('p', {}, partial, message, wait);
+    return make('div', { class: 'failure' }, icon('alert'), words, make('div', { class: 'retry' }, again));
+  }
+
+  /**
+   * @param {{rating: 'up' | 'down', comment: string | null} | null} feedback
+   * @returns {(HTMLElement | null)[]}
+   */
+  #actions(feedback) {
+    if (this.how === 'failed' || this.how === 'running') return [];
+    const copy = iconButton('copy', 'Copy this answer', () => void copyFrom(copy, this.text));
+    const again = iconButton('again', 'Answer again', () => this.#deeds.again());
+    again.classList.add('again');
+    const { response } = this;
+    if (response === undefined || this.how === 'stopped') {
+      return [make('div', { class: 'actions' }, this.text === '' ? null : copy, again)];
+    }
+    const rate = ratingView((rating, comment) => this.#deeds.rate(response, rating, comment), feedback);
+    return [make('div', { class: 'actions' }, copy, ...rate.buttons, again), rate.box];
+  }
+}

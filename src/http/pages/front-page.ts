@@ -1,0 +1,43 @@
+import { html } from './html.ts';
+import type { PageAssets } from './page-assets.ts';
+import type { PagedAssistant } from './page-directory.ts';
+import { pageFrame } from './page-frame.ts';
+
+/** The assistants that anyone may talk to. */
+export function frontPage(assets: PageAssets, assistants: readonly PagedAssistant[]): string {
+  const entries = assistants.map(
+    ({ address, spec }) =>
+      html`<li>
+        <a href="/chat/${address}"><strong>${spec.title}</strong><span>${spec.description}</span></a>
+      </li>`,
+  );
+  const none = html`<p>No assistant here is open to everyone. Use the application that brought you here.</p>`;
+  return pageFrame(assets, {
+    title: 'Assistants',
+    description: 'The assistants that can be talked to here.',
+    bodyClass: 'plain-page',
+    content: html`<main id="main">
+      <h1>Assistants</h1>
+      ${
+        entries.length === 0
+          ? none
+          : html`<ul class="assistants">
+              ${entries}
+            </ul>`
+      }
+    </main>`,
+  });
+}
+
+/** Says in words why there is no chat at an address. */
+export function missingPage(assets: PageAssets): string {
+  return pageFrame(assets, {
+    title: 'Not found',
+    description: 'There is no assistant at this address.',
+    bodyClass: 'plain-page',
+    content: html`<main id="main">
+      <h1>There is no assistant at this address</h1>
+      <p>It may have been renamed or taken away. <a href="/">See which ones are here.</a></p>
+    </main>`,
+  });
+}

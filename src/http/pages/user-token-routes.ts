@@ -1,0 +1,41 @@
+import { z } from 'zod';
+import type { SubjectId } from '#access';
+import type { UserTokens } from '#control';
+import type { ReleaseDirectory } from '#release';
+import type { Exchange, Route } from '../exchange.ts';
+import { readBody } from '../openai/read-body.ts';
+
+/** The body of `POST /v1/user_tokens`: who the person is to the application, and the assistant they may talk to. */
+export const userTokenSchema = z.looseObject({
+  assistant: z.string().min(1).max(200),
+  subject: z.string().min(1).max(256),
+});
+
+/** How an application lets a person whom it has signed in talk from their own browser. */
+export function userTokenRoutes(parts: { releases: ReleaseDirectory; tokens: UserTokens }): Route[] {
+  return [
+    {
+      method: 'POST',
+      path: '/v1/user_tokens',
+      policy: { access: 'principal', kinds: ['key'], scope: 'users' },
+      handle: (exchange) => mint(parts, exchange),
+    },
+  ];
+}
+
+async function mint(
+  { releases, tokens }: { releases: ReleaseDirectory; tokens: UserTokens },
+  exchange: Exchange,
+): Promise<void> {
+  const body = readBody(userTokenSchema, await exchange.json());
+  const { tenant } = exchange.principal;
+  const { assistant } = await releases.resolve(tenant, body.assistant);
+  const minted = await tokens.mintUserToken({ tenant, assistant, subject: body.subject as SubjectId });
+  exchange.sendJson(200, {
+    object: 'user_token',
+    token: minted.token,
+    assistant,
+    subject: minted.subject,
+    expires_at: Math.floor(minted.expiresAtMs / 1000),
+  });
+}
