@@ -4,6 +4,28 @@ import type { StreamWriter } from './answer-exchange.ts';
 import { reasonOf, responseBody, type ResponseParts, type ResponseSettings } from './response-body.ts';
 import { writeCitation, writeItem, writePart } from './write-items.ts';
 
+/** Every event of a response with what it tells, in the order in which they first come. */
+export const responseEvents = {
+  'response.created': 'The turn is committed; `response` holds its id and no output yet.',
+  'response.in_progress': 'The model is asked.',
+  'response.output_item.added': 'An item of the answer begins: a message or a call of a function.',
+  'response.content_part.added': 'The text or the refusal of a message begins.',
+  'response.output_text.delta': 'The next piece of the text.',
+  'response.output_text.annotation.added': 'A source of what was quoted: a file of the assistant’s knowledge.',
+  'response.output_text.done': 'The text of the message, whole or as far as it came.',
+  'response.refusal.delta': 'The next piece of a refusal.',
+  'response.refusal.done': 'The refusal as a whole.',
+  'response.content_part.done': 'The text or the refusal, with its sources.',
+  'response.function_call_arguments.delta': 'The next piece of the arguments of a call, which are JSON.',
+  'response.function_call_arguments.done': 'The arguments as a whole; missing where the call was cut short.',
+  'response.output_item.done': 'The item as a whole; its `status` says whether it was cut short.',
+  'response.completed': 'Terminal: the answer is whole.',
+  'response.incomplete': 'Terminal: it ended early; `incomplete_details` says why.',
+  'response.failed': 'Terminal: it broke; `error` says why, and `output` holds what came.',
+} as const;
+
+type EventType = keyof typeof responseEvents;
+
 /** Events of one response, numbered from 0 without gaps. */
 export class ResponseEventWriter implements StreamWriter {
   readonly #settings: ResponseSettings;
@@ -109,6 +131,8 @@ export class ResponseEventWriter implements StreamWriter {
 
   #finished(event: Extract<TurnEvent, { type: 'finished' }>): string {
     const { outcome, usage, finishedAtMs } = event;
+    // Whoever cancelled does not listen any more, and the wire has no event for it.
+    if (outcome.state === 'cancelled') return '';
     const response = this.#response({ state: outcome.state, ...reasonOf(outcome), usage, finishedAtMs });
     return `${this.#event(`response.${outcome.state}`, { response })}data: [DONE]\n\n`;
   }
@@ -120,7 +144,7 @@ export class ResponseEventWriter implements StreamWriter {
     return responseBody({ ...this.#turn, ...nothing, items, settings: this.#settings, ...now });
   }
 
-  #event(type: string, fields: object): string {
+  #event(type: EventType, fields: object): string {
     return `event: ${type}\ndata: ${JSON.stringify({ type, sequence_number: this.#sequence++, ...fields })}\n\n`;
   }
 }
