@@ -8,6 +8,11 @@ const waitMs = 20_000;
 /** A backend may stand in several pools: what another pool gives back is seen at the latest after this. */
 const lookAgainMs = 250;
 
+interface Waiting {
+  readonly need: Need;
+  readonly serve: (pick: Pick) => void;
+}
+
 export interface BackendPoolOptions {
   readonly name: string;
   readonly pool: Pool;
@@ -31,7 +36,8 @@ export class BackendPool {
   readonly #pool: Pool;
   readonly #backends: ReadonlyMap<string, Backend>;
   readonly #clock: Clock;
-  readonly #waiting = new Set<() => void>();
+  /** In order of arrival. */
+  readonly #waiting: Waiting[] = [];
 
   constructor(options: BackendPoolOptions) {
     this.name = options.name;
@@ -43,16 +49,12 @@ export class BackendPool {
     this.#clock = options.clock;
   }
 
-  /** Picks a backend, after waiting for a free place where all are merely busy. */
+  /** Picks a backend, after waiting for a free place where all are merely busy; none overtakes. */
   async pick(need: Need, signal: AbortSignal): Promise<Pick> {
-    const deadlineMs = this.#clock.monotonicMs() + waitMs;
-    for (;;) {
-      const pick = this.#pool.pick(need, this.#clock.monotonicMs());
-      const remainingMs = deadlineMs - this.#clock.monotonicMs();
-      if (pick.result === 'picked' || pick.reason !== 'busy' || remainingMs <= 0) return pick;
-      if (this.#waiting.size >= waitersMax) return pick;
-      await this.#freePlace(Math.min(remainingMs, lookAgainMs), signal);
-    }
+    const pick: Pick = this.#waiting.length > 0 ? queued : this.#pool.pick(need, this.#clock.monotonicMs());
+    const mustWait = pick.result === 'none' && pick.reason === 'busy';
+    if (!mustWait || signal.aborted || this.#waiting.length >= waitersMax) return pick;
+    return this.#wait(need, signal);
   }
 
   backend(ticket: Ticket): Backend {
@@ -75,25 +77,40 @@ export class BackendPool {
 
   settle(ticket: Ticket, settlement: Settlement): void {
     this.#pool.settle(ticket, settlement, this.#clock.monotonicMs());
-    const [first] = this.#waiting;
-    first?.();
+    this.#serveWaiting();
   }
 
   members(): ReturnType<Pool['members']> {
     return this.#pool.members(this.#clock.monotonicMs());
   }
 
-  #freePlace(remainingMs: number, signal: AbortSignal): Promise<void> {
+  #wait(need: Need, signal: AbortSignal): Promise<Pick> {
     return new Promise((resolve) => {
-      const wake = (): void => {
-        clearTimeout(timer);
-        signal.removeEventListener('abort', wake);
-        this.#waiting.delete(wake);
-        resolve();
+      const waiting: Waiting = { need, serve: (pick) => leave(pick) };
+      const giveUp = (): void => leave(queued);
+      const leave = (pick: Pick): void => {
+        clearTimeout(deadline);
+        clearInterval(lookAgain);
+        signal.removeEventListener('abort', giveUp);
+        this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
+        resolve(pick);
       };
-      const timer = setTimeout(wake, remainingMs);
-      signal.addEventListener('abort', wake, { once: true });
-      this.#waiting.add(wake);
+      const deadline = setTimeout(giveUp, waitMs);
+      const lookAgain = setInterval(() => this.#serveWaiting(), lookAgainMs);
+      signal.addEventListener('abort', giveUp, { once: true });
+      this.#waiting.push(waiting);
     });
   }
+
+  /** Whoever came first is served first, as far as places reach. */
+  #serveWaiting(): void {
+    for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
+      const pick = this.#pool.pick(first.need, this.#clock.monotonicMs());
+      if (pick.result === 'none' && pick.reason === 'busy') return;
+      first.serve(pick);
+    }
+  }
 }
+
+/** What a turn is told that waited in vain; the next place is about one answer away. */
+const queued: Pick = { result: 'none', reason: 'busy', retryAfterMs: 1000 };
