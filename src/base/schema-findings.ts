@@ -17,38 +17,52 @@ export interface Finding {
 
 type Issue = z.core.$ZodIssue;
 
+/** How the writer knows the data: a person who wrote YAML has no objects and counts from 1, a program has both otherwise. */
+export interface DataWords {
+  /** Where a value stands: `"temperature"`. */
+  readonly place: (path: Path) => string;
+  /** Names of zod's types. */
+  readonly types: Readonly<Record<string, string>>;
+}
+
+const fileWords: DataWords = {
+  place: placeInFile,
+  types: { string: 'text', object: 'a group of keys', null: 'empty' },
+};
+
 const findingsMax = 50;
 
 /** Parses `data`; what is wrong is told in sentences that name the field, what was expected and the nearest word. */
 export function checkAgainst<T>(
   schema: z.ZodType<T>,
   data: unknown,
+  words: DataWords = fileWords,
 ): { readonly ok: true; readonly value: T } | { readonly ok: false; readonly findings: readonly Finding[] } {
-  const result = schema.safeParse(data, { error: (issue) => describeIssue(issue), reportInput: true });
+  const result = schema.safeParse(data, { error: (issue) => describeIssue(issue, words), reportInput: true });
   if (result.success) return { ok: true, value: result.data };
-  const findings = result.error.issues.flatMap((issue) => findingsOf(issue, [], schema));
+  const findings = result.error.issues.flatMap((issue) => findingsOf(issue, [], schema, words));
   return { ok: false, findings: findings.slice(0, findingsMax) };
 }
 
-function findingsOf(issue: Issue, above: Path, schema: z.ZodType): Finding[] {
+function findingsOf(issue: Issue, above: Path, schema: z.ZodType, words: DataWords): Finding[] {
   const path = [...above, ...issue.path.map((step) => (typeof step === 'symbol' ? String(step) : step))];
   switch (issue.code) {
     case 'unrecognized_keys':
       return unknownKeys(issue, path, schema);
     case 'invalid_union':
-      return unionFindings(issue, path, schema);
+      return unionFindings(issue, path, schema, words);
     case 'invalid_key':
-      return [valueFinding(path, issue.issues[0]?.message ?? 'must be another name', { at: 'key' })];
+      return [valueFinding(path, issue.issues[0]?.message ?? 'must be another name', words, { at: 'key' })];
     case 'invalid_element':
-      return issue.issues.flatMap((inner) => findingsOf(inner, path, schema));
+      return issue.issues.flatMap((inner) => findingsOf(inner, path, schema, words));
     case 'invalid_value':
-      return [choiceFinding(path, issue.message, issue.values, issue.input)];
+      return [choiceFinding(path, issue.message, issue.values, issue.input, words)];
     case 'custom':
-      return [valueFinding(path, issue.message, customDetails(issue.params))];
+      return [valueFinding(path, issue.message, words, customDetails(issue.params))];
     case 'invalid_type':
-      return [valueFinding(path, issue.message, { expected: typeWord(issue.expected) })];
+      return [valueFinding(path, issue.message, words, { expected: typeWord(issue.expected, words) })];
     default:
-      return [valueFinding(path, issue.message)];
+      return [valueFinding(path, issue.message, words)];
   }
 }
 
@@ -63,7 +77,7 @@ function unknownKeys(
 
 function unknownKey(key: string, path: Path, known: readonly string[]): Finding {
   const nearest = nearestWord(key, known);
-  const where = path.length === 0 ? '' : ` in ${fieldName(path)}`;
+  const where = path.length === 0 ? '' : ` in ${placeInFile(path)}`;
   const hint =
     nearest !== undefined
       ? `; did you mean "${nearest}"?`
@@ -80,17 +94,22 @@ function unknownKey(key: string, path: Path, known: readonly string[]): Finding 
   };
 }
 
-function valueFinding(path: Path, message: string, details: Partial<Finding> = {}): Finding {
+function valueFinding(path: Path, message: string, words: DataWords, details: Partial<Finding> = {}): Finding {
   // A text that begins with "must" lacks its subject.
-  const sentence = message.startsWith('must ') ? `${fieldName(path)} ${message}` : message;
+  const sentence = message.startsWith('must ') ? `${words.place(path)} ${message}` : message;
   return { path, at: 'value', ...details, message: sentence };
 }
 
-function choiceFinding(path: Path, message: string, values: readonly unknown[], input: unknown): Finding {
-  const words = values.map(String);
-  const nearest = typeof input === 'string' ? nearestWord(input, words) : undefined;
+function choiceFinding(
+  path: Path,
+  message: string,
+  values: readonly unknown[],
+  input: unknown,
+  words: DataWords,
+): Finding {
+  const nearest = typeof input === 'string' ? nearestWord(input, values.map(String)) : undefined;
   const hint = nearest === undefined ? '' : `; did you mean "${nearest}"?`;
-  return valueFinding(path, `${message}${hint}`, {
+  return valueFinding(path, `${message}${hint}`, words, {
     expected: listed(values),
     ...(nearest === undefined ? {} : { nearest }),
   });
@@ -112,22 +131,24 @@ function unionFindings(
   issue: Extract<Issue, { readonly code: 'invalid_union' }>,
   path: Path,
   schema: z.ZodType,
+  words: DataWords,
 ): Finding[] {
   const options = 'options' in issue ? issue.options : undefined;
-  if (options !== undefined) return [choiceFinding(path, `must be ${listed(options)}`, options, valueAt(issue))];
+  if (options !== undefined) return [choiceFinding(path, `must be ${listed(options)}`, options, valueAt(issue), words)];
   const branches = issue.errors.map((issues) => issues.flatMap((inner) => flattenUnion(inner)));
   const fitting = branches
     .filter((issues) => !issues.some((inner) => inner.path.length === 0 && isShape(inner)))
     .toSorted((a, b) => a.length - b.length);
   const best = fitting[0];
-  if (best !== undefined) return best.flatMap((inner) => findingsOf(inner, path, schema));
+  if (best !== undefined) return best.flatMap((inner) => findingsOf(inner, path, schema, words));
   const values = branches.flat().flatMap((inner) => (inner.code === 'invalid_value' ? inner.values : []));
-  const types = branches.flat().flatMap((inner) => (inner.code === 'invalid_type' ? [typeWord(inner.expected)] : []));
-  const expected = [...new Set([...values.map((value) => JSON.stringify(value)), ...types])];
-  if (expected.length === 0) return [valueFinding(path, issue.message)];
-  return [choiceFinding(path, `must be ${expected.join(' or ')}`, values, issue.input)].map((finding) =>
-    Object.assign(finding, { expected: expected.join(' or ') }),
-  );
+  const types = branches
+    .flat()
+    .flatMap((inner) => (inner.code === 'invalid_type' ? [typeWord(inner.expected, words)] : []));
+  const expected = alternatives([...new Set([...values.map((value) => JSON.stringify(value)), ...types])]);
+  if (expected === 'nothing') return [valueFinding(path, issue.message, words)];
+  const demand = issue.input === undefined ? `must be given: ${expected}` : `must be ${expected}`;
+  return [{ ...choiceFinding(path, demand, values, issue.input, words), expected }];
 }
 
 function valueAt(issue: Extract<Issue, { readonly code: 'invalid_union' }>): unknown {
@@ -147,11 +168,12 @@ function isShape(issue: Issue): boolean {
 }
 
 /** A sentence without its subject, for the issues whose schema has no text of its own. */
-function describeIssue(issue: z.core.$ZodRawIssue): string | undefined {
+function describeIssue(issue: z.core.$ZodRawIssue, words: DataWords): string | undefined {
   switch (issue.code) {
     case 'invalid_type':
-      if (issue.input === undefined) return `must be given: ${typeWord(issue.expected)}`;
-      return `must be ${typeWord(issue.expected)}, not ${kindOf(issue.input)}`;
+      if (issue.expected === 'int' && typeof issue.input === 'number') return 'must be a whole number, not a fraction';
+      if (issue.input === undefined) return `must be given: ${typeWord(issue.expected, words)}`;
+      return `must be ${typeWord(issue.expected, words)}, not ${kindOf(issue.input, words)}`;
     case 'invalid_value':
       return `must be ${listed(issue.values)}`;
     case 'too_small':
@@ -186,19 +208,15 @@ function bound(origin: string, word: string, limit: number | bigint, inclusive: 
 }
 
 const typeWords: Readonly<Record<string, string>> = {
-  string: 'text',
   number: 'a number',
   int: 'a whole number',
   boolean: 'true or false',
   array: 'a list',
-  object: 'a group of keys',
-  record: 'a group of keys',
-  map: 'a group of keys',
-  null: 'empty',
 };
 
-function typeWord(expected: string): string {
-  return typeWords[expected] ?? expected;
+function typeWord(expected: string, { types }: DataWords): string {
+  const known = expected === 'record' || expected === 'map' ? 'object' : expected;
+  return types[known] ?? typeWords[known] ?? expected;
 }
 
 const formatWords: Readonly<Record<string, string>> = {
@@ -213,32 +231,34 @@ function formatWord(format: string): string {
   return formatWords[format] ?? `a valid ${format}`;
 }
 
-function kindOf(value: unknown): string {
-  if (value === null) return 'empty';
-  if (Array.isArray(value)) return 'a list';
-  if (typeof value === 'object') return 'a group of keys';
-  if (typeof value === 'string') return 'text';
+function kindOf(value: unknown, words: DataWords): string {
+  if (value === null) return typeWord('null', words);
+  if (Array.isArray(value)) return typeWord('array', words);
   if (typeof value === 'number') return Number.isInteger(value) ? 'a whole number' : 'a number';
-  return typeof value === 'boolean' ? String(value) : typeof value;
+  if (typeof value === 'boolean') return String(value);
+  return typeWord(typeof value, words);
 }
 
 function listed(values: readonly unknown[]): string {
-  const words = values.map((value) => JSON.stringify(value) ?? String(value));
+  return alternatives(values.flatMap((value) => (value === undefined ? [] : [JSON.stringify(value)])));
+}
+
+function alternatives(words: readonly string[]): string {
   return words.length < 2 ? (words[0] ?? 'nothing') : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`;
 }
 
 /** `"temperature"`, `item 2 of "origins"`, `"pool" of item 1 of "pools"`; `the file` at the root. */
-function fieldName(path: Path): string {
+function placeInFile(path: Path): string {
   const last = path.at(-1);
   if (last === undefined) return 'the file';
   const above = path.slice(0, -1);
-  if (typeof last === 'number') return `item ${last + 1} of ${fieldName(above)}`;
+  if (typeof last === 'number') return `item ${last + 1} of ${placeInFile(above)}`;
   const inItem = typeof above.at(-1) === 'number';
-  return inItem ? `"${shown(last)}" of ${fieldName(above)}` : `"${shown(last)}"`;
+  return inItem ? `"${shown(last)}" of ${placeInFile(above)}` : `"${shown(last)}"`;
 }
 
 /** A word of the file as it may be printed in a message: short, on one line. */
-function shown(word: string): string {
+export function shown(word: string): string {
   const oneLine = word.replaceAll(/[\p{Cc}\p{Cf}]/gu, '?');
   return oneLine.length > 60 ? `${oneLine.slice(0, 60)}…` : oneLine;
 }

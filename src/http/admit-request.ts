@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { UsherError } from '#base';
-import type { Principal, Scope } from '#access';
+import { authorise, type AccessPolicy, type Principal } from '#access';
 import type { Policy } from './exchange.ts';
 
 /**
@@ -36,14 +36,11 @@ function relativeTarget(target: string, host: string): string {
   return `${absolute[2] ?? '/'}${absolute[3] ?? ''}`;
 }
 
+/** Keys that manage are the operators who call from elsewhere. */
+const operatorPolicy: AccessPolicy = { access: 'principal', kinds: ['key'], scope: 'manage' };
+
 /** @throws UsherError `forbidden` where the principal's kind or scopes do not reach the route */
 export function checkPolicy(policy: Policy, principal: Principal): void {
-  const { kinds, scope }: { kinds: readonly Principal['kind'][]; scope: Scope } =
-    policy.access === 'principal' ? policy : { kinds: ['key'], scope: 'manage' };
-  if (!kinds.includes(principal.kind)) {
-    throw new UsherError('forbidden', `This is not open to a ${principal.kind}; it needs a ${kinds.join(' or ')}.`);
-  }
-  if (principal.kind === 'key' && !principal.scopes.has(scope)) {
-    throw new UsherError('forbidden', `The API key lacks the scope ${scope}; create one that has it.`);
-  }
+  const decision = authorise(principal, policy.access === 'operator' ? operatorPolicy : policy);
+  if (decision.verdict === 'deny') throw new UsherError('forbidden', decision.mend);
 }

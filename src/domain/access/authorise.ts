@@ -17,5 +17,6 @@ export function authorise(principal: Principal, policy: AccessPolicy): Verdict {
   }
   const held = principal.kind === 'user' ? policy.scope === 'talk' : principal.scopes.has(policy.scope);
   if (held) return { verdict: 'allow' };
-  return { verdict: 'deny', mend: `This needs the scope "${policy.scope}", which the credential does not hold.` };
+  const mend = `This needs the scope "${policy.scope}", which the credential does not hold. Make a key with it: usher keys create --scope ${policy.scope}`;
+  return { verdict: 'deny', mend };
 }

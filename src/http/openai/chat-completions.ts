@@ -11,6 +11,7 @@ import { effortSchema, readParameters, samplingShape, tokensSchema } from './rea
 import {
   choiceWordSchema,
   functionShape,
+  functionTypeSchema,
   jsonSchemaShape,
   parallelSchema,
   readFunction,
@@ -18,41 +19,33 @@ import {
 } from './read-tools.ts';
 import { completionIdOf, servedModel } from './wire-ids.ts';
 
-const partSchema = z.discriminatedUnion(
-  'type',
-  [
-    z.object({ type: z.literal('text'), text: z.string() }),
-    z.object({ type: z.literal('refusal'), refusal: z.string() }),
-    z.object({
-      type: z.literal('image_url'),
-      image_url: z.object({ url: imageUrlSchema, detail: z.enum(['auto', 'low', 'high']).optional() }),
-    }),
-  ],
-  'expected a part of type text, image_url or refusal',
-);
+const partSchema = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('text'), text: z.string() }),
+  z.object({ type: z.literal('refusal'), refusal: z.string() }),
+  z.object({
+    type: z.literal('image_url'),
+    image_url: z.object({ url: imageUrlSchema, detail: z.enum(['auto', 'low', 'high']).optional() }),
+  }),
+]);
 const contentSchema = z.union([z.string(), z.array(partSchema)]);
 
-const messageSchema = z.discriminatedUnion(
-  'role',
-  [
-    z.object({ role: z.enum(['system', 'developer', 'user']), content: contentSchema }),
-    z.object({
-      role: z.literal('assistant'),
-      content: contentSchema.nullish(),
-      tool_calls: z
-        .array(
-          z.object({
-            id: z.string().min(1).max(128),
-            type: z.literal('function'),
-            function: z.object({ name: z.string().min(1).max(128), arguments: z.string() }),
-          }),
-        )
-        .nullish(),
-    }),
-    z.object({ role: z.literal('tool'), tool_call_id: z.string().min(1).max(128), content: contentSchema }),
-  ],
-  'expected a message of role system, developer, user, assistant or tool',
-);
+const messageSchema = z.discriminatedUnion('role', [
+  z.object({ role: z.enum(['system', 'developer', 'user']), content: contentSchema }),
+  z.object({
+    role: z.literal('assistant'),
+    content: contentSchema.nullish(),
+    tool_calls: z
+      .array(
+        z.object({
+          id: z.string().min(1).max(128),
+          type: z.literal('function'),
+          function: z.object({ name: z.string().min(1).max(128), arguments: z.string() }),
+        }),
+      )
+      .nullish(),
+  }),
+  z.object({ role: z.literal('tool'), tool_call_id: z.string().min(1).max(128), content: contentSchema }),
+]);
 
 /** The body of `POST /v1/chat/completions`. */
 export const chatCompletionSchema = z.looseObject({
@@ -67,8 +60,8 @@ export const chatCompletionSchema = z.looseObject({
   metadata: metadataSchema.nullish(),
   user: z.string().max(512).nullish().describe('The older name of `safety_identifier`.'),
   safety_identifier: subjectSchema.nullish(),
-  n: z.literal(1, 'one choice per request is served; send the request several times').nullish(),
-  logprobs: z.literal(false, 'log probabilities are not served').nullish(),
+  n: z.literal(1, 'must be 1: one choice per request is served, so send the request several times').nullish(),
+  logprobs: z.literal(false, 'must be false: log probabilities are not served').nullish(),
   ...samplingShape,
   max_tokens: tokensSchema.nullish().describe('The older name of `max_completion_tokens`.'),
   max_completion_tokens: tokensSchema.nullish(),
@@ -85,7 +78,7 @@ export const chatCompletionSchema = z.looseObject({
   frequency_penalty: z.number().min(-2).max(2).nullish().describe('Above 0: repeat words less.'),
   reasoning_effort: effortSchema.nullish(),
   tools: z
-    .array(z.object({ type: z.literal('function'), function: z.object(functionShape) }))
+    .array(z.object({ type: functionTypeSchema, function: z.object(functionShape) }))
     .max(128)
     .nullish()
     .describe('Functions of the caller that the model may ask for. Applications only.'),

@@ -1,46 +1,42 @@
 import { z } from 'zod';
-import { UsherError } from '#base';
+import { checkAgainst, shown, UsherError, type DataWords } from '#base';
+
+/** As programs write it: `"messages[0].role"`. */
+const bodyWords: DataWords = {
+  place: (path) => (path.length === 0 ? 'the body' : `"${shown(paramOf(path))}"`),
+  types: { string: 'a string', object: 'an object', null: 'null' },
+};
 
 /**
- * The body in the shape of `schema`. The first thing wrong is named as the caller wrote it
- * (`messages[0].role`), with what was expected there.
+ * The body in the shape of `schema`. The first thing wrong is told in a sentence with where it
+ * stands and what was expected there.
  *
  * @throws UsherError `invalid_request`
  */
-export function readBody<S extends z.ZodType>(schema: S, body: unknown): z.infer<S> {
-  const read = schema.safeParse(body ?? {});
-  if (read.success) return read.data;
-  const issue = deepest(read.error.issues[0]!);
-  const param = paramOf(issue.path);
-  const where = param === '' ? 'The body' : `"${param}"`;
-  throw new UsherError('invalid_request', `${where} is not valid: ${issue.message}.`, param === '' ? {} : { param });
+export function readBody<T>(schema: z.ZodType<T>, body: unknown): T {
+  const read = checkAgainst(schema, body ?? {}, bodyWords);
+  if (read.ok) return read.value;
+  const { path, message } = read.findings[0]!;
+  const param = paramOf(path);
+  const sentence = message.charAt(0).toUpperCase() + message.slice(1);
+  throw new UsherError(
+    'invalid_request',
+    sentence.endsWith('?') ? sentence : `${sentence}.`,
+    param === '' ? {} : { param },
+  );
 }
 
-interface Issue {
-  readonly path: readonly PropertyKey[];
-  readonly message: string;
-}
-
-/** Of a union's branches, the one that got furthest says best what was meant. */
-function deepest(issue: z.core.$ZodIssue, base: readonly PropertyKey[] = []): Issue {
-  const path = [...base, ...issue.path];
-  if (issue.code !== 'invalid_union') return { path, message: issue.message };
-  const branches = issue.errors.flatMap((branch) => (branch[0] === undefined ? [] : [deepest(branch[0], path)]));
-  const best = branches.toSorted((a, b) => b.path.length - a.path.length)[0];
-  return best !== undefined && best.path.length > path.length ? best : { path, message: issue.message };
-}
-
-function paramOf(path: readonly PropertyKey[]): string {
+function paramOf(path: readonly (string | number)[]): string {
   return path.reduce<string>((text, key) => {
     if (typeof key === 'number') return `${text}[${key}]`;
-    return text === '' ? String(key) : `${text}.${String(key)}`;
+    return text === '' ? key : `${text}.${key}`;
   }, '');
 }
 
 /** Key-value pairs that a caller attaches; the wire's own limits. */
 export const metadataSchema = z
   .record(z.string().max(64), z.string().max(512))
-  .refine((metadata) => Object.keys(metadata).length <= 16, 'at most 16 keys are allowed')
+  .refine((metadata) => Object.keys(metadata).length <= 16, 'must have at most 16 keys')
   .describe('Up to 16 texts of 512 characters, by names of 64, kept with it and given back.');
 
 export const modelSchema = z

@@ -8,22 +8,18 @@ const roleSchema = z.enum(['user', 'assistant', 'system', 'developer']);
 /** Images travel to the backend as they are: a data URL, or an address that the backend fetches. */
 export const imageUrlSchema = z
   .string()
-  .regex(/^(https?:\/\/|data:image\/)/, 'expected an http(s) address or a data URL of an image');
+  .regex(/^(https?:\/\/|data:image\/)/, 'must be an http(s) address, or a data URL of an image');
 
-const partSchema = z.discriminatedUnion(
-  'type',
-  [
-    z.object({ type: z.literal('input_text'), text: z.string() }),
-    z.object({ type: z.literal('output_text'), text: z.string() }),
-    z.object({ type: z.literal('refusal'), refusal: z.string() }),
-    z.object({
-      type: z.literal('input_image'),
-      image_url: imageUrlSchema,
-      detail: z.enum(['auto', 'low', 'high']).nullish(),
-    }),
-  ],
-  'expected a part of type input_text, input_image, output_text or refusal',
-);
+const partSchema = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('input_text'), text: z.string() }),
+  z.object({ type: z.literal('output_text'), text: z.string() }),
+  z.object({ type: z.literal('refusal'), refusal: z.string() }),
+  z.object({
+    type: z.literal('input_image'),
+    image_url: imageUrlSchema,
+    detail: z.enum(['auto', 'low', 'high']).nullish(),
+  }),
+]);
 
 const messageSchema = z.object({
   /** OpenAI's own clients leave it out. */
@@ -45,11 +41,7 @@ const resultSchema = z.object({
   output: z.union([z.string(), z.array(z.object({ type: z.literal('input_text'), text: z.string() }))]),
 });
 
-const itemSchema = z.discriminatedUnion(
-  'type',
-  [messageSchema, callSchema, resultSchema],
-  'expected an item of type message, function_call or function_call_output',
-);
+const itemSchema = z.discriminatedUnion('type', [messageSchema, callSchema, resultSchema]);
 
 export const itemsSchema = z.array(itemSchema);
 

@@ -1,8 +1,10 @@
 import { z } from 'zod';
 
-const nameSchema = z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/, 'expected 1 to 64 letters, digits, dashes or underscores');
+const nameSchema = z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/, 'must be 1 to 64 letters, digits, dashes or underscores');
 const parametersSchema = z.record(z.string(), z.unknown());
 const strictSchema = z.boolean().describe('Whether the model must keep to the schema.');
+
+export const functionTypeSchema = z.literal('function', 'must be "function": tools of other types are not served');
 
 /** A function as both wires describe it: nested in Chat Completions, flat in Responses. */
 export const functionShape = {

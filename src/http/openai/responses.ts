@@ -17,6 +17,7 @@ import { effortSchema, readParameters, samplingShape, tokensSchema } from './rea
 import {
   choiceWordSchema,
   functionShape,
+  functionTypeSchema,
   jsonSchemaShape,
   parallelSchema,
   readFunction,
@@ -36,7 +37,7 @@ export const responseSchema = z.looseObject({
     .boolean()
     .nullish()
     .describe('Whether the response is kept, encrypted, to be read again and followed. Absent: true.'),
-  background: z.literal(false, 'background responses are not served; stream instead').nullish(),
+  background: z.literal(false, 'must be false: background responses are not served, so stream instead').nullish(),
   conversation: z
     .union([z.string(), z.object({ id: z.string() })])
     .nullish()
@@ -59,7 +60,12 @@ export const responseSchema = z.looseObject({
     .nullish()
     .describe('For models that think before they answer.'),
   tools: z
-    .array(z.object({ type: z.literal('function', 'only function tools are served'), ...functionShape }))
+    .array(
+      z.object({
+        type: functionTypeSchema,
+        ...functionShape,
+      }),
+    )
     .max(128)
     .nullish()
     .describe('Functions of the caller that the model may ask for. Applications only.'),

@@ -1,0 +1,502 @@
+import { DatabaseSync } from 'node:sqlite';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
+import { startUsher, type UsherProcess } from '#test/process';
+import { usherFiles } from '#test/usher-files';
+
+let simulator: ModelSimulator;
+let usher: UsherProcess;
+let before: Readonly<Record<string, number>>;
+
+beforeAll(async () => {
+  simulator = await startModelSimulator();
+  const { config, files } = usherFiles([simulator.baseUrl], {
+    assistants: { guide: {} },
+    config: { limits: { bodyBytes: 100_000 } },
+  });
+  usher = await startUsher({ config, files });
+  before = rows();
+});
+afterAll(async () => {
+  await usher?.stop();
+  await simulator?.stop();
+});
+
+interface Refused {
+  readonly status: number;
+  readonly error: {
+    readonly type: string;
+    readonly code: string;
+    readonly param: string | null;
+    readonly message: string;
+  };
+}
+
+async function send(
+  target: string,
+  body: string | object | undefined,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<Refused> {
+  const [method, path] = target.split(' ') as [string, string];
+  const text = typeof body === 'object' ? JSON.stringify(body) : body;
+  const answer = await fetch(usher.url + path, {
+    method,
+    headers: { authorization: `Bearer ${usher.apiKey}`, 'content-type': 'application/json', ...headers },
+    ...(text === undefined ? {} : { body: text }),
+  });
+  return { status: answer.status, ...((await answer.json()) as Pick<Refused, 'error'>) };
+}
+
+const chats = 'POST /v1/chat/completions';
+const responses = 'POST /v1/responses';
+const conversations = 'POST /v1/conversations';
+const said = [{ role: 'user', content: 'Where is row seven?' }];
+const chat = (change: object): object => ({ model: 'guide', messages: said, store: true, ...change });
+const response = (change: object): object => ({ model: 'guide', input: 'Where is row seven?', ...change });
+const nobody = '0'.repeat(32);
+
+interface Case {
+  readonly to: string;
+  readonly body?: string | object;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly status?: number;
+  readonly type?: string;
+  readonly code?: string;
+  readonly param?: string;
+  readonly says: string;
+}
+
+const cases: Readonly<Record<string, Case>> = {
+  'no messages': { to: chats, body: { model: 'guide' }, param: 'messages', says: '"messages" must be given: a list.' },
+  'an empty list of messages': {
+    to: chats,
+    body: chat({ messages: [] }),
+    param: 'messages',
+    says: '"messages" must have at least 1 entry.',
+  },
+  'text for messages': {
+    to: chats,
+    body: chat({ messages: 'hello' }),
+    param: 'messages',
+    says: '"messages" must be a list, not a string.',
+  },
+  'a role that there is not': {
+    to: chats,
+    body: chat({ messages: [{ role: 'robot', content: 'x' }] }),
+    param: 'messages[0].role',
+    says: '"messages[0].role" must be "system", "developer", "user", "assistant" or "tool".',
+  },
+  'a role in other letters': {
+    to: responses,
+    body: response({ input: [{ role: 'usr', content: 'x' }] }),
+    param: 'input[0].role',
+    says: '"input[0].role" must be "user", "assistant", "system" or "developer"; did you mean "user"?',
+  },
+  'a message without content': {
+    to: chats,
+    body: chat({ messages: [{ role: 'user' }] }),
+    param: 'messages[0].content',
+    says: '"messages[0].content" must be given: a string or a list.',
+  },
+  'a number for content': {
+    to: chats,
+    body: chat({ messages: [...said, { role: 'user', content: 7 }] }),
+    param: 'messages[1].content',
+    says: '"messages[1].content" must be a string or a list.',
+  },
+  'a part of a type that there is not': {
+    to: chats,
+    body: chat({ messages: [{ role: 'user', content: [{ type: 'sound', data: '' }] }] }),
+    param: 'messages[0].content[0].type',
+    says: '"messages[0].content[0].type" must be "text", "refusal" or "image_url".',
+  },
+  'a part of the other wire': {
+    to: responses,
+    body: response({ input: [{ role: 'user', content: [{ type: 'text', text: 'x' }] }] }),
+    param: 'input[0].content[0].type',
+    says: '"input[0].content[0].type" must be "input_text", "output_text", "refusal" or "input_image".',
+  },
+  'an image from a place that is none': {
+    to: chats,
+    body: chat({
+      messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'file:///etc/passwd' } }] }],
+    }),
+    param: 'messages[0].content[0].image_url.url',
+    says: '"messages[0].content[0].image_url.url" must be an http(s) address, or a data URL of an image.',
+  },
+  'a tool result that names no call': {
+    to: chats,
+    body: chat({ messages: [...said, { role: 'tool', content: 'x' }] }),
+    param: 'messages[1].tool_call_id',
+    says: '"messages[1].tool_call_id" must be given: a string.',
+  },
+  'an item of a type that there is not': {
+    to: responses,
+    body: response({ input: [{ type: 'computer_call', id: 'x' }] }),
+    param: 'input[0].type',
+    says: '"input[0].type" must be "message", "function_call" or "function_call_output".',
+  },
+  'a number for input': {
+    to: responses,
+    body: response({ input: 7 }),
+    param: 'input',
+    says: '"input" must be a string or a list.',
+  },
+  'no input': {
+    to: responses,
+    body: { model: 'guide' },
+    param: 'input',
+    says: '"input" must be given: a string or a list.',
+  },
+  'an empty list for input': {
+    to: responses,
+    body: response({ input: [] }),
+    param: 'input',
+    says: 'Nothing was said. Send at least one message.',
+  },
+  'no model': { to: chats, body: { messages: said }, param: 'model', says: '"model" must be given: a string.' },
+  'an empty name of a model': {
+    to: chats,
+    body: chat({ model: '' }),
+    param: 'model',
+    says: '"model" must have at least 1 character.',
+  },
+  'a number for a model': {
+    to: responses,
+    body: response({ model: 7 }),
+    param: 'model',
+    says: '"model" must be a string, not a whole number.',
+  },
+  'a model that there is not': {
+    to: chats,
+    body: chat({ model: 'giude' }),
+    status: 404,
+    param: 'model',
+    says: 'There is no assistant "giude". Did you mean "guide"?',
+  },
+  'an environment that there is not': {
+    to: chats,
+    body: chat({ model: 'guide@prodution' }),
+    status: 404,
+    param: 'model',
+    says: 'The assistant "guide" has no environment "prodution", and no release is named so. Did you mean "production"?',
+  },
+  'a digest that there is not': {
+    to: chats,
+    body: chat({ model: `guide@${'0'.repeat(12)}` }),
+    status: 404,
+    param: 'model',
+    says: 'The assistant "guide" has no release sha256:000000000000. Leave the digest out to talk with the current one.',
+  },
+  'a digest that is none': {
+    to: chats,
+    body: chat({ model: 'guide@sha256:xyz' }),
+    status: 404,
+    param: 'model',
+    says: 'The assistant "guide" has no environment "sha256:xyz", and no release is named so. Environments: production.',
+  },
+  'two choices': {
+    to: chats,
+    body: chat({ n: 2 }),
+    param: 'n',
+    says: '"n" must be 1: one choice per request is served, so send the request several times.',
+  },
+  'log probabilities': {
+    to: chats,
+    body: chat({ logprobs: true }),
+    param: 'logprobs',
+    says: '"logprobs" must be false: log probabilities are not served.',
+  },
+  'a temperature above the highest': {
+    to: chats,
+    body: chat({ temperature: 3 }),
+    param: 'temperature',
+    says: '"temperature" must be at most 2.',
+  },
+  'text for a temperature': {
+    to: chats,
+    body: chat({ temperature: '1' }),
+    param: 'temperature',
+    says: '"temperature" must be a number, not a string.',
+  },
+  'no tokens at all': {
+    to: chats,
+    body: chat({ max_tokens: 0 }),
+    param: 'max_tokens',
+    says: '"max_tokens" must be at least 1.',
+  },
+  'half a token': {
+    to: responses,
+    body: response({ max_output_tokens: 1.5 }),
+    param: 'max_output_tokens',
+    says: '"max_output_tokens" must be a whole number, not a fraction.',
+  },
+  'five stops': {
+    to: chats,
+    body: chat({ stop: ['a', 'b', 'c', 'd', 'e'] }),
+    param: 'stop',
+    says: '"stop" must have at most 4 entries.',
+  },
+  'text for stream': {
+    to: chats,
+    body: chat({ stream: 'yes' }),
+    param: 'stream',
+    says: '"stream" must be true or false, not a string.',
+  },
+  'in the background': {
+    to: responses,
+    body: response({ background: true }),
+    param: 'background',
+    says: '"background" must be false: background responses are not served, so stream instead.',
+  },
+  'a tool of a type that there is not': {
+    to: responses,
+    body: response({ tools: [{ type: 'web_search' }] }),
+    param: 'tools[0].type',
+    says: '"tools[0].type" must be "function": tools of other types are not served.',
+  },
+  'a tool of a type that there is not, in chat': {
+    to: chats,
+    body: chat({ tools: [{ type: 'custom', custom: { name: 'x' } }] }),
+    param: 'tools[0].type',
+    says: '"tools[0].type" must be "function": tools of other types are not served.',
+  },
+  'a tool with a name that cannot be': {
+    to: responses,
+    body: response({ tools: [{ type: 'function', name: 'a b' }] }),
+    param: 'tools[0].name',
+    says: '"tools[0].name" must be 1 to 64 letters, digits, dashes or underscores.',
+  },
+  'a choice of tools that there is not': {
+    to: responses,
+    body: response({ tool_choice: 'always' }),
+    param: 'tool_choice',
+    says: '"tool_choice" must be "auto", "none", "required" or an object.',
+  },
+  'a format that there is not': {
+    to: chats,
+    body: chat({ response_format: { type: 'xml' } }),
+    param: 'response_format.type',
+    says: '"response_format.type" must be "text", "json_object" or "json_schema".',
+  },
+  'a format without its schema': {
+    to: responses,
+    body: response({ text: { format: { type: 'json_schema', name: 'x' } } }),
+    param: 'text.format.schema',
+    says: '"text.format.schema" must be given: an object.',
+  },
+  'metadata of seventeen keys': {
+    to: responses,
+    body: response({ metadata: Object.fromEntries(Array.from({ length: 17 }, (_, at) => [`k${at}`, 'v'])) }),
+    param: 'metadata',
+    says: '"metadata" must have at most 16 keys.',
+  },
+  'a key of metadata that is too long': {
+    to: responses,
+    body: response({ metadata: { ['k'.repeat(65)]: 'v' } }),
+    param: `metadata.${'k'.repeat(65)}`,
+    says: '"metadata.kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk…" must have at most 64 characters.',
+  },
+  'a value of metadata that is too long': {
+    to: responses,
+    body: response({ metadata: { a: 'v'.repeat(513) } }),
+    param: 'metadata.a',
+    says: '"metadata.a" must have at most 512 characters.',
+  },
+  'a value of metadata that is no text': {
+    to: conversations,
+    body: { metadata: { a: 1 } },
+    param: 'metadata.a',
+    says: '"metadata.a" must be a string, not a whole number.',
+  },
+  'a list for metadata': {
+    to: conversations,
+    body: { metadata: [] },
+    param: 'metadata',
+    says: '"metadata" must be an object, not a list.',
+  },
+  'a name of a person that is too long': {
+    to: responses,
+    body: response({ safety_identifier: 'x'.repeat(65) }),
+    param: 'safety_identifier',
+    says: '"safety_identifier" must have at most 64 characters.',
+  },
+  'a response that nobody has': {
+    to: responses,
+    body: response({ previous_response_id: `resp_${nobody}` }),
+    status: 404,
+    param: 'previous_response_id',
+    says: 'There is no such earlier response.',
+  },
+  'an id that is none of a response': {
+    to: responses,
+    body: response({ previous_response_id: 'resp_1' }),
+    status: 404,
+    param: 'previous_response_id',
+    says: 'There is no such response.',
+  },
+  'a conversation that nobody has': {
+    to: responses,
+    body: response({ conversation: `conv_${nobody}` }),
+    status: 404,
+    param: 'conversation',
+    says: 'There is no such conversation.',
+  },
+  'a conversation without its id': {
+    to: responses,
+    body: response({ conversation: {} }),
+    param: 'conversation.id',
+    says: '"conversation.id" must be given: a string.',
+  },
+  'both a conversation and a response to follow': {
+    to: responses,
+    body: response({ conversation: `conv_${nobody}`, previous_response_id: `resp_${nobody}` }),
+    param: 'previous_response_id',
+    says: 'Send "conversation" or "previous_response_id", not both.',
+  },
+  'more items than may be added at once': {
+    to: conversations,
+    body: { items: Array.from({ length: 21 }, () => ({ role: 'user', content: 'x' })) },
+    param: 'items',
+    says: '"items" must have at most 20 entries.',
+  },
+  'items for a conversation that nobody has': {
+    to: `${conversations}/conv_${nobody}/items`,
+    body: { items: said },
+    status: 404,
+    says: 'There is no such conversation.',
+  },
+  'a page of none': {
+    to: `GET /v1/conversations/conv_${nobody}/items?limit=0`,
+    param: 'limit',
+    says: '"limit" must be at least 1.',
+  },
+  'an order that there is not': {
+    to: `GET /v1/conversations/conv_${nobody}/items?order=up`,
+    param: 'order',
+    says: '"order" must be "asc" or "desc".',
+  },
+  'a stored response as a stream': {
+    to: `GET /v1/responses/resp_${nobody}?stream=true`,
+    param: 'stream',
+    says: 'A stored response cannot be streamed again. Retrieve it without stream.',
+  },
+  'a token for nobody': {
+    to: 'POST /v1/user_tokens',
+    body: { assistant: 'guide' },
+    param: 'subject',
+    says: '"subject" must be given: a string.',
+  },
+  'a body that is a list': { to: chats, body: '[]', says: 'The body must be an object, not a list.' },
+  'a body that is text': { to: chats, body: '"hello"', says: 'The body must be an object, not a string.' },
+  'no body': { to: responses, param: 'model', says: '"model" must be given: a string.' },
+  'JSON that is cut short': {
+    to: chats,
+    body: '{"model": "guide", "messages": [',
+    says: 'The body is not valid JSON; check its commas, quotes and brackets.',
+  },
+  'JSON that nests too deep': {
+    to: chats,
+    body: `{"a":${'['.repeat(80)}${']'.repeat(80)}}`,
+    says: 'The body is nested deeper than 64 levels; flatten it.',
+  },
+  'a key that would reach the prototype': {
+    to: chats,
+    body: '{"__proto__": {"store": true}}',
+    param: '__proto__',
+    says: 'The key `__proto__` is not accepted; name it otherwise.',
+  },
+  'a body that is too large': {
+    to: chats,
+    body: chat({ messages: [{ role: 'user', content: 'x'.repeat(100_000) }] }),
+    status: 413,
+    code: 'too_large',
+    says: 'The body is larger than the 100000 bytes that are accepted.',
+  },
+  'a form': {
+    to: chats,
+    body: 'model=guide',
+    headers: { 'content-type': 'application/x-www-form-urlencoded' },
+    status: 415,
+    code: 'unsupported_media_type',
+    says: 'Send the body as JSON with `Content-Type: application/json`.',
+  },
+  'a compressed body': {
+    to: chats,
+    body: '{}',
+    headers: { 'content-encoding': 'gzip' },
+    status: 415,
+    code: 'unsupported_media_type',
+    says: 'Compressed bodies are not accepted; send it as plain JSON.',
+  },
+  'no key': {
+    to: chats,
+    body: chat({}),
+    headers: { authorization: '' },
+    status: 401,
+    type: 'authentication_error',
+    code: 'invalid_api_key',
+    says: 'The Authorization header must read: Bearer, a space, and the key.',
+  },
+  'a key of another service': {
+    to: chats,
+    body: chat({}),
+    headers: { authorization: 'Bearer sk-proj-abcdefghijklmnop' },
+    status: 401,
+    type: 'authentication_error',
+    code: 'invalid_api_key',
+    says: 'The API key is not whole: copy it once more, from "usher_" to its last character.',
+  },
+  'another method': {
+    to: 'DELETE /v1/responses',
+    status: 405,
+    code: 'method_not_allowed',
+    says: 'Use one of OPTIONS, POST here.',
+  },
+  'a path that there is not': {
+    to: 'POST /v1/embeddings',
+    body: {},
+    status: 404,
+    says: 'There is nothing at this path; the API begins at /v1.',
+  },
+};
+
+/** Every row that could tell of a request. */
+function rows(): Record<string, number> {
+  const db = new DatabaseSync(join(usher.dataDir, 'usher.db'), { readOnly: true });
+  try {
+    const count = (table: string): number =>
+      (db.prepare(`select count(*) as n from ${table}`).get() as { n: number }).n;
+    return Object.fromEntries(
+      ['turns', 'unstored_turns', 'conversations', 'items', 'feedback', 'subject_keys'].map((table) => [
+        table,
+        count(table),
+      ]),
+    );
+  } finally {
+    db.close();
+  }
+}
+
+describe('is refused, with what to mend', () => {
+  test.each(Object.entries(cases))('%s', async (_name, { to, body, headers, ...expected }) => {
+    const { status = 400, type = 'invalid_request_error', param = null, says } = expected;
+    const { code = status === 404 ? 'not_found' : 'invalid_request' } = expected;
+    expect(await send(to, body, headers)).toEqual({ status, error: { type, code, param, message: says } });
+  });
+});
+
+test('nothing of it was stored, billed, or shown to a model', async () => {
+  expect((await simulator.log()).totals.requests).toBe(0);
+  expect(rows()).toEqual(before);
+  // The same look does see a request that is served.
+  const answered = await send(responses, response({}));
+  expect(answered.status).toBe(200);
+  expect((await simulator.log()).totals.requests).toBe(1);
+  const after = rows();
+  expect(after).toMatchObject({ turns: 1, items: 2, subject_keys: 1 });
+  // What is written behind the answers is on the disk after a stop.
+  await usher.kill('SIGTERM');
+  expect(rows()).toEqual(after);
+});
