@@ -45,7 +45,7 @@ async function send(
     headers: { authorization: `Bearer ${usher.apiKey}`, 'content-type': 'application/json', ...headers },
     ...(text === undefined ? {} : { body: text }),
   });
-  return { status: answer.status, ...((await answer.json()) as Pick<Refused, 'error'>) };
+  return { ...((await answer.json()) as Pick<Refused, 'error'>), status: answer.status };
 }
 
 const chats = 'POST /v1/chat/completions';
