@@ -11,14 +11,16 @@ import {
   type RejectedRelease,
   type WatchOptions,
 } from '#control';
-import { openAiRoutes, openHttpServer, pageRoutes, probeRoutes } from '#http';
+import { openHttpServer } from '#http';
 import type { Store } from '#store';
 import { openTelemetry, type Telemetry } from '#telemetry';
 import { TurnLimits, UnstoredTurns, type TurnRooms } from '#turn';
 import { openPools, type OpenedPools } from './main/open-pools.ts';
 import { openRooms } from './main/open-rooms.ts';
+import { serverRoutes } from './main/server-routes.ts';
 
 export { openRooms, type OpenedRooms } from './main/open-rooms.ts';
+export { serverRoutes, type RouteParts } from './main/server-routes.ts';
 
 /** A node that serves. */
 export interface RunningUsher {
@@ -72,16 +74,18 @@ export async function openUsher(options: {
     releases: directory,
     limits: new TurnLimits(new Map(config.tenants.map((tenant) => [tenant.id, tenant.limits]))),
     pool: (name) => pools.pool(name),
-    draining: () => server.draining,
+    draining: () => server.stopped,
   };
   const authenticator = openAuthenticator({ system: store.system, vault, tenants, clock, telemetry });
   const models = config.models.why;
   const server = await openHttpServer({
-    routes: [
-      ...openAiRoutes(rooms),
-      ...pageRoutes({ rooms, tenants: config.tenants, tokens: openUserTokens({ vault, tenants, clock }), models }),
-      ...probeRoutes({ check: () => store.probe(), isDraining: () => server.draining, telemetry }),
-    ],
+    routes: serverRoutes({
+      rooms,
+      tenants: config.tenants,
+      tokens: openUserTokens({ vault, tenants, clock }),
+      models,
+      probes: { check: () => store.probe(), isDraining: () => server.draining, telemetry },
+    }),
     authenticate: (headers) => authenticator.authenticate(headers),
     telemetry,
     limits: config.limits,
@@ -89,7 +93,7 @@ export async function openUsher(options: {
     cors: new Map(config.tenants.map((tenant) => [tenant.id, tenant.corsOrigins])),
     clock,
   });
-  opening.defer(() => server.close({ drainMs: config.limits.drainMs }));
+  opening.defer(() => server.close({ drainMs: config.limits.drainMs, announceMs: config.limits.announceMs }));
   opening.use(sweepLostTurns(store, telemetry, clock, config.storage.kind === 'sqlite'));
   opening.use(watchPools(pools, telemetry));
   const first = config.tenants[0]!;

@@ -309,6 +309,14 @@ const limits = z.strictObject({
     .max(1 << 28)
     .default(1 << 20)
     .describe('Bytes that may wait for a slow reader before it is dropped.'),
+  announceMs: z
+    .int()
+    .min(0)
+    .max(10 * minutes)
+    .default(0)
+    .describe(
+      'How long a stop says no on `/readyz` while it still serves, so that load balancers take the node out first.',
+    ),
   drainMs: z
     .int()
     .min(0)

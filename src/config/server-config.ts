@@ -33,6 +33,8 @@ export interface Config {
     readonly bodyTimeoutMs: number;
     /** Bytes that may wait for a slow reader before it is dropped. */
     readonly sendBufferBytes: number;
+    /** How long a stop says no on `/readyz` before it turns anybody away. */
+    readonly announceMs: number;
     readonly drainMs: number;
   };
   readonly telemetry: { readonly logLevel: 'debug' | 'info' | 'warn' | 'error'; readonly otel: boolean };

@@ -53,6 +53,8 @@ export interface HttpServer {
   readonly url: string;
   /** True from the first moment of `close`: for `/readyz`. */
   readonly draining: boolean;
+  /** True once nothing new is accepted: `draining`, after its announcement. */
+  readonly stopped: boolean;
   /**
    * Says no on `/readyz` for `announceMs` while it still serves, then stops accepting, lets what
    * runs finish for up to `drainMs`, and destroys the rest. Settles when the last socket is closed.
@@ -76,6 +78,9 @@ export async function openHttpServer(options: HttpServerOptions): Promise<HttpSe
     get draining() {
       return edge.draining;
     },
+    get stopped() {
+      return edge.stopped;
+    },
     close: ({ drainMs, announceMs = 0 }) => edge.close(drainMs, announceMs),
   };
 }
@@ -88,7 +93,7 @@ function hostOf({ address, family }: AddressInfo): string {
 
 class Edge {
   draining = false;
-  #stopped = false;
+  stopped = false;
   readonly #options: HttpServerOptions;
   readonly #server: Server;
   readonly #connections: Connections;
@@ -142,7 +147,7 @@ class Edge {
   async close(drainMs: number, announceMs: number): Promise<void> {
     this.draining = true;
     if (announceMs > 0) await delay(announceMs);
-    this.#stopped = true;
+    this.stopped = true;
     const closed = new Promise<void>((resolve) => void this.#server.close(() => resolve()));
     const deadline = setTimeout(() => this.#connections.destroyAll(), drainMs);
     await closed;
@@ -237,7 +242,7 @@ class Edge {
     }
     exchange.route = match.route.path;
     exchange.params = match.params;
-    if (this.#stopped && match.route.policy.access !== 'public') {
+    if (this.stopped && match.route.policy.access !== 'public') {
       throw new UsherError('shutting_down', 'This node is stopping; ask again.', { retryAfterMs: 1000 });
     }
     return match.route;
