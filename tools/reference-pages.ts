@@ -3,6 +3,8 @@ import { metricDescriptions } from '#telemetry';
 import { configJsonSchema, environmentVariables } from '#config';
 import { assistantJsonSchema } from '#release';
 import { program } from '../src/cli/program.ts';
+import { httpApiPage } from './http-reference.ts';
+import { generated, keysOf, page, table, type JsonSchema } from './reference-markdown.ts';
 
 /** Every page and schema below `docs/reference` that is generated: path to content. */
 export function referencePages(): Readonly<Record<string, string>> {
@@ -12,32 +14,12 @@ export function referencePages(): Readonly<Record<string, string>> {
     'docs/reference/configuration.md': configurationPage(config),
     'docs/reference/assistant.md': assistantPage(assistant),
     'docs/reference/cli.md': cliPage(),
+    'docs/reference/http-api.md': httpApiPage(),
     'docs/reference/metrics.md': metricsPage(),
     'docs/reference/usher.schema.json': `${JSON.stringify(config, undefined, 2)}\n`,
     'docs/reference/assistant.schema.json': `${JSON.stringify(assistant, undefined, 2)}\n`,
   };
 }
-
-/** The part of JSON Schema that our schemas use. */
-interface JsonSchema {
-  readonly type?: string | readonly string[];
-  readonly description?: string;
-  readonly properties?: Readonly<Record<string, JsonSchema>>;
-  readonly required?: readonly string[];
-  readonly items?: JsonSchema;
-  readonly additionalProperties?: JsonSchema | boolean;
-  readonly anyOf?: readonly JsonSchema[];
-  readonly oneOf?: readonly JsonSchema[];
-  readonly enum?: readonly unknown[];
-  readonly const?: unknown;
-  readonly default?: unknown;
-  readonly minimum?: number;
-  readonly maximum?: number;
-  readonly exclusiveMinimum?: number;
-  readonly minItems?: number;
-}
-
-const generated = '<!-- Generated from the source by `npm run docs`: edit the schema, not this page. -->';
 
 /** Held valid by a test. */
 export const exampleConfig = `listen: { host: 0.0.0.0, port: 8080, publicUrl: https://chat.example.org }
@@ -86,79 +68,6 @@ function assistantPage(schema: JsonSchema): string {
     'An assistant is a folder with this file in it. `usher init <name>` makes one; `usher assistant schema` prints the [JSON Schema](assistant.schema.json) for editors.',
     ...keysOf(schema, '', 2),
   ]);
-}
-
-/** A table of the keys of an object, then a section for each key that holds an object itself. */
-function keysOf(schema: JsonSchema, path: string, level: number): string[] {
-  const heading = path === '' ? [] : [`${'#'.repeat(Math.min(level, 6))} ${path}`];
-  const text = schema.description === undefined || path === '' ? [] : [schema.description];
-  const entries = Object.entries(schema.properties ?? {});
-  const rows = entries.map(([name, inner]) => [
-    `\`${name}\`${schema.required?.includes(name) === true ? ' (needed)' : ''}`,
-    typeText(inner),
-    inner.description ?? '',
-    defaultText(inner),
-  ]);
-  const own = rows.length === 0 ? [] : [table(['key', 'value', 'meaning', 'default'], rows)];
-  const below = entries.flatMap(([name, inner]) => sectionsOf(inner, path === '' ? name : `${path}.${name}`, level));
-  return [...heading, ...text, ...own, ...below];
-}
-
-function sectionsOf(schema: JsonSchema, path: string, level: number): string[] {
-  if (schema.items !== undefined) return sectionsOf(describedBy(schema, schema.items), `${path}[]`, level);
-  if (typeof schema.additionalProperties === 'object') {
-    return sectionsOf(describedBy(schema, schema.additionalProperties), `${path}.<name>`, level);
-  }
-  const branches = (schema.oneOf ?? schema.anyOf ?? []).filter((branch) => branch.properties !== undefined);
-  if (branches.length > 0) {
-    return branches.flatMap((branch) => keysOf(branch, `${path}${kindOf(branch)}`, level));
-  }
-  return schema.properties === undefined ? [] : keysOf(schema, path, level);
-}
-
-function describedBy(outer: JsonSchema, inner: JsonSchema): JsonSchema {
-  return inner.description === undefined && outer.description !== undefined
-    ? { ...inner, description: outer.description }
-    : inner;
-}
-
-function kindOf(branch: JsonSchema): string {
-  const kind = branch.properties?.['kind']?.const;
-  return typeof kind === 'string' ? ` (kind: ${kind})` : '';
-}
-
-function typeText(schema: JsonSchema): string {
-  if (schema.const !== undefined) return `\`${JSON.stringify(schema.const)}\``;
-  if (schema.enum !== undefined) return schema.enum.map((value) => `\`${JSON.stringify(value)}\``).join(', ');
-  const branches = schema.oneOf ?? schema.anyOf;
-  if (branches !== undefined) return [...new Set(branches.map((branch) => typeText(branch)))].join(' or ');
-  if (schema.items !== undefined) return `list of ${typeText(schema.items)}`;
-  const words: Readonly<Record<string, string>> = {
-    string: 'text',
-    integer: 'whole number',
-    number: 'number',
-    boolean: 'true or false',
-    object: 'keys',
-  };
-  const word = words[String(schema.type)] ?? String(schema.type);
-  return `${word}${rangeText(schema)}`;
-}
-
-function rangeText({ type, minimum, maximum, exclusiveMinimum }: JsonSchema): string {
-  if (type !== 'integer' && type !== 'number') return '';
-  const from = exclusiveMinimum === undefined ? minimum : `above ${exclusiveMinimum}`;
-  // The bounds of a safe integer say nothing to a person.
-  const known = [from, maximum].map((bound) =>
-    typeof bound === 'number' && Math.abs(bound) === Number.MAX_SAFE_INTEGER ? undefined : bound,
-  );
-  if (known[0] !== undefined && known[1] !== undefined) return `, ${known[0]} to ${known[1]}`;
-  if (known[0] !== undefined) return exclusiveMinimum === undefined ? `, ${known[0]} or more` : `, ${known[0]}`;
-  return known[1] === undefined ? '' : `, ${known[1]} or less`;
-}
-
-function defaultText({ default: value }: JsonSchema): string {
-  const telling = value !== undefined && !(typeof value === 'object' && Object.keys(value ?? {}).length === 0);
-  return telling ? `\`${JSON.stringify(value)}\`` : '';
 }
 
 function cliPage(): string {
@@ -225,14 +134,4 @@ function metricsPage(): string {
 
 function sentence(text: string): string {
   return `${text.charAt(0).toUpperCase()}${text.slice(1).replace(/\.$/, '')}.`;
-}
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]): string =>
-    `| ${cells.map((cell) => cell.replaceAll('|', '\\|').replaceAll('\n', ' ')).join(' | ')} |`;
-  return [line(head), line(head.map(() => '---')), ...rows.map((row) => line(row))].join('\n');
-}
-
-function page(blocks: readonly string[]): string {
-  return `${blocks.join('\n\n')}\n`;
 }

@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { configJsonSchema } from '#config';
 import { assistantJsonSchema } from '#release';
+import { documentedRoutes } from './http-reference.ts';
 import { exampleConfig, referencePages } from './reference-pages.ts';
 import { readProjectFile, root } from './source-tree.ts';
 
@@ -12,6 +13,15 @@ describe('reference', () => {
   test.each(Object.entries(referencePages()))('%s says what the program does (npm run docs)', (path, content) => {
     expect(existsSync(join(root, path))).toBe(true);
     expect(readProjectFile(path)).toBe(content);
+  });
+
+  test('every route says in a sentence what it does, and each that takes a body which one', () => {
+    const routes = documentedRoutes().flatMap((group) => group.routes);
+    expect(routes.length).toBeGreaterThan(25);
+    for (const { method, path, summary, body } of routes) {
+      expect(summary, path).toMatch(/^[A-Z`].+\.$/);
+      expect(body === undefined, `${method} ${path}`).toBe(method !== 'POST');
+    }
   });
 
   test('an editor accepts the example assistants, and marks a mistyped key', () => {

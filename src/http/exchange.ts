@@ -62,7 +62,7 @@ export interface Route {
   readonly path: string;
   readonly policy: Policy;
   /** What it does, in a sentence, for the reference. */
-  readonly summary?: string;
+  readonly summary: string;
   /** What `handle` reads the JSON body with; absent: none is read. */
   readonly body?: z.ZodType;
   /** What `handle` reads the query with; absent: none is read. */

@@ -14,6 +14,7 @@ const echo: Route = {
   method: 'POST',
   path: '/v1/echo',
   policy: { access: 'principal', kinds: ['key'], scope: 'talk' },
+  summary: 'Answers the test.',
   handle: async (exchange) => {
     const body = await exchange.json();
     handled.push('echo');
@@ -24,6 +25,7 @@ const named: Route = {
   method: 'GET',
   path: '/names/:name',
   policy: { access: 'public', why: 'the test wants to see the bare edge' },
+  summary: 'Answers the test.',
   handle: async (exchange) => {
     handled.push(exchange.params.name ?? '');
     await new Promise((resolve) => {

@@ -9,7 +9,7 @@ const talk: Route['policy'] = { access: 'principal', kinds: ['key', 'user'], sco
 const open: Route['policy'] = { access: 'public', why: 'the test wants to see the bare edge' };
 
 function route(method: Route['method'], path: string, policy: Route['policy'], handle: Route['handle']): Route {
-  return { method, path, policy, handle };
+  return { method, path, policy, summary: 'Answers the test.', handle };
 }
 
 const echo = route('POST', '/v1/echo', talk, async (exchange) =>

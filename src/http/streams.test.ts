@@ -13,7 +13,7 @@ const policy: Route['policy'] = { access: 'public', why: 'the test wants to see 
 const ask = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
 
 function get(path: string, handle: Route['handle']): Route {
-  return { method: 'GET', path, policy, handle };
+  return { method: 'GET', path, policy, summary: 'Answers the test.', handle };
 }
 
 /** A promise and its settling. */

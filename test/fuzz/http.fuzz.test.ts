@@ -16,6 +16,7 @@ const routes: Route[] = [
     method: 'POST',
     path: '/v1/echo/:name',
     policy,
+    summary: 'Answers the test.',
     handle: async (exchange) =>
       exchange.sendJson(200, { params: exchange.params, body: (await exchange.json()) ?? null }),
   },
@@ -23,6 +24,7 @@ const routes: Route[] = [
     method: 'GET',
     path: '/v1/streams/:name/parts/:part',
     policy,
+    summary: 'Answers the test.',
     handle: async (exchange) => {
       const out = exchange.openStream();
       for (let part = 0; part < 3; part += 1) {
@@ -36,6 +38,7 @@ const routes: Route[] = [
     method: 'DELETE',
     path: '/v1/echo/:name',
     policy: { access: 'principal', kinds: ['key'], scope: 'manage' },
+    summary: 'Answers the test.',
     handle: async (exchange) => {
       throw new UsherError('not_found', 'There is no such thing.', { param: exchange.params.name ?? '' });
     },
@@ -44,6 +47,7 @@ const routes: Route[] = [
     method: 'GET',
     path: '/',
     policy: { access: 'public', why: 'the front page is for everyone' },
+    summary: 'Answers the test.',
     handle: async (exchange) => exchange.send(200, 'text/html', exchange.origin),
   },
 ];
@@ -75,7 +79,13 @@ describe('no input ends the process', () => {
   test('the fuzzers themselves find a route that breaks the rules', async () => {
     const broken = async (handle: Route['handle']): Promise<void> => {
       const routes: Route[] = [
-        { method: 'POST', path: '/broken', policy: { access: 'public', why: 'the fuzzer must find it' }, handle },
+        {
+          method: 'POST',
+          path: '/broken',
+          policy: { access: 'public', why: 'the fuzzer must find it' },
+          summary: 'Breaks.',
+          handle,
+        },
       ];
       const { url } = await openEdge(routes);
       await fuzzRoutes({ url, routes, credentials: [], runs: 40, seed: 7 });

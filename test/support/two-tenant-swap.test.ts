@@ -62,14 +62,15 @@ async function openNotes(refuse: Refusal = notFound, refuseInBody: Refusal = ref
     exchange.sendJson(200, {});
   };
   const routes: Route[] = [
-    { method: 'GET', path: '/v1/notes/:note', policy, handle: byPath },
-    { method: 'GET', path: '/v1/notes/:note/lines/:line', policy, handle: byPath },
-    { method: 'DELETE', path: '/v1/notes/:note', policy, handle: byPath },
-    { method: 'POST', path: '/v1/notes', policy, handle: byBody },
+    { method: 'GET', path: '/v1/notes/:note', policy, summary: 'Reads a note.', handle: byPath },
+    { method: 'GET', path: '/v1/notes/:note/lines/:line', policy, summary: 'Reads a note.', handle: byPath },
+    { method: 'DELETE', path: '/v1/notes/:note', policy, summary: 'Reads a note.', handle: byPath },
+    { method: 'POST', path: '/v1/notes', policy, summary: 'Reads a note.', handle: byBody },
     {
       method: 'GET',
       path: '/v1/keys/:note',
       policy: { access: 'principal', kinds: ['key'], scope: 'manage' },
+      summary: 'Reads a note.',
       handle: byPath,
     },
   ];
@@ -126,7 +127,13 @@ describe('the two-tenant swap', () => {
   test('says which ids it was not given, so that a new route cannot slip by', async () => {
     const policy: Route['policy'] = { access: 'principal', kinds: ['key', 'user'], scope: 'talk' };
     const routes: Route[] = [
-      { method: 'GET', path: '/v1/new/:thing', policy, handle: async (exchange) => exchange.sendJson(200, {}) },
+      {
+        method: 'GET',
+        path: '/v1/new/:thing',
+        policy,
+        summary: 'Reads a note.',
+        handle: async (exchange) => exchange.sendJson(200, {}),
+      },
     ];
     const { url } = await openEdge(routes);
     const { problems } = await swapEveryId({ url, routes, parties });

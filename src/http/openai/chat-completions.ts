@@ -19,14 +19,16 @@ import {
 } from './read-tools.ts';
 import { completionIdOf, servedModel } from './wire-ids.ts';
 
-const partSchema = z.discriminatedUnion('type', [
-  z.object({ type: z.literal('text'), text: z.string() }),
-  z.object({ type: z.literal('refusal'), refusal: z.string() }),
-  z.object({
-    type: z.literal('image_url'),
-    image_url: z.object({ url: imageUrlSchema, detail: z.enum(['auto', 'low', 'high']).optional() }),
-  }),
-]);
+const partSchema = z
+  .discriminatedUnion('type', [
+    z.object({ type: z.literal('text'), text: z.string() }),
+    z.object({ type: z.literal('refusal'), refusal: z.string() }),
+    z.object({
+      type: z.literal('image_url'),
+      image_url: z.object({ url: imageUrlSchema, detail: z.enum(['auto', 'low', 'high']).optional() }),
+    }),
+  ])
+  .meta({ id: 'message-part', description: 'A piece of a message as Chat Completions writes it.' });
 const contentSchema = z.union([z.string(), z.array(partSchema)]);
 
 const messageSchema = z.discriminatedUnion('role', [

@@ -10,16 +10,18 @@ export const imageUrlSchema = z
   .string()
   .regex(/^(https?:\/\/|data:image\/)/, 'must be an http(s) address, or a data URL of an image');
 
-const partSchema = z.discriminatedUnion('type', [
-  z.object({ type: z.literal('input_text'), text: z.string() }),
-  z.object({ type: z.literal('output_text'), text: z.string() }),
-  z.object({ type: z.literal('refusal'), refusal: z.string() }),
-  z.object({
-    type: z.literal('input_image'),
-    image_url: imageUrlSchema,
-    detail: z.enum(['auto', 'low', 'high']).nullish(),
-  }),
-]);
+const partSchema = z
+  .discriminatedUnion('type', [
+    z.object({ type: z.literal('input_text'), text: z.string() }),
+    z.object({ type: z.literal('output_text'), text: z.string() }),
+    z.object({ type: z.literal('refusal'), refusal: z.string() }),
+    z.object({
+      type: z.literal('input_image'),
+      image_url: imageUrlSchema,
+      detail: z.enum(['auto', 'low', 'high']).nullish(),
+    }),
+  ])
+  .meta({ id: 'content-part', description: 'A piece of a message as the Responses API writes it.' });
 
 const messageSchema = z.object({
   /** OpenAI's own clients leave it out. */
@@ -41,7 +43,10 @@ const resultSchema = z.object({
   output: z.union([z.string(), z.array(z.object({ type: z.literal('input_text'), text: z.string() }))]),
 });
 
-const itemSchema = z.discriminatedUnion('type', [messageSchema, callSchema, resultSchema]);
+const itemSchema = z.discriminatedUnion('type', [messageSchema, callSchema, resultSchema]).meta({
+  id: 'item',
+  description: 'A message, a call of a function, or its result. Ids are made here: one sent is ignored.',
+});
 
 export const itemsSchema = z.array(itemSchema);
 

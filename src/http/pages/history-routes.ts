@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { parseId, UsherError, type Id } from '#base';
 import { giveFeedback, listConversations, readTranscript, type TranscriptTurn, type TurnRooms } from '#turn';
 import type { Exchange, Route } from '../exchange.ts';
-import { readBody, readPage } from '../openai/read-body.ts';
+import { pageSchema, readBody, readPage } from '../openai/read-body.ts';
 import { failureMessage, type ResponseSettings } from '../openai/response-body.ts';
 import { responseIdOf, servedModel, turnOfResponseId } from '../openai/wire-ids.ts';
 import { writeItem } from '../openai/write-items.ts';
@@ -10,9 +10,9 @@ import type { PageDirectory } from './page-directory.ts';
 
 /** The body of `POST /chat/<assistant>/feedback`. */
 const feedbackSchema = z.looseObject({
-  response: z.string(),
-  rating: z.enum(['up', 'down']),
-  comment: z.string().max(2000).nullish(),
+  response: z.string().describe('The id of the response that it is about.'),
+  rating: z.enum(['up', 'down']).describe('The verdict; a later one takes its place.'),
+  comment: z.string().max(2000).nullish().describe('Why, in the person’s own words.'),
 });
 
 interface HistoryParts {
@@ -25,9 +25,33 @@ export function historyRoutes(parts: HistoryParts): Route[] {
   const policy = { access: 'principal', kinds: ['user'], scope: 'talk' } as const;
   const path = '/chat/:assistant/conversations';
   return [
-    { method: 'GET', path, policy, handle: (exchange) => list(parts, exchange) },
-    { method: 'GET', path: `${path}/:conversation`, policy, handle: (exchange) => retrieve(parts, exchange) },
-    { method: 'POST', path: '/chat/:assistant/feedback', policy, handle: (exchange) => rate(parts, exchange) },
+    {
+      method: 'GET',
+      path,
+      policy,
+      summary: 'Lists the person’s own conversations with the assistant, newest first; `order` has no effect.',
+      query: pageSchema,
+      answer: '`{"conversations":[{"id":…,"title":…,"updatedAtMs":…}],"hasMore":…}`.',
+      handle: (exchange) => list(parts, exchange),
+    },
+    {
+      method: 'GET',
+      path: `${path}/:conversation`,
+      policy,
+      summary: 'One of them with what was said, what its turns came to, and the person’s verdicts.',
+      query: pageSchema,
+      answer: '`{"id":…,"title":…,"items":[…],"responses":[…],"hasMore":…}`.',
+      handle: (exchange) => retrieve(parts, exchange),
+    },
+    {
+      method: 'POST',
+      path: '/chat/:assistant/feedback',
+      policy,
+      summary: 'Keeps a person’s verdict on an answer.',
+      body: feedbackSchema,
+      answer: '`{"response":…,"rating":…}`.',
+      handle: (exchange) => rate(parts, exchange),
+    },
   ];
 }
 

@@ -24,25 +24,44 @@ export interface PageOptions {
 export function pageRoutes({ rooms, tenants, tokens, models }: PageOptions): Route[] {
   const assets = loadPageAssets();
   const directory = openPageDirectory(rooms.releases, tenants);
-  const page = (path: string, why: string, handle: Route['handle']): Route => ({
+  const page = (path: string, summary: string, why: string, handle: Route['handle']): Route => ({
     method: 'GET',
     path,
     policy: { access: 'public', why },
+    summary,
     handle,
   });
   return [
-    page('/', 'says which assistants are open to everyone', (exchange) => sendFront(assets, directory, exchange)),
-    page('/chat/:assistant', 'holds nothing of anybody; what was said needs a token', (exchange) =>
-      sendChat(assets, directory, models, exchange),
+    page(
+      '/',
+      'The front page: the assistants that are open to everyone.',
+      'says which assistants are open to everyone',
+      (exchange) => sendFront(assets, directory, exchange),
     ),
-    page('/assets/:digest/:file', 'the files of the pages are the same for everyone', async (exchange) => {
-      if (!assets.send(exchange, exchange.params['file']!, exchange.params['digest'])) throw noFile();
-    }),
-    page('/widget.js', 'the script that sites embed is the same for everyone', async (exchange) => {
-      exchange.setHeader('cross-origin-resource-policy', 'cross-origin');
-      assets.send(exchange, 'widget.js');
-    }),
-    page('/favicon.ico', 'browsers ask for it by themselves', async (exchange) => {
+    page(
+      '/chat/:assistant',
+      'The chat page of an assistant; `?embed=1&from=<origin>` asks for it as a frame of a site.',
+      'holds nothing of anybody; what was said needs a token',
+      (exchange) => sendChat(assets, directory, models, exchange),
+    ),
+    page(
+      '/assets/:digest/:file',
+      'A script or style of the pages.',
+      'the files of the pages are the same for everyone',
+      async (exchange) => {
+        if (!assets.send(exchange, exchange.params['file']!, exchange.params['digest'])) throw noFile();
+      },
+    ),
+    page(
+      '/widget.js',
+      'The script with which a site embeds the chat.',
+      'the script that sites embed is the same for everyone',
+      async (exchange) => {
+        exchange.setHeader('cross-origin-resource-policy', 'cross-origin');
+        assets.send(exchange, 'widget.js');
+      },
+    ),
+    page('/favicon.ico', 'The icon of the pages.', 'browsers ask for it by themselves', async (exchange) => {
       assets.send(exchange, 'favicon.svg');
     }),
     ...visitRoutes({ directory, tokens, clock: rooms.clock }),

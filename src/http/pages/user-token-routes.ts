@@ -7,8 +7,8 @@ import { readBody } from '../openai/read-body.ts';
 
 /** The body of `POST /v1/user_tokens`: who the person is to the application, and the assistant they may talk to. */
 export const userTokenSchema = z.looseObject({
-  assistant: z.string().min(1).max(200),
-  subject: z.string().min(1).max(256),
+  assistant: z.string().min(1).max(200).describe('The assistant that the person may talk to.'),
+  subject: z.string().min(1).max(256).describe('Who the person is to the application: any lasting id.'),
 });
 
 /** How an application lets a person whom it has signed in talk from their own browser. */
@@ -18,6 +18,9 @@ export function userTokenRoutes(parts: { releases: ReleaseDirectory; tokens: Use
       method: 'POST',
       path: '/v1/user_tokens',
       policy: { access: 'principal', kinds: ['key'], scope: 'users' },
+      summary: 'Makes a short-lived token with which a person whom the application knows talks from their browser.',
+      body: userTokenSchema,
+      answer: '`{"object":"user_token","token":…,"assistant":…,"subject":…,"expires_at":…}`.',
       handle: (exchange) => mint(parts, exchange),
     },
   ];

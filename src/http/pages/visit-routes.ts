@@ -14,7 +14,13 @@ const addressesMax = 20_000;
 const renewBelowMs = 200 * 24 * 3_600_000;
 
 /** The body of `POST /chat/<assistant>/visit`: what an earlier visit answered as `visitor`. */
-const visitSchema = z.looseObject({ visitor: z.string().max(4096).nullish() });
+const visitSchema = z.looseObject({
+  visitor: z
+    .string()
+    .max(4096)
+    .nullish()
+    .describe('What an earlier visit answered as `visitor`: the same visitor comes back.'),
+});
 
 /** How a browser without an account gets the tokens it talks with. */
 export function visitRoutes(parts: { directory: PageDirectory; tokens: UserTokens; clock: Clock }): Route[] {
@@ -37,6 +43,10 @@ export function visitRoutes(parts: { directory: PageDirectory; tokens: UserToken
       method: 'POST',
       path: '/chat/:assistant/visit',
       policy: { access: 'public', why: 'a visitor has no credential before the first visit' },
+      summary:
+        'Lets a visitor of a public assistant talk: gives a short-lived token, and a lasting one to come back with.',
+      body: visitSchema,
+      answer: '`{"token":…,"expiresAtMs":…,"visitor":…}`.',
       handle: visit,
     },
   ];
