@@ -21,6 +21,8 @@ export interface Carrier {
   /** Names of the ids that it carries outside the path's own parameters. */
   readonly carries: readonly string[];
   readonly body: (ids: Readonly<Record<string, string>>) => unknown;
+  /** Answers whatever the id, as a cursor of a list does: then it must tell nothing, but need not refuse. */
+  readonly answersAny?: true;
 }
 
 export interface SwapOptions {
@@ -48,6 +50,7 @@ interface Ask {
   readonly path: string;
   readonly names: readonly string[];
   readonly body: ((ids: Readonly<Record<string, string>>) => unknown) | undefined;
+  readonly answersAny?: true;
 }
 
 interface Answer {
@@ -103,11 +106,12 @@ function asksOf({ routes, bodies = {}, publicParameters = [] }: SwapOptions): As
 }
 
 function carriersOf({ carriers = [], publicParameters = [] }: SwapOptions): Ask[] {
-  return carriers.map(({ method, path, carries, body }) => ({
+  return carriers.map(({ method, path, carries, body, answersAny }) => ({
     method,
     path,
     names: [...parametersOf(path).filter((name) => !publicParameters.includes(name)), ...carries],
-    body,
+    body: method === 'GET' ? undefined : body,
+    ...(answersAny && { answersAny }),
   }));
 }
 
@@ -145,7 +149,8 @@ async function swap(
   const real = await withIds((name) => owner.ids[name] ?? '');
   const invented = await withIds((name) => inventedLike(owner.ids[name] ?? ''));
   const what = `${ask.method} ${ask.path}: ${caller.name} asking with ${swapped.join(' and ')} of ${owner.name}`;
-  if (real.status !== 404 && !(real.status === 403 && invented.status === 403)) return `${what} got ${real.status}`;
+  const refused = ask.answersAny && real.status < 400 ? 200 : 404;
+  if (real.status !== refused && !(real.status === 403 && invented.status === 403)) return `${what} got ${real.status}`;
   if (real.status !== invented.status || real.text !== invented.text) {
     return `${what} can tell it from an id that nobody has: ${real.text} against ${invented.text}`;
   }
