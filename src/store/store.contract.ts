@@ -59,7 +59,22 @@ export function aFinish(change: Partial<TurnFinish> = {}): TurnFinish {
   return { outcome: { state: 'completed', reason: 'stop' }, usage, backend: 'first', finishedAtMs: 3000, ...change };
 }
 
-function anAudit(tenant: TenantId, change: Partial<AuditRecord> = {}): AuditRecord {
+export function aKey(tenant: TenantId, change: Partial<ApiKeyRow> = {}): ApiKeyRow {
+  return {
+    id: newId('key'),
+    tenant,
+    name: 'app',
+    prefix: 'usk_1234',
+    hash: createHash('sha256').update(randomBytes(8)).digest(),
+    scopes: ['talk', 'manage'],
+    createdAtMs: 10,
+    expiresAtMs: null,
+    revokedAtMs: null,
+    ...change,
+  };
+}
+
+export function anAudit(tenant: TenantId, change: Partial<AuditRecord> = {}): AuditRecord {
   return { id: newId('audit'), tenant, atMs: 1, actor: 'cli', action: 'key.create', target: 'key', ...change };
 }
 
@@ -513,19 +528,6 @@ export function storeContract(open: () => Promise<Store>): void {
   });
 
   describe('an API key', () => {
-    const aKey = (tenant: TenantId, change: Partial<ApiKeyRow> = {}): ApiKeyRow => ({
-      id: newId('key'),
-      tenant,
-      name: 'app',
-      prefix: 'usk_1234',
-      hash: createHash('sha256').update(randomBytes(8)).digest(),
-      scopes: ['talk', 'manage'],
-      createdAtMs: 10,
-      expiresAtMs: null,
-      revokedAtMs: null,
-      ...change,
-    });
-
     test('is found by its hash, listed, and each change raises the revision and is audited', async () => {
       const tenant = aTenant();
       const [first, second] = [aKey(tenant), aKey(tenant, { createdAtMs: 20, expiresAtMs: 99, scopes: [] })];

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import type { Branded } from '#base';
 
@@ -29,7 +29,7 @@ export function checkApiKey(text: string): text is ApiKey {
 
 /** What is stored of a key. Without salt or stretching: 160 random bits cannot be guessed. */
 export function hashApiKey(key: ApiKey): Buffer {
-  return createHash('sha256').update(key).digest();
+  return hash('sha256', key, 'buffer');
 }
 
 /** What a list shows of a key to recognise it by; 136 bits or more stay unknown. */

@@ -7,7 +7,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Id } from '#base';
 import type { TenantId } from '#access';
-import { aFinish, anItem, aTenant, aTurn, sealed, storeContract } from '../store.contract.ts';
+import { aFinish, aKey, anAudit, anItem, aTenant, aTurn, sealed, storeContract } from '../store.contract.ts';
 import { holdsToTheModel } from '../store.model.ts';
 import { openSqliteStore } from './sqlite.ts';
 
@@ -32,6 +32,21 @@ test('SQLite answers as the model does, whoever asks for whatever', async () => 
   await holdsToTheModel(store, 25);
   await store.close();
 }, 120_000);
+
+test('the access revision is the one last committed, by this process or by another', async () => {
+  const path = freshPath();
+  const store = await openSqliteStore({ path, owner: true });
+  const other = await openSqliteStore({ path });
+  for (let committed = 1; committed <= 20; committed += 1) {
+    const writer = committed % 2 === 0 ? store : other;
+    const tenant = aTenant();
+    await writer.system.putApiKey(aKey(tenant), anAudit(tenant));
+    await expect(store.system.accessRevision()).resolves.toBe(committed);
+  }
+  await other.close();
+  await store.close();
+  await expect(store.system.accessRevision()).rejects.toMatchObject({ code: 'shutting_down' });
+});
 
 /** A child process that opens the same file: `write` stores turns and sends each acknowledged id, for ever. */
 function child(role: 'write' | 'open', path: string): ChildProcess {
@@ -94,7 +109,7 @@ describe('what SQLite acknowledged', () => {
 
 test('a store with ten thousand operations waiting turns more away, and does those', async () => {
   const store = await openSqliteStore({ path: freshPath() });
-  const outcomes = await Promise.allSettled(Array.from({ length: 10_002 }, () => store.system.accessRevision()));
+  const outcomes = await Promise.allSettled(Array.from({ length: 10_002 }, () => store.system.hasTenantKeys()));
   const refused = outcomes.filter((outcome) => outcome.status === 'rejected');
   expect(refused).toHaveLength(2);
   for (const { reason } of refused) expect(reason).toMatchObject({ code: 'overloaded' });

@@ -1,7 +1,8 @@
-import { writes } from '../operations/calls.ts';
+import { writes, type Call } from '../operations/calls.ts';
 import { storeOver } from '../store-over.ts';
 import type { Store } from '../store.ts';
 import { Lane } from './lane.ts';
+import { openAccessRevision, type AccessRevision } from './open-access-revision.ts';
 
 export interface SqliteOptions {
   /** The database file; its folder is made where it is missing. */
@@ -25,16 +26,24 @@ export interface SqliteOptions {
 export async function openSqliteStore({ path, owner = false, bytesMax }: SqliteOptions): Promise<Store> {
   const writing = new Lane({ path, lane: 'write', owner, bytesMax });
   const reading = new Lane({ path, lane: 'read', owner: false, bytesMax: undefined });
+  let revision: AccessRevision | undefined;
   const close = async () => {
+    revision?.close();
+    revision = undefined;
     await reading.close();
     await writing.close();
   };
   try {
     await writing.open();
     await reading.open();
+    revision = openAccessRevision(path);
   } catch (error) {
     await close();
     throw error;
   }
-  return storeOver((call) => (writes(call) ? writing : reading).call(call), close);
+  const run = (call: Call): Promise<unknown> => {
+    const known = call.name === 'accessRevision' ? revision?.read() : undefined;
+    return known === undefined ? (writes(call) ? writing : reading).call(call) : Promise.resolve(known);
+  };
+  return storeOver(run, close);
 }
