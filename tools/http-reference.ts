@@ -29,7 +29,7 @@ export function httpApiPage(): string {
     generated,
     'Any OpenAI client works with `<address>/v1` as its base URL and an assistant’s name as its model. A credential is sent as `Authorization: Bearer …`. Bodies are JSON; a field that is not named here is ignored, and `null` means the same as leaving it out.',
     'Every answer names its request in `x-request-id`, and every answer of an assistant the release that was served in `x-usher-release`.',
-    ...documentedRoutes().flatMap(({ title, routes }) => [`## ${title}`, ...routes.flatMap(routeSections)]),
+    ...documentedRoutes().flatMap(({ title, routes }) => [`## ${title}`].concat(routes.flatMap(routeSections))),
     '## Shapes',
     ...shapeSections(documentedRoutes().flatMap(({ routes }) => routes)),
     '## Events of a response',
@@ -54,10 +54,11 @@ export function httpApiPage(): string {
 }
 
 function routeSections(route: Route): string[] {
-  const { method, path, policy, summary = '', body, query, answer } = route;
+  const { method, path, policy, summary, body, query, answer } = route;
   return [
     `### ${method} ${path.replaceAll(/:(\w+)/g, '{$1}')}`,
-    ...[summary, `Who may call: ${callers(policy)}`].filter((text) => text !== ''),
+    summary,
+    `Who may call: ${callers(policy)}`,
     ...(query === undefined ? [] : ['Query:', ...keysOf(schemaOf(query), '', 4)]),
     ...(body === undefined ? [] : ['Body:', ...keysOf(schemaOf(body), '', 4)]),
     ...(answer === undefined ? [] : [`Answer: ${answer}`]),
@@ -68,11 +69,9 @@ function routeSections(route: Route): string[] {
 function shapeSections(routes: readonly Route[]): string[] {
   const bodies = routes.flatMap(({ body }) => (body === undefined ? [] : [schemaOf(body)]));
   const shapes: Record<string, JsonSchema> = Object.assign({}, ...bodies.map(({ $defs }) => $defs));
-  return Object.entries(shapes).flatMap(([name, schema]) => [
-    `### ${name}`,
-    ...(schema.description === undefined ? [] : [schema.description]),
-    ...sectionsOf({ ...schema, description: '' }, name, 4),
-  ]);
+  return Object.entries(shapes).flatMap(([name, schema]) =>
+    [`### ${name}`, schema.description ?? ''].concat(sectionsOf(schema, name, 4)),
+  );
 }
 
 function schemaOf(schema: z.ZodType): JsonSchema {

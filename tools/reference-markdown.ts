@@ -48,14 +48,12 @@ function meaningOf(schema: JsonSchema): string {
 /** Sections for the keys of what lies within `schema`; a shape of its own has its section elsewhere. */
 export function sectionsOf(schema: JsonSchema, path: string, level: number): string[] {
   if (schema.items !== undefined) return sectionsOf(describedBy(schema, schema.items), `${path}[]`, level);
+  if (schema.properties !== undefined) return keysOf(schema, path, level);
   if (typeof schema.additionalProperties === 'object') {
     return sectionsOf(describedBy(schema, schema.additionalProperties), `${path}.<name>`, level);
   }
-  const branches = schema.oneOf ?? schema.anyOf;
-  if (branches !== undefined) {
-    return branches.flatMap((branch) => sectionsOf(branch, `${path}${kindOf(branch)}`, level));
-  }
-  return schema.properties === undefined ? [] : keysOf(schema, path, level);
+  const branches = schema.oneOf ?? schema.anyOf ?? [];
+  return branches.flatMap((branch) => sectionsOf(branch, `${path}${kindOf(branch)}`, level));
 }
 
 function describedBy(outer: JsonSchema, inner: JsonSchema): JsonSchema {

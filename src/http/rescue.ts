@@ -187,8 +187,8 @@ export interface Rescued {
 
 /** Every code with what a caller gets and may do, for the reference. */
 export function errorDescriptions(): readonly (Required<Rescue> & { readonly code: ErrorCode })[] {
-  return Object.entries<Rescue>(rescues).map(([code, { wireCode = code, ...rescued }]) => {
-    return { code: code as ErrorCode, wireCode, ...rescued };
+  return Object.entries<Rescue>(rescues).map(([code, { status, type, wireCode = code, repeat, mend }]) => {
+    return { code: code as ErrorCode, status, type, wireCode, repeat, mend };
   });
 }
 

@@ -6,7 +6,7 @@ import type { Exchange, Route } from '../exchange.ts';
 import type { ErrorBody } from '../rescue.ts';
 import { answerStreamed, answerWhole, type StreamWriter, type WholeAnswer } from './answer-exchange.ts';
 import { metadataSchema, modelSchema, readBody, streamSchema, subjectSchema } from './read-body.ts';
-import { imageUrlSchema } from './read-items.ts';
+import { argumentsSchema, calledNameSchema, callIdSchema, detailSchema, imageUrlSchema } from './read-items.ts';
 import { effortSchema, readParameters, samplingShape, tokensSchema } from './read-parameters.ts';
 import {
   choiceWordSchema,
@@ -21,32 +21,37 @@ import { completionIdOf, servedModel } from './wire-ids.ts';
 
 const partSchema = z
   .discriminatedUnion('type', [
-    z.object({ type: z.literal('text'), text: z.string() }),
-    z.object({ type: z.literal('refusal'), refusal: z.string() }),
+    z.object({ type: z.literal('text'), text: z.string().describe('The text.') }),
+    z.object({ type: z.literal('refusal'), refusal: z.string().describe('Why the assistant would not answer.') }),
     z.object({
       type: z.literal('image_url'),
-      image_url: z.object({ url: imageUrlSchema, detail: z.enum(['auto', 'low', 'high']).optional() }),
+      image_url: z.object({ url: imageUrlSchema, detail: detailSchema.optional() }),
     }),
   ])
   .meta({ id: 'message-part', description: 'A piece of a message as Chat Completions writes it.' });
 const contentSchema = z.union([z.string(), z.array(partSchema)]);
 
 const messageSchema = z.discriminatedUnion('role', [
-  z.object({ role: z.enum(['system', 'developer', 'user']), content: contentSchema }),
+  z.object({ role: z.enum(['system', 'developer', 'user']), content: contentSchema.describe('What is said.') }),
   z.object({
     role: z.literal('assistant'),
-    content: contentSchema.nullish(),
+    content: contentSchema.nullish().describe('What the assistant said.'),
     tool_calls: z
       .array(
         z.object({
-          id: z.string().min(1).max(128),
+          id: callIdSchema,
           type: z.literal('function'),
-          function: z.object({ name: z.string().min(1).max(128), arguments: z.string() }),
+          function: z.object({ name: calledNameSchema, arguments: argumentsSchema }),
         }),
       )
-      .nullish(),
+      .nullish()
+      .describe('The functions that it asked for.'),
   }),
-  z.object({ role: z.literal('tool'), tool_call_id: z.string().min(1).max(128), content: contentSchema }),
+  z.object({
+    role: z.literal('tool'),
+    tool_call_id: callIdSchema,
+    content: contentSchema.describe('What the function returned.'),
+  }),
 ]);
 
 /** The body of `POST /v1/chat/completions`. */
@@ -62,8 +67,11 @@ export const chatCompletionSchema = z.looseObject({
   metadata: metadataSchema.nullish(),
   user: z.string().max(512).nullish().describe('The older name of `safety_identifier`.'),
   safety_identifier: subjectSchema.nullish(),
-  n: z.literal(1, 'must be 1: one choice per request is served, so send the request several times').nullish(),
-  logprobs: z.literal(false, 'must be false: log probabilities are not served').nullish(),
+  n: z
+    .literal(1, 'must be 1: one choice per request is served, so send the request several times')
+    .nullish()
+    .describe('Always 1.'),
+  logprobs: z.literal(false, 'must be false: log probabilities are not served').nullish().describe('Always false.'),
   ...samplingShape,
   max_tokens: tokensSchema.nullish().describe('The older name of `max_completion_tokens`.'),
   max_completion_tokens: tokensSchema.nullish(),
@@ -85,7 +93,13 @@ export const chatCompletionSchema = z.looseObject({
     .nullish()
     .describe('Functions of the caller that the model may ask for. Applications only.'),
   tool_choice: z
-    .union([choiceWordSchema, z.object({ type: z.literal('function'), function: z.object({ name: z.string() }) })])
+    .union([
+      choiceWordSchema,
+      z.object({
+        type: z.literal('function'),
+        function: z.object({ name: z.string().describe('The function that must be asked for.') }),
+      }),
+    ])
     .nullish()
     .describe('Whether the model may, must or must not ask for a function, or which. Absent: `auto`.'),
   parallel_tool_calls: parallelSchema.nullish(),

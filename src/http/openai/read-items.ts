@@ -8,17 +8,24 @@ const roleSchema = z.enum(['user', 'assistant', 'system', 'developer']);
 /** Images travel to the backend as they are: a data URL, or an address that the backend fetches. */
 export const imageUrlSchema = z
   .string()
-  .regex(/^(https?:\/\/|data:image\/)/, 'must be an http(s) address, or a data URL of an image');
+  .regex(/^(https?:\/\/|data:image\/)/, 'must be an http(s) address, or a data URL of an image')
+  .describe('An address that the model’s server fetches, or a data URL.');
+
+export const detailSchema = z.enum(['auto', 'low', 'high']).describe('How closely the model looks.');
+
+export const callIdSchema = z.string().min(1).max(128).describe('Ties a result to its call.');
+export const calledNameSchema = z.string().min(1).max(128).describe('The function’s name.');
+export const argumentsSchema = z.string().describe('JSON text, as the model wrote it.');
 
 const partSchema = z
   .discriminatedUnion('type', [
-    z.object({ type: z.literal('input_text'), text: z.string() }),
-    z.object({ type: z.literal('output_text'), text: z.string() }),
-    z.object({ type: z.literal('refusal'), refusal: z.string() }),
+    z.object({ type: z.literal('input_text'), text: z.string().describe('What a person or an application says.') }),
+    z.object({ type: z.literal('output_text'), text: z.string().describe('What the assistant said.') }),
+    z.object({ type: z.literal('refusal'), refusal: z.string().describe('Why the assistant would not answer.') }),
     z.object({
       type: z.literal('input_image'),
       image_url: imageUrlSchema,
-      detail: z.enum(['auto', 'low', 'high']).nullish(),
+      detail: detailSchema.nullish(),
     }),
   ])
   .meta({ id: 'content-part', description: 'A piece of a message as the Responses API writes it.' });
@@ -26,21 +33,23 @@ const partSchema = z
 const messageSchema = z.object({
   /** OpenAI's own clients leave it out. */
   type: z.literal('message').optional(),
-  role: roleSchema,
-  content: z.union([z.string(), z.array(partSchema)]),
+  role: roleSchema.describe('Who says it; `system` and `developer` instruct the assistant. Persons are `user` only.'),
+  content: z.union([z.string(), z.array(partSchema)]).describe('What is said.'),
 });
 
 const callSchema = z.object({
   type: z.literal('function_call'),
-  call_id: z.string().min(1).max(128),
-  name: z.string().min(1).max(128),
-  arguments: z.string(),
+  call_id: callIdSchema,
+  name: calledNameSchema,
+  arguments: argumentsSchema,
 });
 
 const resultSchema = z.object({
   type: z.literal('function_call_output'),
-  call_id: z.string().min(1).max(128),
-  output: z.union([z.string(), z.array(z.object({ type: z.literal('input_text'), text: z.string() }))]),
+  call_id: callIdSchema,
+  output: z
+    .union([z.string(), z.array(z.object({ type: z.literal('input_text'), text: z.string() }))])
+    .describe('What the function returned.'),
 });
 
 const itemSchema = z.discriminatedUnion('type', [messageSchema, callSchema, resultSchema]).meta({

@@ -37,9 +37,12 @@ export const responseSchema = z.looseObject({
     .boolean()
     .nullish()
     .describe('Whether the response is kept, encrypted, to be read again and followed. Absent: true.'),
-  background: z.literal(false, 'must be false: background responses are not served, so stream instead').nullish(),
+  background: z
+    .literal(false, 'must be false: background responses are not served, so stream instead')
+    .nullish()
+    .describe('Always false.'),
   conversation: z
-    .union([z.string(), z.object({ id: z.string() })])
+    .union([z.string(), z.object({ id: z.string().describe('The same, as an object.') })])
     .nullish()
     .describe('The conversation that this turn belongs to: its items come before `input`, and the new ones after.'),
   previous_response_id: z
@@ -70,7 +73,10 @@ export const responseSchema = z.looseObject({
     .nullish()
     .describe('Functions of the caller that the model may ask for. Applications only.'),
   tool_choice: z
-    .union([choiceWordSchema, z.object({ type: z.literal('function'), name: z.string() })])
+    .union([
+      choiceWordSchema,
+      z.object({ type: z.literal('function'), name: z.string().describe('The function that must be asked for.') }),
+    ])
     .nullish()
     .describe('Whether the model may, must or must not ask for a function, or which. Absent: `auto`.'),
   parallel_tool_calls: parallelSchema.nullish(),
