@@ -14,7 +14,7 @@ import {
 import { openHttpServer } from '#http';
 import type { Store } from '#store';
 import { openTelemetry, type Telemetry } from '#telemetry';
-import { TurnLimits, UnstoredTurns, type TurnRooms } from '#turn';
+import { TurnLimits, UnfinishedTurns, UnstoredTurns, type TurnRooms } from '#turn';
 import { openPools, type OpenedPools } from './main/open-pools.ts';
 import { openRooms } from './main/open-rooms.ts';
 import { serverRoutes } from './main/server-routes.ts';
@@ -63,6 +63,7 @@ export async function openUsher(options: {
     config.pools.map((pool) => pool.name),
   );
   refuseRejected(rejected);
+  const unfinished = opening.adopt(new UnfinishedTurns(store, telemetry), (turns) => turns.flush());
   const unstored = opening.adopt(new UnstoredTurns(store.system, telemetry), (buffer) => buffer.flush());
   const tenants = new Map(config.tenants.map((tenant) => [tenant.id, tenant]));
   const rooms: TurnRooms = {
@@ -71,6 +72,7 @@ export async function openUsher(options: {
     vault,
     telemetry,
     unstored,
+    unfinished,
     releases: directory,
     limits: new TurnLimits(new Map(config.tenants.map((tenant) => [tenant.id, tenant.limits]))),
     pool: (name) => pools.pool(name),

@@ -36,6 +36,7 @@ export function buildConfig(file: ConfigFile, path: string | undefined, surround
         ? {
             kind: 'sqlite',
             path: file.storage.path === undefined ? join(dataDir, 'usher.db') : resolve(folder, file.storage.path),
+            bytesMax: file.storage.bytesMax,
           }
         : { kind: 'postgres', poolMax: file.storage.poolMax },
     models: models.source,

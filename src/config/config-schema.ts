@@ -257,6 +257,13 @@ const storage = z.discriminatedUnion('kind', [
         .min(1)
         .optional()
         .describe('The database file, relative to this file. Default: `usher.db` in the data folder.'),
+      bytesMax: z
+        .int()
+        .min(1 << 20)
+        .optional()
+        .describe(
+          'How large the database file may grow. At that size nothing new is stored, as on a full disk; what is stored can be read and deleted. Default: as the disk allows.',
+        ),
     })
     .describe('One process, nothing to install.'),
   z

@@ -18,7 +18,7 @@ export interface Config {
   };
   readonly dataDir: string;
   readonly storage:
-    | { readonly kind: 'sqlite'; readonly path: string }
+    | { readonly kind: 'sqlite'; readonly path: string; readonly bytesMax: number | undefined }
     | { readonly kind: 'postgres'; readonly poolMax: number };
   readonly models: ModelSource;
   readonly backends: readonly BackendConfig[];

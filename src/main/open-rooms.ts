@@ -37,7 +37,10 @@ export async function openRooms(
 }
 
 function openStore(config: Config, secrets: Secrets, owner: boolean): Promise<Store> {
-  if (config.storage.kind === 'sqlite') return openSqliteStore({ path: config.storage.path, owner });
+  if (config.storage.kind === 'sqlite') {
+    const { path, bytesMax } = config.storage;
+    return openSqliteStore({ path, owner, ...(bytesMax === undefined ? {} : { bytesMax }) });
+  }
   if (secrets.postgresUrl === undefined)
     throw new UsherError('config_invalid', 'The address of PostgreSQL is missing.');
   return openPostgresStore({ url: secrets.postgresUrl, poolMax: config.storage.poolMax });

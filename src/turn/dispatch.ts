@@ -292,7 +292,13 @@ export function failedDispatch(turn: PromptedTurn, answer: Answer): Dispatched {
   return { outcome, usage: estimatedUsage(turn, answer), backend: null, firstTokenMs: undefined };
 }
 
-const noUsage: Usage = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, reasoningTokens: 0, estimated: true };
+export const noUsage: Usage = {
+  inputTokens: 0,
+  cachedInputTokens: 0,
+  outputTokens: 0,
+  reasoningTokens: 0,
+  estimated: true,
+};
 
 /** Where the backend could not report: the prompt was read whole, the answer up to where it stopped. */
 function estimatedUsage(turn: PromptedTurn, answer: Answer): Usage {

@@ -1,8 +1,8 @@
-import { UsherError } from '#base';
+import { UsherError, type ErrorCode } from '#base';
 import type { TurnEvent } from '#conversation';
 import type { SubjectVault } from '#vault';
 import type { Answer } from './answer.ts';
-import type { Dispatched } from './dispatch.ts';
+import { noUsage, type Dispatched } from './dispatch.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import { sealItem } from './seal-items.ts';
 import type { PromptedTurn } from './turn-steps.ts';
@@ -16,6 +16,23 @@ const deadlineGraceMs = 60_000;
 export async function begin(rooms: TurnRooms, turn: PromptedTurn): Promise<void> {
   const { request, vault } = turn;
   if (!request.stored || vault === undefined) return;
+  try {
+    await beginStored(rooms, turn, vault);
+  } catch (error) {
+    // The store may have committed before it failed.
+    if (error instanceof UsherError && !refusals.has(error.code)) {
+      const finishedAtMs = rooms.clock.wallMs();
+      rooms.unfinished.add(turn.reach, turn.id, { usage: noUsage, backend: null, finishedAtMs }, error);
+    }
+    throw error;
+  }
+}
+
+/** What `beginStored` says of a turn that did not begin. */
+const refusals: ReadonlySet<ErrorCode> = new Set(['conversation_locked', 'not_found']);
+
+async function beginStored(rooms: TurnRooms, turn: PromptedTurn, vault: SubjectVault): Promise<void> {
+  const { request } = turn;
   const longestMs = Math.max(...turn.served.release.spec.pools.map(({ pool }) => rooms.pool(pool).timeouts.wholeMs));
   const begun = await rooms.store.reach(turn.reach).beginTurn(
     {
@@ -50,14 +67,19 @@ export async function begin(rooms: TurnRooms, turn: PromptedTurn): Promise<void>
 
 const titleCharactersMax = 80;
 
-/** A conversation is listed by the first thing that was said in it. */
+/** A conversation is listed by the first thing that was said in it. Without a title it is as good a conversation. */
 async function nameConversation(rooms: TurnRooms, turn: PromptedTurn, vault: SubjectVault): Promise<void> {
   const { conversation } = turn;
   if (conversation === undefined || conversation.title !== null) return;
   const title = turn.prompt.question.replaceAll(/\s+/g, ' ').trim().slice(0, titleCharactersMax);
   if (title === '') return;
   const sealed = vault.seal({ table: 'conversations', row: `${conversation.id}/title` }, title);
-  await rooms.store.reach(turn.reach).updateConversation(conversation.id, { title: sealed });
+  try {
+    await rooms.store.reach(turn.reach).updateConversation(conversation.id, { title: sealed });
+  } catch (error) {
+    if (!(error instanceof UsherError)) throw error;
+    rooms.telemetry.storeFailed({ operation: 'updateConversation', code: error.code });
+  }
 }
 
 /**
@@ -119,6 +141,7 @@ async function commit(
   } catch (error) {
     if (!(error instanceof UsherError)) throw error;
     rooms.telemetry.storeFailed({ operation: 'finishTurn', code: error.code });
+    rooms.unfinished.add(reach, turn.id, finish, error);
     return lost(finish, error);
   }
 }

@@ -5,6 +5,7 @@ import type { Telemetry } from '#telemetry';
 import type { Vault } from '#vault';
 import type { BackendPool } from './backend-pool.ts';
 import type { TurnLimits } from './turn-limits.ts';
+import type { UnfinishedTurns } from './unfinished-turns.ts';
 import type { UnstoredTurns } from './unstored-turns.ts';
 
 /** What a turn works with. */
@@ -15,6 +16,7 @@ export interface TurnRooms {
   readonly telemetry: Telemetry;
   readonly releases: ReleaseDirectory;
   readonly unstored: UnstoredTurns;
+  readonly unfinished: UnfinishedTurns;
   readonly limits: TurnLimits;
   /** @throws UsherError `config_invalid` where no pool has that name */
   pool(name: string): BackendPool;

@@ -23,4 +23,5 @@ export { runTurn } from './run-turn.ts';
 export { TurnLimits } from './turn-limits.ts';
 export type { TurnRooms } from './turn-rooms.ts';
 export type { TurnRequest } from './turn-steps.ts';
+export { UnfinishedTurns } from './unfinished-turns.ts';
 export { UnstoredTurns } from './unstored-turns.ts';

@@ -47,7 +47,7 @@ export class UnstoredTurns {
           operation: 'recordUnstoredTurns',
           code: error instanceof Error ? error.name : 'unknown',
         });
-        this.#timer ??= setTimeout(() => void this.flush(), flushEveryMs * 8);
+        this.#timer ??= setTimeout(() => void this.flush(), flushEveryMs * 8).unref();
         return;
       }
     }
