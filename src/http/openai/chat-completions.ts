@@ -265,7 +265,6 @@ function completion({ turn, items, outcome, usage }: WholeAnswer): object {
     ],
     usage: writeUsage(usage),
     service_tier: 'default',
-    system_fingerprint: null,
   };
 }
 
@@ -313,7 +312,7 @@ class ChunkWriter implements StreamWriter {
         const { id, startedAtMs, assistant, release } = event.turn;
         const created = Math.floor(startedAtMs / 1000);
         const model = JSON.stringify(servedModel(assistant, release));
-        this.#head = `data: {"id":"${completionIdOf(id)}","object":"chat.completion.chunk","created":${created},"model":${model},"service_tier":"default","system_fingerprint":null,`;
+        this.#head = `data: {"id":"${completionIdOf(id)}","object":"chat.completion.chunk","created":${created},"model":${model},"service_tier":"default",`;
         return '';
       }
       case 'opened':

@@ -17,7 +17,10 @@ export interface ResponseSettings {
   readonly tools: readonly unknown[];
   readonly text: unknown;
   readonly store: boolean;
+  readonly reasoning: { readonly effort: string | null; readonly summary: null };
   readonly safety_identifier: string | null;
+  /** Absent where it was not sent: the wire knows no null here. */
+  readonly user?: string;
 }
 
 export interface ResponseParts {
@@ -54,12 +57,11 @@ export function responseBody(parts: ResponseParts): object {
     model: servedModel(parts.assistant, parts.release),
     output: parts.items.map((item) => writeItem(item)),
     output_text: outputText(parts.items),
-    usage: parts.usage === null ? null : writeUsage(parts.usage),
+    // Absent, not null, until it is known: so are the types of OpenAI's client.
+    ...(parts.usage === null ? {} : { usage: writeUsage(parts.usage) }),
     conversation: conversation === null ? null : { id: conversation },
     ...echoed,
-    reasoning: { effort: null, summary: null },
     truncation: 'auto',
-    user: null,
     service_tier: 'default',
     top_logprobs: 0,
   };
@@ -107,7 +109,8 @@ function outputText(items: readonly Item[]): string {
 function writeUsage(usage: Usage): object {
   return {
     input_tokens: usage.inputTokens,
-    input_tokens_details: { cached_tokens: usage.cachedInputTokens },
+    // No backend's Chat Completions tell what they wrote to their cache.
+    input_tokens_details: { cached_tokens: usage.cachedInputTokens, cache_write_tokens: 0 },
     output_tokens: usage.outputTokens,
     output_tokens_details: { reasoning_tokens: usage.reasoningTokens },
     total_tokens: usage.inputTokens + usage.outputTokens,

@@ -95,6 +95,7 @@ export const responseSchema = z.looseObject({
     .describe('How the answer is written.'),
 });
 type ResponseRequest = z.infer<typeof responseSchema>;
+type Tool = NonNullable<ResponseRequest['tools']>[number];
 
 export function responseRoutes(rooms: TurnRooms): Route[] {
   const policy = { access: 'principal', kinds: ['key', 'user'], scope: 'talk' } as const;
@@ -212,11 +213,18 @@ function readSettings(body: ResponseRequest): ResponseSettings {
     max_output_tokens: body.max_output_tokens ?? null,
     parallel_tool_calls: body.parallel_tool_calls ?? true,
     tool_choice: body.tool_choice ?? 'auto',
-    tools: body.tools ?? [],
+    tools: (body.tools ?? []).map(writeTool),
     text: body.text ?? { format: { type: 'text' } },
     store: body.store ?? true,
+    reasoning: { effort: body.reasoning?.effort ?? null, summary: null },
     safety_identifier: body.safety_identifier ?? null,
+    ...(body.user == null ? {} : { user: body.user }),
   };
+}
+
+/** A tool as it is given back: what was left out is null. */
+function writeTool({ type, name, description, parameters, strict }: Tool): object {
+  return { type, name, description: description ?? null, parameters: parameters ?? null, strict: strict ?? null };
 }
 
 function readConversationId(id: string | null): TurnRequest['conversation'] {

@@ -33,8 +33,9 @@ export function itemList(items: readonly Item[], hasMore: boolean): object {
   return {
     object: 'list',
     data: items.map((item) => writeItem(item)),
-    first_id: items[0]?.id ?? null,
-    last_id: items.at(-1)?.id ?? null,
+    // Of an empty page '', since the types of OpenAI's client know no null here.
+    first_id: items[0]?.id ?? '',
+    last_id: items.at(-1)?.id ?? '',
     has_more: hasMore,
   };
 }

@@ -1,0 +1,183 @@
+import OpenAI from 'openai';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { assistantFolder, configFor, type AssistantFolder } from '#test/assistant-folder';
+import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
+import { hasOpenAiSpec, openAiSpecPath, openOpenAiSpec, type OpenAiSpec } from '#test/openai-spec';
+import { startUsher, type UsherProcess } from '#test/process';
+
+const title = hasOpenAiSpec
+  ? 'every answer is as OpenAI describes its API'
+  : `every answer is as OpenAI describes its API (skipped: no ${openAiSpecPath}; name one by USHER_OPENAI_SPEC)`;
+
+describe.skipIf(!hasOpenAiSpec)(title, () => {
+  let simulator: ModelSimulator;
+  let folder: AssistantFolder;
+  let usher: UsherProcess;
+  let spec: OpenAiSpec;
+  let client: OpenAI;
+  const model = 'helper';
+  const tool = {
+    name: 'seats',
+    description: 'Free seats',
+    parameters: { type: 'object', properties: {} },
+    strict: false,
+  };
+
+  beforeAll(async () => {
+    spec = openOpenAiSpec();
+    simulator = await startModelSimulator();
+    folder = await assistantFolder(model);
+    usher = await startUsher({ config: configFor(folder, model, simulator.baseUrl) });
+    client = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: usher.apiKey, maxRetries: 0, fetch: spec.fetch });
+  });
+  afterAll(async () => {
+    await usher?.stop();
+    await folder?.[Symbol.asyncDispose]();
+    await simulator?.stop();
+  });
+  afterEach(async () => {
+    expect(await spec.violations()).toEqual([]);
+  });
+
+  const ask = (content: string) => [{ role: 'user' as const, content }];
+
+  /** What an answer may come to, each as commands of the simulator. */
+  const answers: readonly (readonly [string, string])[] = [
+    ['text', '[[sim:say Good evening]]'],
+    ['refusal', '[[sim:refusal I would rather not.]]'],
+    ['calls', '[[sim:call seats {"row":7}]] [[sim:call seats {"row":8}]]'],
+    ['length', '[[sim:tokens 50]]'],
+    ['filtered', '[[sim:filtered]] [[sim:say Hm]]'],
+    ['empty', '[[sim:tokens 0]]'],
+  ];
+
+  test.each(answers)('Chat Completions, whole and in chunks: %s', async (name, content) => {
+    const limit = name === 'length' ? { max_completion_tokens: 5 } : {};
+    const body = { model, messages: ask(content), tools: [{ type: 'function' as const, function: tool }], ...limit };
+    await client.chat.completions.create({ ...body, store: true, metadata: { a: 'b' } });
+    const stream = await client.chat.completions.create({
+      ...body,
+      stream: true,
+      stream_options: { include_usage: true },
+    });
+    for await (const _ of stream);
+    for await (const _ of await client.chat.completions.create({ ...body, stream: true }));
+  });
+
+  test.each(answers)('Responses, created, streamed, retrieved and deleted: %s', async (name, input) => {
+    const limit = name === 'length' ? { max_output_tokens: 16 } : {};
+    const body = { model, input, tools: [{ type: 'function' as const, ...tool }], metadata: { a: 'b' }, ...limit };
+    const made = await client.responses.create(body);
+    await client.responses.retrieve(made.id);
+    await client.responses.inputItems.list(made.id);
+    await client.responses.delete(made.id);
+    for await (const _ of await client.responses.create({ ...body, stream: true }));
+    await client.responses.create({ ...body, store: false });
+  });
+
+  test('every parameter is given back', async () => {
+    const format = {
+      type: 'json_schema' as const,
+      name: 'seat',
+      schema: { type: 'object', properties: {} },
+      strict: true,
+    };
+    await client.responses.create({
+      model,
+      input: [
+        { role: 'developer', content: 'Be brief.' },
+        { role: 'user', content: [{ type: 'input_text', text: '[[sim:say {}]]' }] },
+      ],
+      instructions: 'Speak of seats.',
+      temperature: 0.5,
+      top_p: 0.9,
+      max_output_tokens: 100,
+      reasoning: { effort: 'low' },
+      tools: [{ type: 'function', ...tool }],
+      tool_choice: { type: 'function', name: 'seats' },
+      parallel_tool_calls: false,
+      text: { format, verbosity: 'low' },
+      safety_identifier: 'ophelia',
+    });
+    await client.responses.create({
+      model,
+      input: '[[sim:say {}]]',
+      text: { format: { type: 'json_object' } },
+      tools: [{ type: 'function', name: 'bare' } as OpenAI.Responses.FunctionTool],
+      user: 'ophelia',
+    });
+  });
+
+  test('an answer that breaks off', async () => {
+    const input = '[[sim:cut after=3]] [[sim:tokens 10]]';
+    await expect(client.responses.create({ model, input })).rejects.toThrow();
+    for await (const _ of await client.responses.create({ model, input, stream: true }));
+    const broken = async (): Promise<void> => {
+      for await (const _ of await client.chat.completions.create({ model, messages: ask(input), stream: true }));
+    };
+    await expect(broken()).rejects.toThrow();
+    await expect(client.responses.create({ model, input: '[[sim:500]]' })).rejects.toThrow();
+  });
+
+  test('conversations and their items, of every kind', async () => {
+    const url = 'data:image/png;base64,iVBORw0KGgo=';
+    const { id } = await client.conversations.create({
+      metadata: { a: 'b' },
+      items: [
+        { type: 'message', role: 'user', content: [{ type: 'input_image', image_url: url, detail: 'low' }] },
+        { type: 'message', role: 'system', content: 'Be kind.' },
+        { type: 'message', role: 'developer', content: 'Be brief.' },
+        { type: 'message', role: 'assistant', content: 'Gladly.' },
+        { type: 'function_call', call_id: 'call_1', name: 'seats', arguments: '{}' },
+        { type: 'function_call_output', call_id: 'call_1', output: 'free' },
+      ],
+    });
+    await client.conversations.items.create(id, { items: [{ type: 'message', role: 'user', content: 'And now?' }] });
+    await client.responses.create({ model, conversation: id, input: '[[sim:say Now]]' });
+    const { data } = await client.conversations.items.list(id);
+    expect(data).toHaveLength(9);
+    for (const item of data) await client.conversations.items.retrieve(item.id!, { conversation_id: id });
+    await client.conversations.items.list(id, { after: data.at(-1)!.id! });
+    await client.conversations.items.delete(data[0]!.id!, { conversation_id: id });
+    await client.conversations.retrieve(id);
+    await client.conversations.update(id, { metadata: {} });
+    await client.conversations.delete(id);
+  });
+
+  test('models', async () => {
+    await client.models.list();
+    await client.models.retrieve(model);
+  });
+
+  test('refusals of every kind', async () => {
+    const refused = [
+      () => client.models.retrieve('nobody'),
+      () => client.responses.retrieve('resp_none'),
+      () => client.responses.create({ model, input: [] }),
+      () => client.responses.create({ model, input: 'x', temperature: 9 }),
+      () => client.chat.completions.create({ model, messages: [] }),
+      () => client.withOptions({ apiKey: 'wrong' }).models.list(),
+      () => client.conversations.retrieve('conv_none'),
+    ];
+    for (const request of refused) await expect(request()).rejects.toBeInstanceOf(OpenAI.APIError);
+  });
+
+  test('and all of this was really held against it', async () => {
+    const counts = Object.fromEntries(spec.checked);
+    expect(counts).toMatchObject({
+      CreateChatCompletionResponse: expect.any(Number),
+      CreateChatCompletionStreamResponse: expect.any(Number),
+      Response: expect.any(Number),
+      ResponseStreamEvent: expect.any(Number),
+      ResponseItemList: expect.any(Number),
+      ConversationResource: expect.any(Number),
+      DeletedConversationResource: expect.any(Number),
+      ConversationItemList: expect.any(Number),
+      ConversationItem: expect.any(Number),
+      ListModelsResponse: expect.any(Number),
+      Model: expect.any(Number),
+      ErrorResponse: expect.any(Number),
+    });
+    expect(counts['ResponseStreamEvent']).toBeGreaterThan(80);
+  });
+});
