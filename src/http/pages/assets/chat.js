@@ -86,6 +86,7 @@ class Chat {
       return;
     }
     this.#hush();
+    document.body.dataset['state'] = 'ready';
     void this.#history.refresh().catch((error) => this.#complain(error));
     const id = rememberedConversation();
     if (id !== undefined) await this.#open(id, 'stay');
@@ -101,6 +102,7 @@ class Chat {
 
   /** @param {string} sentence */
   #refuse(sentence) {
+    document.body.dataset['state'] = 'closed';
     this.#composer.close();
     this.#showNotice(sentence);
   }
@@ -114,6 +116,11 @@ class Chat {
     for (const suggestion of this.#opening.querySelectorAll('.suggestion')) {
       suggestion.addEventListener('click', () => void this.#say(suggestion.textContent ?? ''));
     }
+    document.querySelector('.skip')?.addEventListener('click', (event) => {
+      // The address keeps naming the conversation.
+      event.preventDefault();
+      this.#composer.focus();
+    });
     const about = byId('about', HTMLDialogElement);
     byId('open-about', HTMLButtonElement).addEventListener('click', () => about.showModal());
     byId('theme', HTMLButtonElement).addEventListener('click', () => switchTheme());
@@ -429,8 +436,8 @@ function keepForFrame(conversation) {
 }
 
 function rememberedConversation() {
-  const named = location.hash.slice(1);
-  if (named !== '' || settings.host === null) return named === '' ? undefined : named;
+  const named = /^#(conv_[0-9a-f]{32})$/.exec(location.hash)?.[1];
+  if (named !== undefined || settings.host === null) return named;
   try {
     return sessionStorage.getItem(frameName) ?? undefined;
   } catch {

@@ -15,6 +15,8 @@ export function ratingView(rate, given) {
   const down = iconButton('down', 'Bad answer', () => void choose('down'));
   /** @type {'up' | 'down' | undefined} */
   let chosen;
+  /** @type {Promise<void>} */
+  let saving = Promise.resolve();
 
   /** @param {'up' | 'down' | undefined} rating */
   function show(rating) {
@@ -29,11 +31,12 @@ export function ratingView(rate, given) {
     show(rating);
     field.placeholder = rating === 'up' ? 'What was good about it?' : 'What was wrong with it?';
     said.textContent = '';
-    if (!(await kept(rating))) return show(before);
     form.hidden = false;
-    announce(rating === 'up' ? 'Rated as good. You may add a comment.' : 'Rated as bad. You may add a comment.');
     field.focus();
     form.scrollIntoView({ block: 'nearest' });
+    if (await kept(rating)) return announce(`Rated as ${rating === 'up' ? 'good' : 'bad'}. You may add a comment.`);
+    show(before);
+    form.hidden = true;
   }
 
   /** @param {Event} event */
@@ -47,10 +50,14 @@ export function ratingView(rate, given) {
 
   /** @param {'up' | 'down'} rating */
   async function kept(rating) {
+    const comment = field.value.trim();
+    // One after the other: of two that are under way at once, the later must win.
+    saving = saving.then(() => rate(rating, comment));
     try {
-      await rate(rating, field.value.trim());
+      await saving;
       return true;
     } catch (error) {
+      saving = Promise.resolve();
       said.textContent = `Your rating was not kept. ${error instanceof Error ? error.message : ''}`;
       return false;
     }
