@@ -55,6 +55,7 @@ export async function openUsher(options: {
     await openTelemetry({ ...config.telemetry, serviceName: 'usher', version }),
     (opened) => opened.close(),
   );
+  opening.use(surviveRejections(telemetry));
   const { store, vault } = opening.use(await openRooms(config, secrets, { owner: true }));
   const pools = opening.use(await openPools(config, secrets));
   const { directory, rejected } = await openReleaseDirectory(
@@ -78,6 +79,8 @@ export async function openUsher(options: {
     pool: (name) => pools.pool(name),
     draining: () => server.stopped,
   };
+  // Before the first request: what still says that it runs lost its process, where this one is the only one.
+  await store.system.failLostTurns(config.storage.kind === 'sqlite' ? Number.MAX_SAFE_INTEGER : clock.wallMs());
   const authenticator = openAuthenticator({ system: store.system, vault, tenants, clock, telemetry });
   const models = config.models.why;
   const server = await openHttpServer({
@@ -96,7 +99,7 @@ export async function openUsher(options: {
     clock,
   });
   opening.defer(() => server.close({ drainMs: config.limits.drainMs, announceMs: config.limits.announceMs }));
-  opening.use(sweepLostTurns(store, telemetry, clock, config.storage.kind === 'sqlite'));
+  opening.use(sweepLostTurns(store, telemetry, clock));
   opening.use(watchPools(pools, telemetry));
   const first = config.tenants[0]!;
   const apiKey = await readyMadeKey(
@@ -130,19 +133,21 @@ function refuseRejected(rejected: readonly RejectedRelease[]): void {
   throw new UsherError('config_invalid', `${told.join('\n')}\nMend the assistant folder and start again.`);
 }
 
-/**
- * Turns whose process died become failed: at once where this process is the only one that runs
- * turns, else when their deadline has passed.
- */
-function sweepLostTurns(store: Store, telemetry: Telemetry, clock: Clock, alone: boolean): Disposable {
-  const sweep = (nowMs: number): void => {
+/** Turns of other nodes that died become failed when their deadline has passed. */
+function sweepLostTurns(store: Store, telemetry: Telemetry, clock: Clock): Disposable {
+  const timer = setInterval(() => {
     store.system
-      .failLostTurns(nowMs)
+      .failLostTurns(clock.wallMs())
       .catch((error: unknown) => telemetry.unexpected({ where: 'failLostTurns', error }));
-  };
-  sweep(alone ? Number.MAX_SAFE_INTEGER : clock.wallMs());
-  const timer = setInterval(() => sweep(clock.wallMs()), lostTurnsEveryMs);
+  }, lostTurnsEveryMs);
   return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+/** A promise that nobody waits for must not end the process: it is a defect of ours, told and survived. */
+function surviveRejections(telemetry: Telemetry): Disposable {
+  const report = (error: unknown): void => telemetry.unexpected({ where: 'unhandled rejection', error });
+  process.on('unhandledRejection', report);
+  return { [Symbol.dispose]: () => process.off('unhandledRejection', report) };
 }
 
 /** What each pool knows of its backends, for `/metrics`. */
