@@ -1,34 +1,29 @@
 import OpenAI from 'openai';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { assistantFolder, type AssistantFolder } from '#test/assistant-folder';
 import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
 import { startUsher, type UsherProcess } from '#test/process';
+import { usherFiles } from '#test/usher-files';
 
 let first: ModelSimulator;
 let second: ModelSimulator;
-let folder: AssistantFolder;
 let usher: UsherProcess;
 let client: OpenAI;
 
 beforeAll(async () => {
   [first, second] = await Promise.all([startModelSimulator(), startModelSimulator()]);
-  folder = await assistantFolder('helper', {
-    'assistant.yaml': 'name: helper\npools: [one, two]\n',
-    'knowledge/seats.md': '# Seats\n\nRow seven has the best view of the stage.\n',
-  });
-  const config = `backends:
-  - { name: first, kind: openai-compatible, url: '${first.baseUrl}', model: sim }
-  - { name: second, kind: openai-compatible, url: '${second.baseUrl}', model: sim }
-pools:
-  - name: one
-    backends: [first]
-    fallback: knowledge
-    timeouts: { firstTokenMs: 2000, betweenTokensMs: 1000 }
-  - { name: two, backends: [second], timeouts: { firstTokenMs: 2000, betweenTokensMs: 1000 } }
-tenants:
-  - assistants: [{ name: helper, folder: '${folder.path}' }]
-`;
-  usher = await startUsher({ config });
+  const timeouts = { firstTokenMs: 2000, betweenTokensMs: 1000 };
+  const knowledge = { 'seats.md': '# Seats\n\nRow seven has the best view of the stage.\n' };
+  usher = await startUsher(
+    usherFiles([first.baseUrl, second.baseUrl], {
+      assistants: { helper: { spec: { pools: ['one', 'two'] }, knowledge } },
+      config: {
+        pools: [
+          { name: 'one', backends: ['backend-1'], fallback: 'knowledge', timeouts },
+          { name: 'two', backends: ['backend-2'], timeouts },
+        ],
+      },
+    }),
+  );
   client = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: usher.apiKey, maxRetries: 0 });
 });
 beforeEach(async () => {
@@ -37,7 +32,6 @@ beforeEach(async () => {
 });
 afterAll(async () => {
   await usher?.stop();
-  await folder?.[Symbol.asyncDispose]();
   await Promise.all([first?.stop(), second?.stop()]);
 });
 

@@ -1,8 +1,8 @@
 import OpenAI from 'openai';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { assistantFolder, configFor, type AssistantFolder } from '#test/assistant-folder';
 import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
 import { startUsher, type UsherProcess } from '#test/process';
+import { usherFiles } from '#test/usher-files';
 
 /**
  * The promise is 100 ms. The bound here is what a loaded machine of two cores may add to it; a
@@ -11,20 +11,17 @@ import { startUsher, type UsherProcess } from '#test/process';
 const goneWithinMs = 1000;
 
 let simulator: ModelSimulator;
-let folder: AssistantFolder;
 let usher: UsherProcess;
 let client: OpenAI;
 
 beforeAll(async () => {
   simulator = await startModelSimulator();
-  folder = await assistantFolder('helper');
-  usher = await startUsher({ config: configFor(folder, 'helper', simulator.baseUrl) });
+  usher = await startUsher(usherFiles([simulator.baseUrl], { assistants: { helper: {} } }));
   client = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: usher.apiKey, maxRetries: 0 });
 });
 beforeEach(() => simulator.clear());
 afterAll(async () => {
   await usher?.stop();
-  await folder?.[Symbol.asyncDispose]();
   await simulator?.stop();
 });
 

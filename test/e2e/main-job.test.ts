@@ -7,9 +7,9 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import OpenAI from 'openai';
 import { describe, expect, test } from 'vitest';
-import { assistantFolder, configFor } from '#test/assistant-folder';
 import { startModelSimulator } from '#test/model-simulator';
 import { startUsher, type UsherProcess } from '#test/process';
+import { usherFiles } from '#test/usher-files';
 
 const checkout = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -41,8 +41,7 @@ describe('the main job', () => {
 
   test('killed in the middle of an answer and started again, it has every turn that it acknowledged', async () => {
     await using simulator = await startModelSimulator();
-    await using folder = await assistantFolder('helper');
-    await using usher = await startUsher({ config: configFor(folder, 'helper', simulator.baseUrl) });
+    await using usher = await startUsher(usherFiles([simulator.baseUrl], { assistants: { helper: {} } }));
     const client = clientOf(usher);
     const { id: conversation } = await client.conversations.create();
     const acknowledged = new Map<string, string>();
@@ -84,8 +83,7 @@ describe('the main job', () => {
 
   test('a revoked key is refused by the next request', async () => {
     await using simulator = await startModelSimulator();
-    await using folder = await assistantFolder('helper');
-    await using usher = await startUsher({ config: configFor(folder, 'helper', simulator.baseUrl) });
+    await using usher = await startUsher(usherFiles([simulator.baseUrl], { assistants: { helper: {} } }));
     const client = clientOf(usher);
     await client.models.list();
     const listed = await usherCommand([
@@ -112,14 +110,17 @@ describe('the main job', () => {
 
   test('two releases side by side: each person keeps their side, each conversation its release', async () => {
     await using simulator = await startModelSimulator();
-    await using now = await assistantFolder('helper', { 'instructions.md': 'You are the release of today.\n' });
-    await using next = await assistantFolder('helper', { 'instructions.md': 'You are the release of tomorrow.\n' });
-    const environments = `{ production: { split: [{ folder: '${now.path}', share: 1 }, { folder: '${next.path}', share: 1 }] } }`;
-    const config = configFor(now, 'helper', simulator.baseUrl).replace(
-      `folder: '${now.path}' }]`,
-      `environments: ${environments} }]`,
+    const production = { split: ['now', 'next'].map((side) => ({ folder: `./${side}`, share: 1 })) };
+    const spec = { name: 'helper' };
+    await using usher = await startUsher(
+      usherFiles([simulator.baseUrl], {
+        assistants: {
+          now: { spec, instructions: 'You are the release of today.' },
+          next: { spec, instructions: 'You are the release of tomorrow.' },
+        },
+        config: { tenants: [{ assistants: [{ name: 'helper', environments: { production } }] }] },
+      }),
     );
-    await using usher = await startUsher({ config });
     const client = clientOf(usher);
     const served = new Map<string, string>();
     for (let person = 0; person < 24; person += 1) {
@@ -130,8 +131,8 @@ describe('the main job', () => {
     expect(new Set(served.values()).size).toBe(2);
     const { id } = await client.conversations.create();
     const begun = await client.responses.create({ model: 'helper', conversation: id, input: '[[sim:say hi]]' });
-    await now.write({ 'instructions.md': 'You are another release.\n' });
-    await next.write({ 'instructions.md': 'You are another release.\n' });
+    const another = 'You are another release.';
+    await usher.write({ 'now/instructions.md': another, 'next/instructions.md': another });
     await usher.restart();
     const after = await client.responses.create({ model: 'helper', conversation: id, input: '[[sim:say hi]]' });
     expect(after.model).toBe(begun.model);

@@ -1,25 +1,22 @@
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { assistantFolder, configFor, type AssistantFolder } from '#test/assistant-folder';
 import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
 import { startUsher, type UsherProcess } from '#test/process';
+import { usherFiles } from '#test/usher-files';
 
 let simulator: ModelSimulator;
-let folder: AssistantFolder;
 let usher: UsherProcess;
 let client: OpenAI;
 
 beforeAll(async () => {
   simulator = await startModelSimulator();
-  folder = await assistantFolder('helper', {
-    'knowledge/opening.md': '# Opening hours\n\nThe theatre opens at seven.\n',
-  });
-  usher = await startUsher({ config: configFor(folder, 'helper', simulator.baseUrl) });
+  const knowledge = { 'opening.md': '# Opening hours\n\nThe theatre opens at seven.\n' };
+  const assistants = { helper: { instructions: 'You are helper.', knowledge } };
+  usher = await startUsher(usherFiles([simulator.baseUrl], { assistants }));
   client = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: usher.apiKey, maxRetries: 0 });
 });
 afterAll(async () => {
   await usher?.stop();
-  await folder?.[Symbol.asyncDispose]();
   await simulator?.stop();
 });
 

@@ -1,9 +1,10 @@
-import OpenAI from 'openai';
+import OpenAI, { APIError } from 'openai';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { assistantFolder, configFor, type AssistantFolder } from '#test/assistant-folder';
 import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
 import { hasOpenAiSpec, openAiSpecPath, openOpenAiSpec, type OpenAiSpec } from '#test/openai-spec';
+import { scriptedBackend, streamHead } from '#test/scripted-backend';
 import { startUsher, type UsherProcess } from '#test/process';
+import { usherFiles } from '#test/usher-files';
 
 const title = hasOpenAiSpec
   ? 'every answer is as OpenAI describes its API'
@@ -11,7 +12,6 @@ const title = hasOpenAiSpec
 
 describe.skipIf(!hasOpenAiSpec)(title, () => {
   let simulator: ModelSimulator;
-  let folder: AssistantFolder;
   let usher: UsherProcess;
   let spec: OpenAiSpec;
   let client: OpenAI;
@@ -26,13 +26,11 @@ describe.skipIf(!hasOpenAiSpec)(title, () => {
   beforeAll(async () => {
     spec = openOpenAiSpec();
     simulator = await startModelSimulator();
-    folder = await assistantFolder(model);
-    usher = await startUsher({ config: configFor(folder, model, simulator.baseUrl) });
+    usher = await startUsher(usherFiles([simulator.baseUrl], { assistants: { [model]: {} } }));
     client = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: usher.apiKey, maxRetries: 0, fetch: spec.fetch });
   });
   afterAll(async () => {
     await usher?.stop();
-    await folder?.[Symbol.asyncDispose]();
     await simulator?.stop();
   });
   afterEach(async () => {
@@ -159,7 +157,29 @@ describe.skipIf(!hasOpenAiSpec)(title, () => {
       () => client.withOptions({ apiKey: 'wrong' }).models.list(),
       () => client.conversations.retrieve('conv_none'),
     ];
-    for (const request of refused) await expect(request()).rejects.toBeInstanceOf(OpenAI.APIError);
+    for (const request of refused) await expect(request()).rejects.toBeInstanceOf(APIError);
+  });
+
+  test('what is not as described is found, in answers and in streams', async () => {
+    await using server = await scriptedBackend(({ method }, response) => {
+      if (method === 'GET') return void response.end('{"object":"list","data":[{"id":"x","object":"modell"}]}');
+      streamHead(response);
+      const events = [
+        { type: 'response.output_text.delta', sequence_number: 0, delta: 7 },
+        { type: 'response.telepathy', sequence_number: 1 },
+      ];
+      response.end(events.map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`).join(''));
+    });
+    const wrong = new OpenAI({ baseURL: server.url, apiKey: 'none', maxRetries: 0, fetch: spec.fetch });
+    await wrong.models.list();
+    for await (const _ of await wrong.responses.create({ model, input: 'x', stream: true }));
+    const found = await spec.violations();
+    expect(found.map(({ what }) => what)).toEqual([
+      'ListModelsResponse',
+      'ResponseStreamEvent response.output_text.delta',
+      'ResponseStreamEvent response.telepathy',
+    ]);
+    expect(found[1]?.errors).toContain('data/delta must be string');
   });
 
   test('and all of this was really held against it', async () => {

@@ -71,7 +71,7 @@ class SpecCheck implements OpenAiSpec {
     if (response.headers.get('content-type')?.startsWith('text/event-stream') === true) {
       return this.#checkStream(request, path, response);
     }
-    const body = (await response.json()) as Json;
+    const body: Json = await response.json();
     if (response.status >= 400) return this.#check(request, 'ErrorResponse', body);
     const schema = this.#answerSchema(method, path);
     if (schema === undefined) return this.#violate(request, 'operation', 'the description has none like it');

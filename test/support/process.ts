@@ -33,6 +33,8 @@ export interface UsherProcess extends AsyncDisposable {
   readonly dataDir: string;
   /** The folder of `usher.yaml` and the files given. */
   readonly home: string;
+  /** Writes or replaces files, by path below `home`. */
+  write(files: Readonly<Record<string, string>>): Promise<void>;
   /** From the start of the process to its line of readiness. */
   readonly startMs: number;
   /** All it wrote so far, both outputs, over all restarts. */
@@ -52,10 +54,13 @@ export interface UsherProcess extends AsyncDisposable {
 export async function startUsher(options: UsherOptions = {}): Promise<UsherProcess> {
   const home = await mkdtemp(join(tmpdir(), 'usher-process-'));
   const dataDir = options.dataDir ?? join(home, 'data');
-  for (const [path, text] of Object.entries(options.files ?? {})) {
-    await mkdir(dirname(join(home, path)), { recursive: true });
-    await writeFile(join(home, path), text);
-  }
+  const write = async (files: Readonly<Record<string, string>>): Promise<void> => {
+    for (const [path, text] of Object.entries(files)) {
+      await mkdir(dirname(join(home, path)), { recursive: true });
+      await writeFile(join(home, path), text);
+    }
+  };
+  await write(options.files ?? {});
   const fixed = ['--data', dataDir];
   if (options.config !== undefined) {
     await writeFile(join(home, 'usher.yaml'), options.config);
@@ -89,6 +94,7 @@ export async function startUsher(options: UsherOptions = {}): Promise<UsherProce
     },
     dataDir,
     home,
+    write,
     logs: () => log.text,
     kill: (signal = 'SIGKILL') => killGroup(running.child, signal),
     async restart() {
