@@ -4,7 +4,7 @@ import type { Config, Secrets } from '#config';
 import type { Store } from '#store';
 import { openPostgresStore } from '#store/postgres';
 import { openSqliteStore } from '#store/sqlite';
-import { openRootKeys, openVault, verifyTenantKeys, type RootKeys, type Vault } from '#vault';
+import { checkRootKeys, openRootKeys, openVault, verifyTenantKeys, type RootKeys, type Vault } from '#vault';
 
 /** Store and vault, opened together: one is of no use without the other. */
 export interface OpenedRooms extends AsyncDisposable {
@@ -24,12 +24,10 @@ export async function openRooms(
 ): Promise<OpenedRooms> {
   await using opening = new AsyncDisposableStack();
   await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
+  const keys = { dataDir: config.dataDir, given: secrets.rootKeys };
+  await checkRootKeys(keys);
   const store = opening.adopt(await openStore(config, secrets, owner), (opened) => opened.close());
-  const roots = await openRootKeys({
-    dataDir: config.dataDir,
-    given: secrets.rootKeys,
-    hasTenantKeys: await store.system.hasTenantKeys(),
-  });
+  const roots = await openRootKeys({ ...keys, hasTenantKeys: await store.system.hasTenantKeys() });
   await verifyTenantKeys(store.system, roots);
   const vault = openVault({ keys: store.system, roots });
   const opened = opening.move();

@@ -53,6 +53,17 @@ export async function openRootKeys({ dataDir, given, hasTenantKeys }: RootKeysOp
   return fileRootKeys(path, standing ?? (await createKeyringFile(path, newRootKey())));
 }
 
+/**
+ * Looks at what `openRootKeys` will read, before the database is opened: a start that the file stops
+ * has then touched nothing at all.
+ *
+ * @throws UsherError as `openRootKeys` does, but for a missing file
+ */
+export async function checkRootKeys({ dataDir, given }: Omit<RootKeysOptions, 'hasTenantKeys'>): Promise<void> {
+  if (given !== undefined) givenRootKeys(given);
+  else await readKeyringFile(join(dataDir, 'root.key'));
+}
+
 function givenRootKeys(given: readonly Uint8Array[]): RootKeys {
   const roots = given.map(rootKey);
   const [current] = roots;
