@@ -36,6 +36,14 @@ describe('JSON within a depth', () => {
     );
   });
 
+  test('is refused by the number of its values before any is made, and strings count for one however long', () => {
+    for (const unit of ['0', '{}', '[]', '""', '{"a":0}']) {
+      expect(() => parseJson(`[${`${unit},`.repeat(50_000)}0]`, 8)).toThrow(/more than 50000 values/);
+    }
+    const long = [','.repeat(100_000), '[{'.repeat(100_000), '\\",'.repeat(100_000)];
+    expect(parseJson(JSON.stringify(long), 8)).toEqual(long);
+  });
+
   test('is refused with a sentence of ours whatever text is given, and never with another error', () => {
     fc.assert(
       fc.property(fc.oneof(tricky, fc.string({ unit: 'binary' })), (text) => {
