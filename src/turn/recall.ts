@@ -24,11 +24,11 @@ export async function recall(rooms: TurnRooms, turn: PlannedTurn): Promise<Promp
   const { request, served } = turn;
   const { spec, instructions } = served.release;
   const vault = await vaultOf(rooms, turn);
-  const { standing, older, fresh } = splitInput(request.input);
-  const system = [instructions, request.instructions, ...standing].filter((text) => text !== undefined && text !== '');
-  const systemText = system.join('\n\n');
+  const { standing, spoken } = partInstructions(request.input);
+  const { older, fresh } = splitAtQuestion(spoken);
+  const own = [request.instructions ?? '', ...standing];
   const freshTokens = fresh.reduce((sum, item) => sum + estimateItemTokens(item), 0);
-  const left = spec.context.budgetTokens - estimateTokens(systemText) - freshTokens;
+  const left = spec.context.budgetTokens - estimateTokens(systemText([instructions, ...own])) - freshTokens;
   if (left < 0) {
     throw new UsherError(
       'context_too_long',
@@ -36,12 +36,15 @@ export async function recall(rooms: TurnRooms, turn: PlannedTurn): Promise<Promp
       { param: 'input' },
     );
   }
-  const question = questionOf(fresh);
+  const history = await readHistory(rooms, turn, vault, left);
+  const question = questionOf([...history, ...spoken]);
   const passages = fitPassages(served.search(question, spec.knowledge.passages), left / 2);
   const historyBudget = left - passages.reduce((sum, passage) => sum + estimateTokens(passage.text), 0);
-  const history = await readHistory(rooms, turn, vault, historyBudget);
   const kept = fitHistory([...history, ...older], fresh, historyBudget);
-  const messages = promptMessages(systemText, [...kept, ...fresh], passages);
+  // What an application told a conversation once holds for all of it.
+  const lasting = partInstructions(kept);
+  const system = systemText([instructions, ...lasting.standing, ...own]);
+  const messages = promptMessages(system, [...lasting.spoken, ...fresh], passages);
   const prompt = modelRequest(turn, messages, passages, question);
   const promptTokens =
     spec.context.budgetTokens - historyBudget + kept.reduce((sum, item) => sum + estimateItemTokens(item), 0);
@@ -55,26 +58,33 @@ async function vaultOf(rooms: TurnRooms, turn: PlannedTurn): Promise<SubjectVaul
   return needed ? rooms.vault.subject(reach.tenant, subject) : undefined;
 }
 
-/**
- * The parts of the input: `standing` instructions of the application, `fresh` from the last thing
- * that a person said on (it must be answered, so it must fit), and the `older` rest.
- */
-function splitInput(input: readonly Item[]): { standing: string[]; older: Item[]; fresh: Item[] } {
+function systemText(instructions: readonly string[]): string {
+  return instructions.filter((text) => text !== '').join('\n\n');
+}
+
+/** An application's instructions apart from what was said: several chat templates take them at the head only. */
+function partInstructions(items: readonly Item[]): { standing: string[]; spoken: Item[] } {
   const standing: string[] = [];
   const spoken: Item[] = [];
-  for (const item of input) {
+  for (const item of items) {
     if (item.kind === 'message' && (item.role === 'system' || item.role === 'developer'))
       standing.push(textOf(item.content));
     else spoken.push(item);
   }
-  const lastUser = spoken.findLastIndex((item) => item.kind === 'message' && item.role === 'user');
-  const cut = Math.max(lastUser, 0);
-  return { standing, older: spoken.slice(0, cut), fresh: spoken.slice(cut) };
+  return { standing, spoken };
 }
 
-function questionOf(fresh: readonly Item[]): string {
-  const said = fresh.filter((item): item is MessageItem => item.kind === 'message' && item.role === 'user');
-  return said.map((item) => textOf(item.content)).join('\n');
+/** `fresh` from the last thing that a person said on (it must be answered, so it must fit), and the `older` rest. */
+function splitAtQuestion(spoken: readonly Item[]): { older: readonly Item[]; fresh: readonly Item[] } {
+  const lastUser = spoken.findLastIndex((item) => item.kind === 'message' && item.role === 'user');
+  const cut = Math.max(lastUser, 0);
+  return { older: spoken.slice(0, cut), fresh: spoken.slice(cut) };
+}
+
+/** What a person asked last; what follows it may be results of calls alone. */
+function questionOf(items: readonly Item[]): string {
+  const asked = items.findLast((item): item is MessageItem => item.kind === 'message' && item.role === 'user');
+  return asked === undefined ? '' : textOf(asked.content);
 }
 
 function fitPassages(passages: readonly Passage[], budgetTokens: number): readonly Passage[] {

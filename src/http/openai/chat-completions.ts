@@ -246,7 +246,7 @@ function completion({ turn, items, outcome, usage }: WholeAnswer): object {
         index: 0,
         message: {
           role: 'assistant',
-          content: content === '' && calls.length > 0 ? null : content,
+          content: content === '' && (calls.length > 0 || refusal !== '') ? null : content,
           refusal: refusal === '' ? null : refusal,
           annotations: [],
           ...(calls.length === 0
