@@ -51,6 +51,8 @@ describe('an answer', () => {
     expect(await words.locator('strong').innerText()).toBe('seven');
     expect(await words.locator('td').allInnerTexts()).toEqual(['Monday', '7']);
     expect(await words.locator('pre').innerText()).toBe('const hour = 7;');
+    expect(await words.locator('td').last().getAttribute('align')).toBe('right');
+    expect(await words.locator('.code-head span').innerText()).toBe('js');
     expect(await words.locator('li').allInnerTexts()).toEqual(['one', 'two']);
     expect(await page.locator('#announce').innerText()).toContain('The helper: Hours');
     expect(complaints).toEqual([]);
@@ -184,7 +186,6 @@ describe('what was said', () => {
     await answered(first.page);
     await using second = await fixture.visit('helper');
     await second.page.goto(first.page.url());
-    await second.page.reload();
     await second.page.getByText('not there any more').waitFor();
     expect(await second.page.locator('.exchange').count()).toBe(0);
   });

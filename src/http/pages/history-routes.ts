@@ -15,6 +15,9 @@ const feedbackSchema = z.looseObject({
   comment: z.string().max(2000).nullish().describe('Why, in the person’s own words.'),
 });
 
+/** The query of `GET /chat/<assistant>/conversations`. */
+const listSchema = pageSchema.omit({ order: true });
+
 interface HistoryParts {
   readonly rooms: TurnRooms;
   readonly directory: PageDirectory;
@@ -29,8 +32,8 @@ export function historyRoutes(parts: HistoryParts): Route[] {
       method: 'GET',
       path,
       policy,
-      summary: 'Lists the person’s own conversations with the assistant, newest first; `order` has no effect.',
-      query: pageSchema,
+      summary: 'Lists the person’s own conversations with the assistant, newest activity first.',
+      query: listSchema,
       answer: '`{"conversations":[{"id":…,"title":…,"updatedAtMs":…}],"hasMore":…}`.',
       handle: (exchange) => list(parts, exchange),
     },
@@ -57,7 +60,7 @@ export function historyRoutes(parts: HistoryParts): Route[] {
 
 async function list(parts: HistoryParts, exchange: Exchange): Promise<void> {
   const assistant = await assistantOf(parts, exchange);
-  const { limit, after } = readPage(exchange.query);
+  const { limit, after } = readBody(listSchema, Object.fromEntries(exchange.query));
   const cursor = after === undefined ? undefined : conversationId(after);
   const page = { limit: limit + 1, ...(cursor && { after: cursor }) };
   const found = await listConversations(parts.rooms, exchange.principal, assistant, page);

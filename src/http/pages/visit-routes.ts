@@ -34,7 +34,10 @@ export function visitRoutes(parts: { directory: PageDirectory; tokens: UserToken
     const { visitor } = readBody(visitSchema, await exchange.json());
     const assistant = await parts.directory.open(exchange.params['assistant']!);
     if (assistant.spec.page.access === 'token') {
-      throw new UsherError('forbidden', 'This assistant is for people who are signed in to the application around it.');
+      throw new UsherError(
+        'forbidden',
+        'This assistant is for people who are signed in. Open it from the application that you use it with.',
+      );
     }
     exchange.sendJson(200, await admitVisitor(parts, assistant, visitor ?? undefined));
   };

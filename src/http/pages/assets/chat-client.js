@@ -1,5 +1,5 @@
 import { readEvents } from './answer-stream.js';
-import { Failure, failureOf, unreachable } from './failure.js';
+import { failureOf, unreachable } from './failure.js';
 
 /**
  * @typedef {object} Listed
@@ -212,10 +212,26 @@ async function send(method, path, body, headers, signal) {
  * @param {string} token
  */
 function endOf(token) {
+  const { exp } = claimsOf(token);
+  return typeof exp === 'number' ? exp * 1000 : 0;
+}
+
+/**
+ * Whom a token says it is about.
+ * @param {string} token
+ */
+export function subjectOf(token) {
+  return claimsOf(token).sub;
+}
+
+/**
+ * @param {string} token
+ * @returns {{exp?: unknown, sub?: unknown}}
+ */
+function claimsOf(token) {
   try {
-    const claims = JSON.parse(atob((token.split('.')[1] ?? '').replaceAll('-', '+').replaceAll('_', '/')));
-    return typeof claims.exp === 'number' ? claims.exp * 1000 : 0;
+    return JSON.parse(atob((token.split('.')[1] ?? '').replaceAll('-', '+').replaceAll('_', '/')));
   } catch {
-    throw new Failure('invalid_token', 'The application around this chat gave a token that is none.');
+    return {};
   }
 }

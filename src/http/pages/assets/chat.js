@@ -90,7 +90,7 @@ class Chat {
     void this.#history.refresh().catch((error) => this.#complain(error));
     const id = rememberedConversation();
     if (id !== undefined) await this.#open(id, 'stay');
-    else this.#composer.focus();
+    else this.#composer.invite();
   }
 
   /** Somebody else may be talking now. */
@@ -133,6 +133,13 @@ class Chat {
     addEventListener('offline', () =>
       this.#showNotice('You are offline. What you read here stays; sending needs a connection.'),
     );
+    // The message box grows, the keyboard of a phone opens: what is followed stays in sight.
+    const dock = document.querySelector('.dock');
+    const sizes = new ResizeObserver(() => {
+      document.body.style.setProperty('--dock', `${dock?.clientHeight ?? 0}px`);
+      this.#follow();
+    });
+    sizes.observe(this.#stage);
     this.#stage.addEventListener('scroll', () => this.#onScroll(), { passive: true });
   }
 
@@ -156,10 +163,11 @@ class Chat {
   /** @param {'push' | 'stay'} address */
   #begin(address = 'push') {
     this.#leave();
+    const isAnother = this.#conversation !== undefined;
     this.#conversation = undefined;
-    this.#remember(address);
+    this.#remember(isAnother ? address : 'stay');
     this.#opening.hidden = false;
-    this.#composer.focus();
+    this.#composer.invite();
   }
 
   /** What was shown is gone; what runs for it is stopped. */
@@ -187,7 +195,7 @@ class Chat {
       if (shown !== this.#shown) return;
       this.#showRecorded(items, responses, hasMore);
       this.#goToEnd();
-      this.#composer.focus();
+      this.#composer.invite();
       if (responses.some(({ status }) => status === 'in_progress')) void this.#awaitRunning(id, shown, 0);
     } catch (error) {
       if (shown !== this.#shown) return;
@@ -287,11 +295,16 @@ class Chat {
     const shown = this.#shown;
     this.#running = controller;
     this.#composer.busy = true;
+    // What was pressed to get here may be gone.
+    this.#composer.invite();
     announce('Answering.');
     const end = await this.#answer(view, failed?.response, controller.signal);
     if (shown !== this.#shown) return;
-    this.#running = undefined;
-    this.#composer.busy = false;
+    // After a stop, the next question may already run.
+    if (this.#running === controller) {
+      this.#running = undefined;
+      this.#composer.busy = false;
+    }
     view.finish(end);
     this.#follow();
     announce(spoken(view, end));
@@ -474,10 +487,19 @@ function take(view, event) {
     case 'response.cancelled':
       return { how: 'stopped' };
     case 'response.failed':
-      return { how: 'failed', message: inWords(null, event['response'].error?.message) };
+      return { how: 'failed', message: brokenOff(view, event['response'].error?.code) };
     default:
       return undefined;
   }
+}
+
+/**
+ * The wire says little of why, and says it to programmers.
+ * @param {ExchangeView} view @param {string | undefined} code
+ */
+function brokenOff(view, code) {
+  if (code === 'rate_limit_exceeded') return inWords(code, null);
+  return view.text === '' ? 'The model could not answer. Please try again.' : 'It broke off. Please try again.';
 }
 
 /** @param {ExchangeView} view @param {unknown} error @returns {End} */
@@ -580,7 +602,7 @@ async function main() {
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', showTheme);
   const host = settings.host === null ? undefined : new HostPage(settings.host);
   const chat = new Chat(host, host !== undefined && (await host.hasToken()));
-  if (host !== undefined) host.onToken = () => chat.startAfresh();
+  if (host !== undefined) host.onStranger = () => chat.startAfresh();
   await chat.start();
 }
 

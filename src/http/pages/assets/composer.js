@@ -65,6 +65,11 @@ export class Composer {
     this.#field.focus();
   }
 
+  /** Takes the focus where that does not cover half of the screen with a keyboard. */
+  invite() {
+    if (!matchMedia('(pointer: coarse)').matches) this.focus();
+  }
+
   /** @param {string} text */
   #mayTake(text) {
     return !this.#isBusy && !this.#isClosed && text !== '' && text.length <= this.#charactersMax;

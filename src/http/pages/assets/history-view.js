@@ -79,7 +79,7 @@ export class HistoryView {
       const first = this.#listed.length;
       this.#listed = [...this.#listed, ...conversations];
       this.#show(hasMore);
-      this.#list.querySelectorAll('button[data-id]').item(first)?.dispatchEvent(new Event('focus-me'));
+      this.#focus(this.#listed[first]?.id);
     } catch (error) {
       this.#deeds.complain(error);
     }
@@ -87,10 +87,18 @@ export class HistoryView {
 
   /** @param {boolean} hasMore */
   #show(hasMore) {
+    const focused = document.activeElement;
+    const held = focused instanceof HTMLElement && this.#list.contains(focused) ? focused.dataset['id'] : undefined;
     this.#list.replaceChildren(...this.#listed.map((listed) => this.#entry(listed)));
+    if (held !== undefined) this.#focus(held);
     this.#empty.hidden = this.#listed.length > 0;
     this.#more.hidden = !hasMore;
     this.current = this.#current;
+  }
+
+  /** @param {string | undefined} id */
+  #focus(id) {
+    for (const button of this.#list.querySelectorAll('button')) if (button.dataset['id'] === id) button.focus();
   }
 
   /** @param {Listed} listed */
@@ -111,7 +119,6 @@ export class HistoryView {
       make('span', { class: 'name' }, name),
       make('time', { datetime: new Date(updatedAtMs).toISOString() }, timeAgo(updatedAtMs)),
     );
-    open.addEventListener('focus-me', () => open.focus());
     const remove = iconButton('bin', `Delete “${name}”`, () => void this.#remove(id, name));
     return make('li', {}, open, remove);
   }
@@ -126,6 +133,7 @@ export class HistoryView {
       await this.#deeds.remove(id);
       this.#listed = this.#listed.filter((listed) => listed.id !== id);
       this.#show(!this.#more.hidden);
+      byId('new-in-sidebar', HTMLButtonElement).focus();
     } catch (error) {
       this.#deeds.complain(error);
     }

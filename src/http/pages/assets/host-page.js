@@ -1,3 +1,4 @@
+import { subjectOf } from './chat-client.js';
 import { Failure } from './failure.js';
 
 /**
@@ -18,10 +19,10 @@ export class HostPage {
   #greeted;
   /** @type {string | null} */
   #unspent = null;
-  /** A token came by itself: somebody signed in or out. */
-  onToken = () => {};
-  /** The frame was opened. */
-  onOpened = () => {};
+  /** @type {unknown} */
+  #subject;
+  /** The token of another person came: they signed in on the page around. */
+  onStranger = () => {};
 
   /** @param {string} origin */
   constructor(origin) {
@@ -64,16 +65,14 @@ export class HostPage {
   #hear(data) {
     if (typeof data !== 'object' || data === null || !('usher' in data)) return;
     const token = 'token' in data && typeof data.token === 'string' ? data.token : null;
-    if (data.usher === 'hello') {
-      this.#unspent = token;
-      this.#greet({ token });
-    } else if (data.usher === 'token' && token !== null) {
-      const waiting = this.#waiting.splice(0);
-      for (const take of waiting) take(token);
-      if (waiting.length > 0) return;
-      this.#unspent = token;
-      this.onToken();
-    } else if (data.usher === 'opened') this.onOpened();
+    if (data.usher !== 'hello' && (data.usher !== 'token' || token === null)) return;
+    const isStranger = data.usher === 'token' && subjectOf(token ?? '') !== this.#subject;
+    if (token !== null) this.#subject = subjectOf(token);
+    const waiting = this.#waiting.splice(0);
+    if (waiting.length === 0 || isStranger) this.#unspent = token;
+    if (token !== null) for (const take of waiting) take(token);
+    this.#greet({ token });
+    if (isStranger) this.onStranger();
   }
 
   /** @param {{usher: string}} message */

@@ -14,6 +14,8 @@ const rules = {
   ALLOW_DATA_ATTR: false,
   ALLOW_ARIA_ATTR: false,
   ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
+  // No addresses, so not held to the line above.
+  ADD_URI_SAFE_ATTR: ['start', 'align', 'data-language'],
 };
 
 /** @param {string} text */

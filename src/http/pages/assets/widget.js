@@ -59,7 +59,6 @@ iframe{display:block;border:0;width:400px;height:min(680px,calc(100dvh - 40px));
     button.setAttribute('aria-expanded', 'true');
     host.className = 'open';
     frame.focus();
-    say({ usher: 'opened' });
   }
 
   function close() {
@@ -71,14 +70,14 @@ iframe{display:block;border:0;width:400px;height:min(680px,calc(100dvh - 40px));
     button.focus();
   }
 
-  /** @param {string} fresh a user token of the person who is signed in */
+  /** @param {string | null} fresh a user token of the person who is signed in; null: nobody is any more */
   function setToken(fresh) {
-    const isFirst = token === null;
+    const begins = token === null || fresh === null;
     token = fresh;
     isSpent = false;
-    // Until now a visitor: the frame begins anew with the person.
-    if (isFirst && isReady && frame !== undefined) frame.src = address;
-    else say({ usher: 'token', token });
+    // From visitor to person or back, the frame begins anew.
+    if (begins && isReady && frame !== undefined) frame.src = address;
+    else if (!begins) say({ usher: 'token', token });
   }
 
   addEventListener('message', (event) => {
