@@ -15,7 +15,7 @@ export function addressOf({ listen: { host, port } }: Config): string {
  */
 export function noteServedAddress(dataDir: string, url: string): Disposable {
   const path = pathIn(dataDir);
-  writeFileSync(path, `${url}\n`);
+  writeFileSync(path, `${url}\n`, { mode: 0o600 });
   return { [Symbol.dispose]: () => rmSync(path, { force: true }) };
 }
 

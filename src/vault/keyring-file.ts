@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { closeSync, openSync } from 'node:fs';
 import { link, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -86,6 +87,7 @@ export function lockKeyring(path: string): Disposable {
   const lockPath = `${path}.lock`;
   let lock: DatabaseSync | undefined;
   try {
+    createPrivately(lockPath);
     lock = new DatabaseSync(lockPath, { timeout: 0 });
     lock.exec('BEGIN EXCLUSIVE');
   } catch (error) {
@@ -96,6 +98,15 @@ export function lockKeyring(path: string): Disposable {
     throw cannotWrite(lockPath, error);
   }
   return { [Symbol.dispose]: () => lock.close() };
+}
+
+/** Whoever may read the file could lock it too. */
+function createPrivately(path: string): void {
+  try {
+    closeSync(openSync(path, 'wx', 0o600));
+  } catch (error) {
+    if (!hasCode(error, 'EEXIST')) throw error;
+  }
 }
 
 async function writeDraft(path: string, roots: readonly RootKey[]): Promise<string> {

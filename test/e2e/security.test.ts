@@ -1,3 +1,5 @@
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
 import { startUsher, type UsherProcess } from '#test/process';
@@ -49,5 +51,19 @@ describe('A visitor whom nobody knows', () => {
       body: { error: { message: expect.stringContaining('values') } },
     });
     expect(await send('GET /livez', undefined)).toMatchObject({ status: 200 });
+  });
+});
+
+describe('The data folder', () => {
+  test.skipIf(process.platform === 'win32')('and every file in it is for its owner alone', async () => {
+    const names = await readdir(usher.dataDir, { recursive: true });
+    const modes = await Promise.all(
+      ['.', ...names].map(async (name) => {
+        const { mode } = await stat(join(usher.dataDir, name));
+        return `${name} ${(mode & 0o077).toString(8)}`;
+      }),
+    );
+    expect(names).toContain('usher.db-owner');
+    expect(modes.filter((line) => !line.endsWith(' 0'))).toEqual([]);
   });
 });

@@ -45,7 +45,7 @@ export function openForReads(path: string): DatabaseSync {
 }
 
 /** Mode 0600 from the first byte on. An existing file is not even opened: closing it would drop our own locks on it. */
-function createPrivately(path: string): void {
+export function createPrivately(path: string): void {
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     closeSync(openSync(path, 'wx', 0o600));
