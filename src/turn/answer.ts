@@ -10,6 +10,8 @@ export type Relay = (event: TurnEvent) => void | Promise<void>;
 
 /** A model that never stops is stopped here: about half a million tokens. */
 const charactersMax = 2_000_000;
+/** Each item costs kilobytes however short it is; a whole answer has a message and up to 128 calls. */
+const itemsMax = 512;
 
 interface OpenMessage {
   readonly kind: 'message';
@@ -54,7 +56,7 @@ export class Answer {
   }
 
   get overlong(): boolean {
-    return this.#characters > charactersMax;
+    return this.#characters > charactersMax || this.items.length > itemsMax;
   }
 
   add(event: ModelEvent): void | Promise<void> {

@@ -1,4 +1,7 @@
+import { once } from 'node:events';
 import { readdir, stat } from 'node:fs/promises';
+import { createServer, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
@@ -65,5 +68,55 @@ describe('The data folder', () => {
     );
     expect(names).toContain('usher.db-owner');
     expect(modes.filter((line) => !line.endsWith(' 0'))).toEqual([]);
+  });
+});
+
+/** A model's server that answers as `tell` does, whatever it is asked. */
+async function openBackend(
+  tell: (response: ServerResponse) => void,
+): Promise<{ readonly url: string } & AsyncDisposable> {
+  const server = createServer((request, response) => {
+    response.on('error', () => undefined);
+    request.resume().on('end', () => tell(response));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`,
+    [Symbol.asyncDispose]: async () => {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+function chunk(delta: object, finish: string | null = null): string {
+  return `data: ${JSON.stringify({ choices: [{ index: 0, delta, finish_reason: finish }] })}\n\n`;
+}
+
+describe("A model's server", () => {
+  test('cannot fill the memory with an answer of ever new items', async () => {
+    const both = (chunk({ content: 'a' }) + chunk({ refusal: 'b' })).repeat(10_000);
+    await using backend = await openBackend((response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.end(both);
+    });
+    await using other = await startUsher(usherFiles([backend.url]));
+    const answer = await fetch(`${other.url}/v1/responses`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${other.apiKey}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ model: 'usher-test', input: 'Where is row seven?' }),
+    });
+    const {
+      status,
+      incomplete_details: details,
+      output,
+    } = (await answer.json()) as {
+      status: string;
+      incomplete_details: object;
+      output: unknown[];
+    };
+    expect({ status, details }).toEqual({ status: 'incomplete', details: { reason: 'max_output_tokens' } });
+    expect(output.length).toBeLessThan(1000);
   });
 });
