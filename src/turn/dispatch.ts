@@ -1,9 +1,9 @@
 import { BackendFailure, type AnswerEnd } from '#backend';
-import { prefixChain, type Need, type Pick, type Settlement, type Ticket } from '#balancer';
-import type { ErrorCode } from '#base';
+import { prefixChain, type Need, type Settlement, type Ticket } from '#balancer';
 import type { TurnOutcome, Usage } from '#conversation';
 import type { Answer } from './answer.ts';
 import type { BackendPool } from './backend-pool.ts';
+import { failureReason, type Refusal } from './failure-reason.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import { estimateTokens } from './tokens.ts';
 import type { PromptedTurn } from './turn-steps.ts';
@@ -14,8 +14,6 @@ export interface Dispatched {
   readonly backend: string | null;
   readonly firstTokenMs: number | undefined;
 }
-
-type Refusal = Extract<Pick, { result: 'none' }>;
 
 /** What one attempt came to. `retry`: nothing was relayed, so another backend may try unseen. */
 type Attempt =
@@ -210,80 +208,9 @@ function failed(
   backend: string | null,
   firstTokenMs: number | undefined,
 ): Dispatched {
-  const reason = failure === undefined ? refusedBy(refusal) : failedBy(failure, refusal);
+  const reason = failureReason(failure, refusal);
   const usage = backend === null && failure === undefined ? noUsage : estimatedUsage(turn, answer);
   return { outcome: { state: 'failed', ...reason }, usage, backend: backend ?? failure?.backend ?? null, firstTokenMs };
-}
-
-interface Reason {
-  readonly code: ErrorCode;
-  readonly message: string;
-  readonly retryAfterMs?: number;
-}
-
-/** What the caller is told; which backend it was is in the logs, not in the answer. */
-function failedBy(failure: BackendFailure, refusal: Refusal | undefined): Reason {
-  const retryAfterMs = failure.limits.retryAfterMs ?? refusal?.retryAfterMs;
-  const retry = retryAfterMs === undefined ? {} : { retryAfterMs };
-  switch (failure.kind) {
-    case 'limited':
-      return {
-        code: 'rate_limited',
-        message: 'The model is at its request limit. Repeat after the time in Retry-After.',
-        ...retry,
-      };
-    case 'refused':
-      return failure.backendCode === 'context_length_exceeded'
-        ? {
-            code: 'context_too_long',
-            message: 'The conversation is too long for the model. Start a new one, or lower context.budgetTokens.',
-          }
-        : {
-            code: 'backend_refused',
-            message: 'The model refused this request as invalid. Check its parameters and tools.',
-          };
-    case 'timeout':
-      return { code: 'backend_timeout', message: 'The model did not answer in time. Repeat the request.', ...retry };
-    case 'connect':
-    case 'misconfigured':
-      return {
-        code: 'backend_unavailable',
-        message: 'No model backend could be reached. Repeat later; the owner finds the cause with `usher doctor`.',
-        ...retry,
-      };
-    case 'server':
-    case 'cut':
-    case 'garbage':
-    case 'aborted':
-      return {
-        code: 'backend_broken',
-        message: 'The model broke off its answer. What came is kept as incomplete; repeat the request.',
-        ...retry,
-      };
-  }
-}
-
-function refusedBy(refusal: Refusal | undefined): Reason {
-  const retryAfterMs = refusal?.retryAfterMs ?? 1000;
-  if (refusal?.reason === 'limited') {
-    return {
-      code: 'rate_limited',
-      message: 'Every model backend is at its request limit. Repeat after the time in Retry-After.',
-      retryAfterMs,
-    };
-  }
-  if (refusal?.reason === 'busy') {
-    return {
-      code: 'overloaded',
-      message: 'Every model backend is busy. Repeat after the time in Retry-After.',
-      retryAfterMs,
-    };
-  }
-  return {
-    code: 'backend_unavailable',
-    message: 'No model backend is healthy. Repeat later; the owner finds the cause with `usher doctor`.',
-    retryAfterMs,
-  };
 }
 
 /** A turn that broke on a defect of ours; the cause is in the logs. */

@@ -428,6 +428,24 @@ describe('streams', () => {
   });
 });
 
+describe('what is stored', () => {
+  test('a stored completion can be read as a response', async () => {
+    const asking = { model, messages: say('[[sim:say Row seven]]'), store: true, metadata: { seat: '7' } };
+    const { id } = await client.chat.completions.create(asking);
+    const read = await client.responses.retrieve(id.replace('chatcmpl-', 'resp_'));
+    expect(read).toMatchObject({ output_text: 'Row seven', metadata: { seat: '7' }, conversation: null });
+  });
+
+  test('a response that is deleted is gone, with what was said', async () => {
+    const { id } = await client.responses.create({ model, input: '[[sim:say hi]]' });
+    await client.responses.delete(id);
+    await expect(client.responses.retrieve(id)).rejects.toMatchObject({ status: 404 });
+    await expect(client.responses.inputItems.list(id)).rejects.toMatchObject({ status: 404 });
+    const following = client.responses.create({ model, input: 'hi', previous_response_id: id });
+    await expect(following).rejects.toMatchObject({ status: 404, param: 'previous_response_id' });
+  });
+});
+
 describe('lists', () => {
   test('come page by page, in either order', async () => {
     const texts = Array.from({ length: 7 }, (_, index) => `item ${index}`);

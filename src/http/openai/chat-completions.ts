@@ -14,9 +14,11 @@ import {
   functionTypeSchema,
   jsonSchemaShape,
   parallelSchema,
+  readChoice,
+  readFormat,
   readFunction,
-  readJsonSchema,
 } from './read-tools.ts';
+import { plainSettings } from './response-body.ts';
 import { completionIdOf, servedModel } from './wire-ids.ts';
 
 const partSchema = z
@@ -139,6 +141,7 @@ async function createCompletion(rooms: TurnRooms, exchange: Exchange): Promise<v
 
 function readRequest(exchange: Exchange, body: ChatBody): TurnRequest {
   const stored = body.store === true;
+  const { tool_choice: choice, response_format: format } = body;
   return {
     principal: exchange.principal,
     model: body.model,
@@ -150,10 +153,10 @@ function readRequest(exchange: Exchange, body: ChatBody): TurnRequest {
     instructions: undefined,
     parameters: readParameters({ ...body, max_output_tokens: body.max_completion_tokens ?? body.max_tokens }),
     tools: (body.tools ?? []).map((tool) => readFunction(tool.function)),
-    toolChoice: readChoice(body.tool_choice),
+    toolChoice: readChoice(typeof choice === 'object' ? choice?.function : choice),
     parallelCalls: body.parallel_tool_calls ?? undefined,
-    format: readFormat(body.response_format),
-    settings: stored ? JSON.stringify({ metadata: body.metadata ?? {}, model: body.model }) : '',
+    format: readFormat(format?.type === 'json_schema' ? { ...format.json_schema, type: format.type } : format),
+    settings: stored ? JSON.stringify({ ...plainSettings, metadata: body.metadata ?? {} }) : '',
   };
 }
 
@@ -212,23 +215,6 @@ function plainText(content: z.infer<typeof contentSchema>): string {
   return typeof content === 'string'
     ? content
     : content.map((part) => (part.type === 'text' ? part.text : '')).join('');
-}
-
-function readChoice(choice: ChatBody['tool_choice']): TurnRequest['toolChoice'] {
-  if (choice == null) return undefined;
-  return typeof choice === 'string' ? choice : { name: choice.function.name };
-}
-
-function readFormat(format: ChatBody['response_format']): TurnRequest['format'] {
-  switch (format?.type) {
-    case 'json_object':
-      return { type: 'json' };
-    case 'json_schema':
-      return readJsonSchema(format.json_schema);
-    case 'text':
-    case undefined:
-      return undefined;
-  }
 }
 
 function completion({ turn, items, outcome, usage }: WholeAnswer): object {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { TurnRequest } from '#turn';
 
 const nameSchema = z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/, 'must be 1 to 64 letters, digits, dashes or underscores');
 const parametersSchema = z.record(z.string(), z.unknown());
@@ -30,6 +31,7 @@ export function readFunction(tool: z.infer<typeof functionSchema>): {
 }
 
 export const choiceWordSchema = z.enum(['auto', 'none', 'required']);
+type ChoiceWord = z.infer<typeof choiceWordSchema>;
 
 export const parallelSchema = z.boolean().describe('Whether one answer may ask for several functions.');
 
@@ -41,11 +43,32 @@ export const jsonSchemaShape = {
   strict: strictSchema.nullish(),
 };
 
-export function readJsonSchema(format: { name: string; schema: object; strict?: boolean | null | undefined }): {
-  type: 'schema';
-  name: string;
-  schema: object;
-  strict: boolean;
-} {
-  return { type: 'schema', name: format.name, schema: format.schema, strict: format.strict ?? false };
+type WireFormat =
+  | { readonly type: 'text' | 'json_object' }
+  | {
+      readonly type: 'json_schema';
+      readonly name: string;
+      readonly schema: object;
+      readonly strict?: boolean | null | undefined;
+    };
+
+/** The form of the answer; undefined for text. */
+export function readFormat(format: WireFormat | null | undefined): TurnRequest['format'] {
+  switch (format?.type) {
+    case 'json_object':
+      return { type: 'json' };
+    case 'json_schema':
+      return { type: 'schema', name: format.name, schema: format.schema, strict: format.strict ?? false };
+    case 'text':
+    case undefined:
+      return undefined;
+  }
+}
+
+/** The function that must be asked for, or whether one may. */
+export function readChoice(
+  choice: ChoiceWord | { readonly name: string } | null | undefined,
+): TurnRequest['toolChoice'] {
+  if (choice == null) return undefined;
+  return typeof choice === 'string' ? choice : { name: choice.name };
 }

@@ -23,6 +23,24 @@ export interface ResponseSettings {
   readonly user?: string;
 }
 
+/** Those of a turn that was asked for on another wire, so that it can be read as a response too. */
+export const plainSettings: ResponseSettings = {
+  conversation: null,
+  previous_response_id: null,
+  instructions: null,
+  metadata: {},
+  temperature: null,
+  top_p: null,
+  max_output_tokens: null,
+  parallel_tool_calls: true,
+  tool_choice: 'auto',
+  tools: [],
+  text: { format: { type: 'text' } },
+  store: true,
+  reasoning: { effort: null, summary: null },
+  safety_identifier: null,
+};
+
 export interface ResponseParts {
   readonly id: RecordedTurn['id'];
   readonly assistant: string;

@@ -20,8 +20,9 @@ import {
   functionTypeSchema,
   jsonSchemaShape,
   parallelSchema,
+  readChoice,
+  readFormat,
   readFunction,
-  readJsonSchema,
 } from './read-tools.ts';
 import { recordedResponse, reasonOf, responseBody, type ResponseSettings } from './response-body.ts';
 import { ResponseEventWriter } from './response-events.ts';
@@ -233,21 +234,4 @@ function readConversationId(id: string | null): TurnRequest['conversation'] {
   if (known === undefined)
     throw new UsherError('not_found', 'There is no such conversation.', { param: 'conversation' });
   return known;
-}
-
-function readChoice(choice: ResponseRequest['tool_choice']): TurnRequest['toolChoice'] {
-  if (choice == null) return undefined;
-  return typeof choice === 'string' ? choice : { name: choice.name };
-}
-
-function readFormat(format: NonNullable<ResponseRequest['text']>['format']): TurnRequest['format'] {
-  switch (format?.type) {
-    case 'json_object':
-      return { type: 'json' };
-    case 'json_schema':
-      return readJsonSchema(format);
-    case 'text':
-    case undefined:
-      return undefined;
-  }
 }
