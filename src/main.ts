@@ -38,7 +38,7 @@ export interface RunningUsher {
 }
 
 /** How often turns of lost processes are looked for. */
-const lostTurnsEveryMs = 30_000;
+const lostTurnsEveryMs = 5000;
 const poolsEveryMs = 1000;
 
 /** Config -> rooms -> wires -> a server that answers. @throws UsherError with the mend */
@@ -136,9 +136,10 @@ function refuseRejected(rejected: readonly RejectedRelease[]): void {
 /** Turns of other nodes that died become failed when their deadline has passed. */
 function sweepLostTurns(store: Store, telemetry: Telemetry, clock: Clock): Disposable {
   const timer = setInterval(() => {
-    store.system
-      .failLostTurns(clock.wallMs())
-      .catch((error: unknown) => telemetry.unexpected({ where: 'failLostTurns', error }));
+    store.system.failLostTurns(clock.wallMs()).catch((error: unknown) => {
+      if (error instanceof UsherError) telemetry.storeFailed({ operation: 'failLostTurns', code: error.code });
+      else telemetry.unexpected({ where: 'failLostTurns', error });
+    });
   }, lostTurnsEveryMs);
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }

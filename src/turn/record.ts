@@ -9,8 +9,8 @@ import type { PromptedTurn } from './turn-steps.ts';
 
 export type FinishedEvent = Extract<TurnEvent, { type: 'finished' }>;
 
-/** A running turn may outlast its time-outs by this much before its process counts as lost. */
-const deadlineGraceMs = 60_000;
+/** A turn may outlast its time-outs by this much, for what is not the model's time, before its process counts as lost. */
+const deadlineGraceMs = 5000;
 
 /** Commits the turn as running, with what was said to it: from here on it is never unknown. */
 export async function begin(rooms: TurnRooms, turn: PromptedTurn): Promise<void> {
@@ -33,7 +33,8 @@ const refusals: ReadonlySet<ErrorCode> = new Set(['conversation_locked', 'not_fo
 
 async function beginStored(rooms: TurnRooms, turn: PromptedTurn, vault: SubjectVault): Promise<void> {
   const { request } = turn;
-  const longestMs = Math.max(...turn.served.release.spec.pools.map(({ pool }) => rooms.pool(pool).timeouts.wholeMs));
+  const ways = turn.served.release.spec.pools.map(({ pool }) => rooms.pool(pool));
+  const longestMs = ways.reduce((sum, pool) => sum + pool.longestMs, 0);
   const begun = await rooms.store.reach(turn.reach).beginTurn(
     {
       id: turn.id,
