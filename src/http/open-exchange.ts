@@ -164,10 +164,7 @@ export class OpenExchange implements Exchange {
 
   openStream(): EventStream {
     if (this.#stream) throw new UsherError('internal', 'The event stream was opened twice.');
-    if (!this.#isGone) {
-      this.#writeHead(200, streamHeaders, this.#mustClose());
-      this.#response.flushHeaders();
-    }
+    if (!this.#isGone) this.#writeHead(200, streamHeaders, this.#mustClose());
     this.#stream = new SocketStream(this.#response, this.#host.limits, () => this.#host.readerDropped());
     return this.#stream;
   }

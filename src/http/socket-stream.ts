@@ -13,13 +13,22 @@ export interface ReaderLimits {
 const heedlessFactor = 4;
 
 /**
- * An event stream over one response whose headers are out. Memory per reader is bounded: by
+ * An event stream over one response whose headers are written; they leave at once, with the first
+ * blocks where there are any. Memory per reader is bounded: by
  * `sendBufferBytes` for a writer that waits as it is told, by four times that for one that does not.
+ *
+ * Blocks of one turn of the event loop leave together, as one chunk of the chunked coding (RFC 9112
+ * section 7.1) and in one string: Node's own coding of it writes each block as four buffers, which
+ * cost a sixth of all that a relayed chunk costs.
  */
 export class SocketStream implements EventStream {
   readonly #response: ServerResponse;
   readonly #limits: ReaderLimits;
   readonly #dropped: () => void;
+  /** False before a reader of HTTP/1.0, which knows no coding. */
+  readonly #isChunked: boolean;
+  #gathered = '';
+  #gatheredBytes = 0;
   #draining: Promise<void> | undefined;
   #over = false;
 
@@ -28,6 +37,11 @@ export class SocketStream implements EventStream {
     this.#response = response;
     this.#limits = limits;
     this.#dropped = dropped;
+    this.#isChunked = response.chunkedEncoding;
+    response.chunkedEncoding = false;
+    process.nextTick(() => {
+      if (this.#gathered === '' && response.headersSent) response.flushHeaders();
+    });
     response.once('close', () => {
       this.#over = true;
     });
@@ -40,8 +54,12 @@ export class SocketStream implements EventStream {
   write(block: string): void | Promise<void> {
     const response = this.#response;
     if (this.#over || response.destroyed) return goneBefore;
-    const isRoomy = response.write(block);
-    if (isRoomy || response.writableLength <= this.#limits.sendBufferBytes) return undefined;
+    if (this.#gathered === '') process.nextTick(this.#send);
+    this.#gathered += block;
+    this.#gatheredBytes += Buffer.byteLength(block);
+    if (response.writableLength + this.#gatheredBytes <= this.#limits.sendBufferBytes) return undefined;
+    this.#send();
+    if (!response.writableNeedDrain || response.writableLength <= this.#limits.sendBufferBytes) return undefined;
     if (response.writableLength > this.#limits.sendBufferBytes * heedlessFactor && this.#draining) this.#drop();
     this.#draining ??= this.#drain();
     return this.#draining;
@@ -50,14 +68,29 @@ export class SocketStream implements EventStream {
   end(): void {
     if (this.#over) return;
     this.#over = true;
-    this.#response.end();
+    this.#response.end(this.#take() + (this.#isChunked ? '0\r\n\r\n' : ''));
     dropUnlessRead(this.#response, this.#limits.readerTimeoutMs, this.#dropped);
   }
 
   /** By a reset, which a reader cannot take for the end even where HTTP/1.0 marks none. */
   destroy(): void {
+    this.#send();
     this.#over = true;
     this.#response.socket?.resetAndDestroy();
+  }
+
+  readonly #send = (): void => {
+    const bytes = this.#take();
+    if (bytes !== '' && !this.#response.destroyed) this.#response.write(bytes);
+  };
+
+  /** What was gathered, coded; '' for nothing. */
+  #take(): string {
+    const gathered = this.#gathered;
+    const length = this.#gatheredBytes;
+    this.#gathered = '';
+    this.#gatheredBytes = 0;
+    return this.#isChunked && length > 0 ? `${length.toString(16)}\r\n${gathered}\r\n` : gathered;
   }
 
   #drop(): void {

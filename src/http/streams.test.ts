@@ -49,6 +49,29 @@ describe('an event stream', () => {
     expect(await answer.text()).toBe('data: 1\n\ndata: ü\n\ndata: 3\n\n');
   });
 
+  test('sends blocks that come at once in one chunk, coded by bytes, and none of it to HTTP/1.0', async () => {
+    const stream = get('/stream', async (exchange) => {
+      const out = exchange.openStream();
+      void out.write('data: 1\n\n');
+      void out.write('data: \u00fc\n\n');
+      await delay(20);
+      void out.write('data: 3\n\n');
+      out.end();
+    });
+    const { url } = await openEdge([stream]);
+    const client = openRaw(url);
+    client.socket.write(ask('/stream'));
+    const bodyOf = (heard: string): string => heard.slice(heard.indexOf('\r\n\r\n') + 4);
+    // Heard as Latin-1, so that each byte is one character.
+    expect(bodyOf(await client.hears(/\r\n0\r\n\r\n$/))).toBe(
+      '13\r\ndata: 1\n\ndata: \u00c3\u00bc\n\n\r\n9\r\ndata: 3\n\n\r\n0\r\n\r\n',
+    );
+    client.socket.destroy();
+    const old = openRaw(url);
+    old.socket.write(ask('/stream').replaceAll('HTTP/1.1', 'HTTP/1.0'));
+    expect(bodyOf(await old.closed())).toBe('data: 1\n\ndata: \u00c3\u00bc\n\ndata: 3\n\n');
+  });
+
   test('that is destroyed never looks whole, not even to a client of HTTP/1.0', async () => {
     const stream = get('/stream', async (exchange) => {
       const out = exchange.openStream();
