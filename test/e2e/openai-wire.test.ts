@@ -484,6 +484,25 @@ describe('lists', () => {
   });
 });
 
+describe('a person with a token of their own', () => {
+  test('sees the one assistant that it is for, and learns of no other', async () => {
+    const minted = await client.withOptions({ fetch }).post<{ token: string }>('/user_tokens', {
+      body: { assistant: model, subject: 'ophelia' },
+    });
+    const person = client.withOptions({ apiKey: minted.token });
+    expect((await collect(person.models.list())).map(({ id }) => id)).toEqual([model, `${model}@production`]);
+    expect((await person.models.retrieve(`${model}@production`)).id).toBe(`${model}@production`);
+    for (const name of ['scripte', 'scripted', 'librarian@production']) {
+      const refused = person.models.retrieve(name);
+      await expect(refused).rejects.toMatchObject({ status: 404, error: { message: 'There is no such model.' } });
+    }
+    const asking = { model, input: '[[sim:say Good evening]]' };
+    const made = await person.responses.create(asking);
+    expect((await person.responses.retrieve(made.id)).output_text).toBe('Good evening');
+    await expect(person.responses.create({ ...asking, temperature: 1 })).rejects.toMatchObject({ status: 403 });
+  });
+});
+
 describe('metadata', () => {
   test('is given back within its limits and refused beyond them', async () => {
     const full = Object.fromEntries(

@@ -19,6 +19,7 @@ import {
   readFunction,
 } from './read-tools.ts';
 import { plainSettings } from './response-body.ts';
+import { talkPolicy } from './talk-policy.ts';
 import { completionIdOf, servedModel } from './wire-ids.ts';
 
 const partSchema = z
@@ -121,7 +122,7 @@ export function chatCompletionRoutes(rooms: TurnRooms): Route[] {
     {
       method: 'POST',
       path: '/v1/chat/completions',
-      policy: { access: 'principal', kinds: ['key', 'user'], scope: 'talk' },
+      policy: talkPolicy,
       summary: 'Runs one turn over the messages sent with it: the caller keeps the conversation.',
       body: chatCompletionSchema,
       answer: 'The `chat.completion` object; with `stream: true` its chunks, and `[DONE]` at the end.',

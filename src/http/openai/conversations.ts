@@ -11,12 +11,10 @@ import {
   type Conversation,
   type TurnRooms,
 } from '#turn';
-import { UsherError } from '#base';
-import type { Principal } from '#access';
-import type { Item } from '#conversation';
 import type { Exchange, Route } from '../exchange.ts';
 import { metadataSchema, pageSchema, readBody, readPage, subjectSchema } from './read-body.ts';
 import { itemsSchema, readItems } from './read-items.ts';
+import { talkPolicy } from './talk-policy.ts';
 import { itemList, writeItem } from './write-items.ts';
 
 /** The body of `POST /v1/conversations`; `safety_identifier` names the person it will be about. */
@@ -31,13 +29,12 @@ export const conversationItemsSchema = z.looseObject({
 });
 
 export function conversationRoutes(rooms: TurnRooms): Route[] {
-  const policy = { access: 'principal', kinds: ['key', 'user'], scope: 'talk' } as const;
   const one = '/v1/conversations/:conversation';
   return [
     {
       method: 'POST',
       path: '/v1/conversations',
-      policy,
+      policy: talkPolicy,
       summary: 'Begins a conversation.',
       body: conversationSchema,
       answer: 'The `conversation` object.',
@@ -46,7 +43,7 @@ export function conversationRoutes(rooms: TurnRooms): Route[] {
     {
       method: 'GET',
       path: one,
-      policy,
+      policy: talkPolicy,
       summary: 'One conversation, without its items.',
       answer: 'The `conversation` object.',
       handle: (exchange) => retrieve(rooms, exchange),
@@ -54,7 +51,7 @@ export function conversationRoutes(rooms: TurnRooms): Route[] {
     {
       method: 'POST',
       path: one,
-      policy,
+      policy: talkPolicy,
       summary: 'Replaces the metadata of a conversation.',
       body: conversationChangeSchema,
       answer: 'The `conversation` object.',
@@ -63,7 +60,7 @@ export function conversationRoutes(rooms: TurnRooms): Route[] {
     {
       method: 'DELETE',
       path: one,
-      policy,
+      policy: talkPolicy,
       summary: 'Deletes a conversation with its items and turns.',
       answer: '`{"id":…,"object":"conversation.deleted","deleted":true}`.',
       handle: (exchange) => remove(rooms, exchange),
@@ -71,7 +68,7 @@ export function conversationRoutes(rooms: TurnRooms): Route[] {
     {
       method: 'GET',
       path: `${one}/items`,
-      policy,
+      policy: talkPolicy,
       summary: 'Lists the items of a conversation.',
       query: pageSchema,
       answer: 'A list of items; `has_more` says whether another page follows.',
@@ -80,7 +77,7 @@ export function conversationRoutes(rooms: TurnRooms): Route[] {
     {
       method: 'POST',
       path: `${one}/items`,
-      policy,
+      policy: talkPolicy,
       summary: 'Adds items at the end of a conversation, without an answer.',
       body: conversationItemsSchema,
       answer: 'A list of the items as they were added.',
@@ -89,7 +86,7 @@ export function conversationRoutes(rooms: TurnRooms): Route[] {
     {
       method: 'GET',
       path: `${one}/items/:item`,
-      policy,
+      policy: talkPolicy,
       summary: 'One item of a conversation.',
       answer: 'The item.',
       handle: (exchange) => retrieveItem(rooms, exchange),
@@ -97,7 +94,7 @@ export function conversationRoutes(rooms: TurnRooms): Route[] {
     {
       method: 'DELETE',
       path: `${one}/items/:item`,
-      policy,
+      policy: talkPolicy,
       summary: 'Deletes one item of a conversation.',
       answer: 'The `conversation` object.',
       handle: (exchange) => removeItem(rooms, exchange),
@@ -108,7 +105,6 @@ export function conversationRoutes(rooms: TurnRooms): Route[] {
 async function create(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const body = readBody(conversationSchema, await exchange.json());
   const items = readItems(body.items ?? []);
-  refuseInvented(exchange.principal, items);
   const asked = { metadata: body.metadata ?? {}, items, subject: body.safety_identifier ?? undefined };
   exchange.sendJson(200, writeConversation(await createConversation(rooms, exchange.principal, asked)));
 }
@@ -141,7 +137,6 @@ async function list(rooms: TurnRooms, exchange: Exchange): Promise<void> {
 async function append(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const body = readBody(conversationItemsSchema, await exchange.json());
   const items = readItems(body.items);
-  refuseInvented(exchange.principal, items);
   await appendItems(rooms, exchange.principal, conversationOf(exchange), items);
   exchange.sendJson(200, itemList(items, false));
 }
@@ -155,18 +150,6 @@ async function removeItem(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   await deleteItem(rooms, exchange.principal, conversationOf(exchange), exchange.params['item']!);
   const conversation = await readConversation(rooms, exchange.principal, conversationOf(exchange));
   exchange.sendJson(200, writeConversation(conversation));
-}
-
-/** A person may not put words into the assistant's mouth, or give it instructions. */
-function refuseInvented(principal: Principal, items: readonly Item[]): void {
-  const invented = items.some((item) => item.kind !== 'message' || item.role !== 'user');
-  if (principal.kind === 'user' && invented) {
-    throw new UsherError(
-      'forbidden',
-      "An end user's token may add messages of the role user only. Call with an API key instead.",
-      { param: 'items' },
-    );
-  }
 }
 
 function conversationOf(exchange: Exchange): string {

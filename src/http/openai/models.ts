@@ -2,15 +2,15 @@ import type { ListedAssistant } from '#release';
 import { UsherError } from '#base';
 import type { TurnRooms } from '#turn';
 import type { Exchange, Route } from '../exchange.ts';
+import { talkPolicy } from './talk-policy.ts';
 
 /** On this wire a model is an assistant, plain or in a named environment. */
 export function modelRoutes(rooms: TurnRooms): Route[] {
-  const policy = { access: 'principal', kinds: ['key', 'user'], scope: 'talk' } as const;
   return [
     {
       method: 'GET',
       path: '/v1/models',
-      policy,
+      policy: talkPolicy,
       summary: 'Lists the assistants that the caller may talk to, each plain and by environment.',
       answer: 'A list of `model` objects.',
       handle: async (exchange) => list(rooms, exchange),
@@ -18,7 +18,7 @@ export function modelRoutes(rooms: TurnRooms): Route[] {
     {
       method: 'GET',
       path: '/v1/models/:model',
-      policy,
+      policy: talkPolicy,
       summary: 'One assistant: `<assistant>`, `<assistant>@<environment>` or `<assistant>@<digest>`.',
       answer: 'A `model` object.',
       handle: (exchange) => retrieve(rooms, exchange),
@@ -36,9 +36,12 @@ function list(rooms: TurnRooms, exchange: Exchange): void {
 
 async function retrieve(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const name = exchange.params['model']!;
-  const target = await rooms.releases.resolve(exchange.principal.tenant, name);
+  const { principal } = exchange;
+  // Before it is looked up: a refusal names the nearest assistants, which a person is not told of.
+  if (principal.kind === 'user' && name.split('@')[0] !== principal.assistant) throw noModel();
+  const target = await rooms.releases.resolve(principal.tenant, name);
   const listed = visible(rooms, exchange).find(({ assistant }) => assistant === target.assistant);
-  if (listed === undefined) throw new UsherError('not_found', 'There is no such model.', { param: 'model' });
+  if (listed === undefined) throw noModel();
   exchange.sendJson(200, writeModel(listed, name));
 }
 
@@ -47,6 +50,10 @@ function visible(rooms: TurnRooms, exchange: Exchange): readonly ListedAssistant
   const { principal } = exchange;
   const listed = rooms.releases.list(principal.tenant);
   return principal.kind === 'key' ? listed : listed.filter(({ assistant }) => assistant === principal.assistant);
+}
+
+function noModel(): UsherError {
+  return new UsherError('not_found', 'There is no such model.', { param: 'model' });
 }
 
 function writeModel(listed: ListedAssistant, id: string): object {

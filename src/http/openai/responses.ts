@@ -26,6 +26,7 @@ import {
 } from './read-tools.ts';
 import { recordedResponse, reasonOf, responseBody, type ResponseSettings } from './response-body.ts';
 import { ResponseEventWriter } from './response-events.ts';
+import { talkPolicy } from './talk-policy.ts';
 import { turnOfResponseId } from './wire-ids.ts';
 import { itemList } from './write-items.ts';
 
@@ -99,12 +100,11 @@ type ResponseRequest = z.infer<typeof responseSchema>;
 type Tool = NonNullable<ResponseRequest['tools']>[number];
 
 export function responseRoutes(rooms: TurnRooms): Route[] {
-  const policy = { access: 'principal', kinds: ['key', 'user'], scope: 'talk' } as const;
   return [
     {
       method: 'POST',
       path: '/v1/responses',
-      policy,
+      policy: talkPolicy,
       summary: 'Runs one turn: the assistant answers what is said.',
       body: responseSchema,
       answer: 'The `response` object; with `stream: true` the [events of a response](#events-of-a-response).',
@@ -113,7 +113,7 @@ export function responseRoutes(rooms: TurnRooms): Route[] {
     {
       method: 'GET',
       path: '/v1/responses/:response',
-      policy,
+      policy: talkPolicy,
       summary: 'A stored response, also while it runs.',
       answer: 'The `response` object.',
       handle: (exchange) => retrieve(rooms, exchange),
@@ -121,7 +121,7 @@ export function responseRoutes(rooms: TurnRooms): Route[] {
     {
       method: 'DELETE',
       path: '/v1/responses/:response',
-      policy,
+      policy: talkPolicy,
       summary: 'Deletes a stored response with what was said and answered.',
       answer: '`{"id":…,"object":"response.deleted","deleted":true}`.',
       handle: (exchange) => remove(rooms, exchange),
@@ -129,7 +129,7 @@ export function responseRoutes(rooms: TurnRooms): Route[] {
     {
       method: 'GET',
       path: '/v1/responses/:response/input_items',
-      policy,
+      policy: talkPolicy,
       summary: 'Lists the items that were said to a stored response.',
       query: pageSchema,
       answer: 'A list of items; `has_more` says whether another page follows.',
