@@ -25,36 +25,46 @@ const forMinutes = 'public, max-age=300';
 /** While a fleet is renewed, a page of one version may ask a node of another: served, but not kept. */
 const never = 'no-cache';
 
-const script = 'text/javascript; charset=utf-8';
 const own = (name: string): string => fileURLToPath(new URL(`./assets/${name}`, import.meta.url));
 /** The modules that other packages publish for browsers. */
 const foreign = (name: string): string => fileURLToPath(import.meta.resolve(name));
 
-const files = {
-  'chat.css': { contentType: 'text/css; charset=utf-8', path: () => own('chat.css') },
-  'rating-view.js': { contentType: script, path: () => own('rating-view.js') },
-  'theme.js': { contentType: script, path: () => own('theme.js') },
-  'chat.js': { contentType: script, path: () => own('chat.js') },
-  'answer-stream.js': { contentType: script, path: () => own('answer-stream.js') },
-  'chat-client.js': { contentType: script, path: () => own('chat-client.js') },
-  'composer.js': { contentType: script, path: () => own('composer.js') },
-  'elements.js': { contentType: script, path: () => own('elements.js') },
-  'exchange-view.js': { contentType: script, path: () => own('exchange-view.js') },
-  'failure.js': { contentType: script, path: () => own('failure.js') },
-  'history-view.js': { contentType: script, path: () => own('history-view.js') },
-  'host-page.js': { contentType: script, path: () => own('host-page.js') },
-  'markdown.js': { contentType: script, path: () => own('markdown.js') },
-  'widget.js': { contentType: script, path: () => own('widget.js') },
-  'favicon.svg': { contentType: 'image/svg+xml', path: () => own('favicon.svg') },
-  'marked.js': { contentType: script, path: () => foreign('marked') },
-  'dompurify.js': { contentType: script, path: () => foreign('dompurify') },
-} as const;
+const modules = [
+  'chat.js',
+  'answer-end.js',
+  'answer-stream.js',
+  'chat-client.js',
+  'composer.js',
+  'dompurify.js',
+  'elements.js',
+  'exchange-view.js',
+  'failure.js',
+  'history-view.js',
+  'host-page.js',
+  'markdown.js',
+  'marked.js',
+  'place.js',
+  'rating-view.js',
+  'recorded-exchanges.js',
+  'stage.js',
+  'theme-switch.js',
+] as const;
+const others = ['chat.css', 'favicon.svg', 'theme.js', 'widget.js'] as const;
 
-export type AssetName = keyof typeof files;
+export type AssetName = (typeof modules)[number] | (typeof others)[number];
+
+/** What the chat page runs on: a browser that is told of all at once need not find them one by one. */
+export const pageModules: readonly AssetName[] = modules;
+
+const contentTypes: Readonly<Record<string, string>> = {
+  css: 'text/css; charset=utf-8',
+  js: 'text/javascript; charset=utf-8',
+  svg: 'image/svg+xml',
+};
 
 /** Reads every file once. @throws Error where one is missing: the package is not whole */
 export function loadPageAssets(): PageAssets {
-  const assets = new Map(Object.entries(files).map(([name, file]) => [name, load(file.contentType, file.path())]));
+  const assets = new Map<string, Asset>([...modules, ...others].map((name) => [name, load(name)]));
   const hash = createHash('sha256');
   for (const [name, { plain }] of assets) hash.update(`${name}\0${plain.length}\0`).update(plain);
   const current = hash.digest('hex').slice(0, 16);
@@ -70,10 +80,12 @@ export function loadPageAssets(): PageAssets {
   };
 }
 
-/** A source map would be looked for beside the file, where there is none. */
-function load(contentType: string, path: string): Asset {
+function load(name: AssetName): Asset {
+  const path = name === 'marked.js' || name === 'dompurify.js' ? foreign(name.slice(0, -3)) : own(name);
+  // A source map would be looked for beside the file, where there is none.
   const text = readFileSync(path, 'utf8').replace(/\n\/\/# sourceMappingURL=.*\s*$/, '\n');
   const plain = Buffer.from(text);
+  const contentType = contentTypes[name.slice(name.lastIndexOf('.') + 1)] ?? '';
   return { contentType, plain, packed: gzipSync(plain, { level: 9 }) };
 }
 

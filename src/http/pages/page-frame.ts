@@ -1,6 +1,6 @@
 import { html, type Markup } from './html.ts';
 import { iconSheet } from './icons.ts';
-import type { PageAssets } from './page-assets.ts';
+import { pageModules, type PageAssets } from './page-assets.ts';
 
 /** What every page has around its own content. */
 export interface PageFrame {
@@ -15,10 +15,12 @@ export interface PageFrame {
 /** A whole document. No script or style stands in it, so that the page's policy may forbid both. */
 export function pageFrame(assets: PageAssets, frame: PageFrame): string {
   const { title, description, settings, bodyClass, content } = frame;
+  const preloads = pageModules.map((name) => html`<link rel="modulepreload" href="${assets.address(name)}" />`);
   const scripts =
     settings === undefined
       ? undefined
       : html`<meta name="usher" content="${JSON.stringify(settings)}" />
+          ${preloads}
           <script type="module" src="${assets.address('chat.js')}"></script>`;
   return html`<!doctype html>
     <html lang="en">

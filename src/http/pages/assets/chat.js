@@ -1,3 +1,4 @@
+import { endByError, isMissing, recordedEnd, takeEvent } from './answer-end.js';
 import { ChatClient } from './chat-client.js';
 import { Composer } from './composer.js';
 import { announce, byId, make } from './elements.js';
@@ -5,6 +6,10 @@ import { ExchangeView } from './exchange-view.js';
 import { cutOff, Failure, inWords } from './failure.js';
 import { HistoryView } from './history-view.js';
 import { HostPage } from './host-page.js';
+import { Place } from './place.js';
+import { recordedExchanges } from './recorded-exchanges.js';
+import { Stage } from './stage.js';
+import { attendThemeSwitch } from './theme-switch.js';
 
 /**
  * @typedef {import('./chat-client.js').Item} Item
@@ -26,20 +31,17 @@ const settings = JSON.parse(document.querySelector('meta[name="usher"]')?.getAtt
 /** An answer that was left a moment ago may still be written down; until then its conversation is locked. */
 const settleMs = 5000;
 const pollsMs = [250, 500, 1000, 2000];
-/** Closer to the end than this, the page follows the answer. */
-const nearEndPx = 80;
-const questionGapPx = 12;
 
 class Chat {
   #client;
   #host;
   #composer;
   #history;
-  #stage = byId('main', HTMLElement);
+  #stage = new Stage();
+  #place = new Place({ address: settings.address, isFrame: settings.host !== null });
   #opening = byId('opening', HTMLElement);
   #transcript = byId('transcript', HTMLElement);
   #earlier = byId('earlier', HTMLButtonElement);
-  #toEnd = byId('to-end', HTMLButtonElement);
   #notice = byId('notice', HTMLElement);
   /** @type {string | undefined} */
   #conversation;
@@ -52,10 +54,6 @@ class Chat {
   #leftAtMs = 0;
   /** What is on its way for another conversation than the one shown is thrown away. */
   #shown = 0;
-  /** What the page scrolls along with: a new answer until it fills the window, or the very end. */
-  #follows = /** @type {'answer' | 'end' | 'nothing'} */ ('end');
-  /** Where the page scrolled to by itself, to tell the person's own scrolling from it. */
-  #aimedPx = 0;
 
   /** @param {HostPage | undefined} host @param {boolean} asksHost */
   constructor(host, asksHost) {
@@ -88,7 +86,7 @@ class Chat {
     this.#hush();
     document.body.dataset['state'] = 'ready';
     void this.#history.refresh().catch((error) => this.#complain(error));
-    const id = rememberedConversation();
+    const id = this.#place.conversation;
     if (id !== undefined) await this.#open(id, 'stay');
     else this.#composer.invite();
   }
@@ -123,9 +121,7 @@ class Chat {
     });
     const about = byId('about', HTMLDialogElement);
     byId('open-about', HTMLButtonElement).addEventListener('click', () => about.showModal());
-    byId('theme', HTMLButtonElement).addEventListener('click', () => switchTheme());
     this.#earlier.addEventListener('click', () => void this.#showEarlier());
-    this.#toEnd.addEventListener('click', () => this.#goToEnd());
     document.getElementById('close-chat')?.addEventListener('click', () => this.#host?.close());
     document.addEventListener('keydown', (event) => this.#onKey(event));
     addEventListener('popstate', () => this.#onAddress());
@@ -133,14 +129,6 @@ class Chat {
     addEventListener('offline', () =>
       this.#showNotice('You are offline. What you read here stays; sending needs a connection.'),
     );
-    // The message box grows, the keyboard of a phone opens: what is followed stays in sight.
-    const dock = document.querySelector('.dock');
-    const sizes = new ResizeObserver(() => {
-      document.body.style.setProperty('--dock', `${dock?.clientHeight ?? 0}px`);
-      this.#follow();
-    });
-    sizes.observe(this.#stage);
-    this.#stage.addEventListener('scroll', () => this.#onScroll(), { passive: true });
   }
 
   /** @param {KeyboardEvent} event */
@@ -152,7 +140,7 @@ class Chat {
   }
 
   #onAddress() {
-    const id = rememberedConversation();
+    const id = this.#place.conversation;
     if (id === this.#conversation) return;
     if (id === undefined) this.#begin('stay');
     else void this.#open(id, 'stay');
@@ -179,7 +167,7 @@ class Chat {
     this.#oldest = undefined;
     this.#transcript.replaceChildren();
     this.#earlier.hidden = true;
-    this.#goToEnd();
+    this.#stage.goToEnd();
     this.#hush();
   }
 
@@ -194,7 +182,7 @@ class Chat {
       const { items, responses, hasMore } = await this.#client.conversation(id, undefined);
       if (shown !== this.#shown) return;
       this.#showRecorded(items, responses, hasMore);
-      this.#goToEnd();
+      this.#stage.goToEnd();
       this.#composer.invite();
       if (responses.some(({ status }) => status === 'in_progress')) void this.#awaitRunning(id, shown, 0);
     } catch (error) {
@@ -219,7 +207,7 @@ class Chat {
     this.#exchanges = [];
     this.#transcript.replaceChildren();
     this.#showRecorded(read.items, read.responses, read.hasMore);
-    this.#follow();
+    this.#stage.follow();
   }
 
   async #showEarlier() {
@@ -228,9 +216,7 @@ class Chat {
     try {
       const { items, responses, hasMore } = await this.#client.conversation(this.#conversation, this.#oldest);
       if (shown !== this.#shown) return;
-      const fromEnd = this.#stage.scrollHeight - this.#stage.scrollTop;
-      this.#showRecorded(items, responses, hasMore);
-      this.#stage.scrollTop = this.#stage.scrollHeight - fromEnd;
+      this.#stage.keepWhile(() => this.#showRecorded(items, responses, hasMore));
     } catch (error) {
       this.#complain(error);
     }
@@ -241,12 +227,13 @@ class Chat {
    * @param {Item[]} newestFirst @param {Recorded[]} responses @param {boolean} hasMore
    */
   #showRecorded(newestFirst, responses, hasMore) {
-    this.#oldest = newestFirst.at(-1)?.id;
+    // An answer is shown with its question, which may come with the page before.
+    const firstQuestion = newestFirst.findLastIndex(({ role }) => role === 'user');
+    const items = (hasMore ? newestFirst.slice(0, firstQuestion + 1) : newestFirst).toReversed();
+    this.#oldest = items[0]?.id;
     this.#earlier.hidden = !hasMore;
     const byId = new Map(responses.map((response) => [response.id, response]));
-    const views = grouped(newestFirst.toReversed()).map((group) =>
-      this.#recorded(group, byId.get(group.response ?? '')),
-    );
+    const views = recordedExchanges(items).map((one) => this.#recorded(one, byId.get(one.response ?? '')));
     this.#transcript.prepend(...views.map((view) => view.element));
     this.#exchanges = [...views, ...this.#exchanges];
     for (const { replaces } of responses) {
@@ -256,7 +243,7 @@ class Chat {
     this.#markNewest();
   }
 
-  /** @param {Group} group @param {Recorded | undefined} response */
+  /** @param {import('./recorded-exchanges.js').RecordedExchange} group @param {Recorded | undefined} response */
   #recorded(group, response) {
     const view = this.#view(group.question);
     view.response = response?.id;
@@ -264,7 +251,7 @@ class Chat {
       view.add(part.text ?? part.refusal ?? '');
       for (const annotation of part.annotations ?? []) view.cite(annotation);
     }
-    view.finish(endOf(response), response?.feedback ?? null);
+    view.finish(recordedEnd(response), response?.feedback ?? null);
     return view;
   }
 
@@ -289,8 +276,7 @@ class Chat {
     this.#exchanges = [...this.#exchanges.filter((one) => one.element.isConnected), view];
     this.#transcript.append(view.element);
     this.#markNewest();
-    this.#follows = 'answer';
-    this.#follow();
+    this.#stage.followAnswer(view.element);
     const controller = new AbortController();
     const shown = this.#shown;
     this.#running = controller;
@@ -306,7 +292,7 @@ class Chat {
       this.#composer.busy = false;
     }
     view.finish(end);
-    this.#follow();
+    this.#stage.follow();
     announce(spoken(view, end));
     void this.#history.refresh().catch(() => {});
   }
@@ -318,14 +304,14 @@ class Chat {
   async #answer(view, replaces, signal) {
     try {
       for await (const event of await this.#ask(view.question, replaces, signal)) {
-        const end = take(view, event);
+        const end = takeEvent(view, event);
         if (end !== undefined) return end;
       }
       throw cutOff();
     } catch (error) {
       if (signal.aborted) return { how: 'stopped' };
       if (isMissing(error)) this.#conversation = undefined;
-      return failedEnd(view, error);
+      return endByError(view, error);
     }
   }
 
@@ -334,7 +320,7 @@ class Chat {
     if (this.#conversation === undefined) {
       this.#conversation = await this.#client.createConversation();
       signal.throwIfAborted();
-      this.#remember('replace');
+      this.#remember('stay');
     }
     const conversation = this.#conversation;
     for (let attempt = 0; ; attempt += 1) {
@@ -365,7 +351,7 @@ class Chat {
     const view = new ExchangeView({
       question,
       title: settings.title,
-      onDrawn: () => this.#follow(),
+      onDrawn: () => this.#stage.follow(),
       deeds: {
         again: () => void this.#say(question, view),
         rate: (response, rating, comment) => this.#client.rate(response, rating, comment),
@@ -376,36 +362,6 @@ class Chat {
 
   #markNewest() {
     for (const view of this.#exchanges) view.setNewest(view === this.#exchanges.at(-1));
-  }
-
-  #goToEnd() {
-    this.#follows = 'end';
-    this.#follow();
-  }
-
-  #follow() {
-    const stage = this.#stage;
-    const newest = this.#exchanges.at(-1)?.element;
-    if (this.#follows !== 'nothing') {
-      const fits = this.#follows === 'answer' && newest !== undefined;
-      // The question stays in sight, so that a long answer is read from its beginning.
-      const topPx = fits ? newest.getBoundingClientRect().top - stage.getBoundingClientRect().top - questionGapPx : 0;
-      const endPx = stage.scrollHeight - stage.clientHeight;
-      stage.scrollTop = fits ? Math.min(endPx, stage.scrollTop + topPx) : endPx;
-      this.#aimedPx = stage.scrollTop;
-    }
-    this.#toEnd.hidden = this.#isNearEnd();
-  }
-
-  #onScroll() {
-    this.#toEnd.hidden = this.#isNearEnd();
-    if (Math.abs(this.#stage.scrollTop - this.#aimedPx) < 2) return;
-    this.#follows = this.#isNearEnd() ? 'end' : 'nothing';
-  }
-
-  #isNearEnd() {
-    const { scrollHeight, scrollTop, clientHeight } = this.#stage;
-    return scrollHeight - scrollTop - clientHeight < nearEndPx;
   }
 
   /** @param {unknown} error @param {() => void} [again] */
@@ -425,114 +381,10 @@ class Chat {
     this.#notice.replaceChildren();
   }
 
-  /** The address names the conversation, so that it is found again. @param {'push' | 'replace' | 'stay'} address */
-  #remember(address) {
-    const hash = this.#conversation === undefined ? location.pathname + location.search : `#${this.#conversation}`;
-    if (address === 'push') history.pushState(null, '', hash);
-    else history.replaceState(null, '', hash);
-    if (settings.host !== null) keepForFrame(this.#conversation);
+  /** @param {'push' | 'stay'} step */
+  #remember(step) {
+    this.#place.go(this.#conversation, step);
     this.#history.current = this.#conversation;
-  }
-}
-
-/** A frame is made anew on each page of the site around it: there the tab remembers. */
-const frameName = `usher:conversation:${settings.address}`;
-
-/** @param {string | undefined} conversation */
-function keepForFrame(conversation) {
-  try {
-    if (conversation === undefined) sessionStorage.removeItem(frameName);
-    else sessionStorage.setItem(frameName, conversation);
-  } catch {
-    // Closed to this frame: the next page begins anew.
-  }
-}
-
-function rememberedConversation() {
-  const named = /^#(conv_[0-9a-f]{32})$/.exec(location.hash)?.[1];
-  if (named !== undefined || settings.host === null) return named;
-  try {
-    return sessionStorage.getItem(frameName) ?? undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/** @param {unknown} error */
-function isMissing(error) {
-  return error instanceof Failure && error.code === 'not_found';
-}
-
-/**
- * What an event does to the exchange; how the answer ended, once it did.
- * @param {ExchangeView} view @param {import('./answer-stream.js').StreamEvent} event
- * @returns {End | undefined}
- */
-function take(view, event) {
-  switch (event.type) {
-    case 'response.created':
-      view.response = event['response'].id;
-      return undefined;
-    case 'response.output_text.delta':
-    case 'response.refusal.delta':
-      view.add(event['delta']);
-      return undefined;
-    case 'response.output_text.annotation.added':
-      view.cite(event['annotation']);
-      return undefined;
-    case 'response.completed':
-      return { how: 'completed' };
-    case 'response.incomplete':
-      return { how: event['response'].incomplete_details?.reason === 'content_filter' ? 'filtered' : 'short' };
-    case 'response.cancelled':
-      return { how: 'stopped' };
-    case 'response.failed':
-      return { how: 'failed', message: brokenOff(view, event['response'].error?.code) };
-    default:
-      return undefined;
-  }
-}
-
-/**
- * The wire says little of why, and says it to programmers.
- * @param {ExchangeView} view @param {string | undefined} code
- */
-function brokenOff(view, code) {
-  if (code === 'rate_limit_exceeded') return inWords(code, null);
-  return view.text === '' ? 'The model could not answer. Please try again.' : 'It broke off. Please try again.';
-}
-
-/** @param {ExchangeView} view @param {unknown} error @returns {End} */
-function failedEnd(view, error) {
-  if (isMissing(error)) {
-    return {
-      how: 'failed',
-      message: 'This conversation was deleted elsewhere. Try again to begin a new one with this message.',
-    };
-  }
-  // A stream that tears throws whatever the browser calls it.
-  const failure =
-    error instanceof Failure
-      ? error
-      : view.response === undefined
-        ? new Failure('unknown', inWords(null, null))
-        : cutOff();
-  return { how: 'failed', message: failure.message, retryAfterMs: failure.retryAfterMs };
-}
-
-/** @param {Recorded | undefined} response @returns {End} */
-function endOf(response) {
-  switch (response?.status) {
-    case 'in_progress':
-      return { how: 'running' };
-    case 'incomplete':
-      return { how: response.reason === 'filtered' ? 'filtered' : 'short' };
-    case 'cancelled':
-      return { how: 'stopped' };
-    case 'failed':
-      return { how: 'failed', message: inWords(response.reason, response.message) };
-    default:
-      return { how: 'completed' };
   }
 }
 
@@ -549,57 +401,8 @@ function spoken(view, end) {
   }
 }
 
-/**
- * @typedef {object} Group
- * @property {string} question
- * @property {string | null} response
- * @property {NonNullable<Item['content']>} parts
- */
-
-/**
- * A question with what answered it.
- * @param {Item[]} items oldest first
- * @returns {Group[]}
- */
-function grouped(items) {
-  /** @type {Group[]} */
-  const groups = [];
-  for (const item of items) {
-    if (item.type !== 'message') continue;
-    const text = (item.content ?? []).map((part) => part.text ?? '').join('');
-    const last = groups.at(-1);
-    if (item.role === 'user') groups.push({ question: text, response: item.response, parts: [] });
-    else if (item.role === 'assistant' && last !== undefined) last.parts.push(...(item.content ?? []));
-    else if (item.role === 'assistant')
-      groups.push({ question: '', response: item.response, parts: item.content ?? [] });
-  }
-  return groups;
-}
-
-function switchTheme() {
-  const root = document.documentElement;
-  const theme = isDark() ? 'light' : 'dark';
-  root.dataset['theme'] = theme;
-  try {
-    localStorage.setItem('usher:theme', theme);
-  } catch {
-    // Then it lasts as long as the page.
-  }
-  showTheme();
-}
-
-function isDark() {
-  const chosen = document.documentElement.dataset['theme'];
-  return chosen === undefined ? matchMedia('(prefers-color-scheme: dark)').matches : chosen === 'dark';
-}
-
-function showTheme() {
-  byId('theme', HTMLButtonElement).setAttribute('aria-pressed', String(isDark()));
-}
-
 async function main() {
-  showTheme();
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', showTheme);
+  attendThemeSwitch();
   const host = settings.host === null ? undefined : new HostPage(settings.host);
   const chat = new Chat(host, host !== undefined && (await host.hasToken()));
   if (host !== undefined) host.onStranger = () => chat.startAfresh();

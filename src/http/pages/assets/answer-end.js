@@ -1,0 +1,85 @@
+import { cutOff, Failure, inWords } from './failure.js';
+
+/**
+ * @typedef {import('./chat-client.js').Recorded} Recorded
+ * @typedef {import('./exchange-view.js').End} End
+ * @typedef {import('./exchange-view.js').ExchangeView} ExchangeView
+ */
+
+/**
+ * What an event does to the exchange; how the answer ended, once it did.
+ * @param {ExchangeView} view @param {import('./answer-stream.js').StreamEvent} event
+ * @returns {End | undefined}
+ */
+export function takeEvent(view, event) {
+  switch (event.type) {
+    case 'response.created':
+      view.response = event['response'].id;
+      return undefined;
+    case 'response.output_text.delta':
+    case 'response.refusal.delta':
+      view.add(event['delta']);
+      return undefined;
+    case 'response.output_text.annotation.added':
+      view.cite(event['annotation']);
+      return undefined;
+    case 'response.completed':
+      return { how: 'completed' };
+    case 'response.incomplete':
+      return { how: event['response'].incomplete_details?.reason === 'content_filter' ? 'filtered' : 'short' };
+    case 'response.cancelled':
+      return { how: 'stopped' };
+    case 'response.failed':
+      return { how: 'failed', message: brokenOff(view, event['response'].error?.code) };
+    default:
+      return undefined;
+  }
+}
+
+/**
+ * The wire says little of why, and says it to programmers.
+ * @param {ExchangeView} view @param {string | undefined} code
+ */
+function brokenOff(view, code) {
+  if (code === 'rate_limit_exceeded') return inWords(code, null);
+  return view.text === '' ? 'The model could not answer. Please try again.' : 'It broke off. Please try again.';
+}
+
+/**
+ * How an answer ended that ended without saying so.
+ * @param {ExchangeView} view @param {unknown} error @returns {End}
+ */
+export function endByError(view, error) {
+  if (isMissing(error)) {
+    const message = 'This conversation was deleted elsewhere. Try again to begin a new one with this message.';
+    return { how: 'failed', message };
+  }
+  // A stream that tears throws whatever the browser calls it.
+  const other = view.response === undefined ? new Failure('unknown', inWords(null, null)) : cutOff();
+  const { message, retryAfterMs } = error instanceof Failure ? error : other;
+  return { how: 'failed', message, retryAfterMs };
+}
+
+/**
+ * @param {Recorded | undefined} response
+ * @returns {End}
+ */
+export function recordedEnd(response) {
+  switch (response?.status) {
+    case 'in_progress':
+      return { how: 'running' };
+    case 'incomplete':
+      return { how: response.reason === 'filtered' ? 'filtered' : 'short' };
+    case 'cancelled':
+      return { how: 'stopped' };
+    case 'failed':
+      return { how: 'failed', message: inWords(response.reason, response.message) };
+    default:
+      return { how: 'completed' };
+  }
+}
+
+/** @param {unknown} error */
+export function isMissing(error) {
+  return error instanceof Failure && error.code === 'not_found';
+}
