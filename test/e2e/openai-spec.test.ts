@@ -117,6 +117,23 @@ describe.skipIf(!hasOpenAiSpec)(title, () => {
     await expect(client.responses.create({ model, input: '[[sim:500]]' })).rejects.toThrow();
   });
 
+  test('an answer under way, and one whose caller left', async () => {
+    await simulator.plan({ tokens: 1000, tokenMs: 10 });
+    const stream = await client.responses.create({ model, input: 'go on', stream: true });
+    let id = '';
+    for await (const event of stream) {
+      if (event.type === 'response.created') id = event.response.id;
+      if (event.type !== 'response.output_text.delta') continue;
+      const running = await client.responses.retrieve(id);
+      expect(running).toMatchObject({ status: 'in_progress', output: [] });
+      expect(running.usage).toBeUndefined();
+      break;
+    }
+    const read = async (): Promise<string | undefined> => (await client.responses.retrieve(id)).status;
+    await expect.poll(read, { timeout: 10_000 }).toBe('cancelled');
+    expect(await client.responses.retrieve(id)).toMatchObject({ output: [{ status: 'incomplete' }] });
+  });
+
   test('conversations and their items, of every kind', async () => {
     const url = 'data:image/png;base64,iVBORw0KGgo=';
     const { id } = await client.conversations.create({
