@@ -76,7 +76,9 @@ const subjectSchema = z
   .string()
   .min(1)
   .max(256)
-  .refine((text) => text.isWellFormed() && !/\p{Cc}/u.test(text));
+  .refine((text) => text.isWellFormed() && !/\p{Cc}/u.test(text))
+  // What applications say for nobody in particular is kept under such names: no person's token may open it.
+  .refine((text) => !text.startsWith('app:'));
 const claimsSchema = z.object({
   sub: subjectSchema,
   tenant: z.string().min(1),
@@ -115,9 +117,13 @@ export function tokenRefused(): UsherError {
 
 async function mint({ vault, clock }: UserTokensParts, kind: Kind, grant: UserGrant): Promise<MintedToken> {
   if (!subjectSchema.safeParse(grant.subject).success) {
-    throw new UsherError('invalid_request', 'A subject is 1 to 256 characters of text without control characters.', {
-      param: 'subject',
-    });
+    throw new UsherError(
+      'invalid_request',
+      'A subject is 1 to 256 characters of text without control characters, and does not begin with "app:".',
+      {
+        param: 'subject',
+      },
+    );
   }
   const issuedAtS = Math.floor(clock.wallMs() / 1_000);
   const expiresAtS = issuedAtS + kind.lifetimeS;

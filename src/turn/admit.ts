@@ -1,5 +1,6 @@
 import { UsherError, newId } from '#base';
 import { reachOf, type UserPrincipal } from '#access';
+import { isSpoken, notSpoken } from './admit-said.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import type { AdmittedTurn, TurnRequest } from './turn-steps.ts';
 
@@ -46,6 +47,7 @@ function restrictToTalking(request: TurnRequest, user: UserPrincipal): void {
       param: denied,
     });
   }
+  if (!request.input.every((item) => isSpoken(item))) throw notSpoken('input');
 }
 
 function deniedField(request: TurnRequest): string | undefined {
@@ -55,6 +57,5 @@ function deniedField(request: TurnRequest): string | undefined {
   if (request.tools.length > 0) return 'tools';
   if (request.format !== undefined) return 'text.format';
   if (Object.keys(request.parameters).length > 0) return Object.keys(request.parameters)[0];
-  const spoken = request.input.every((item) => item.kind === 'message' && item.role === 'user');
-  return spoken ? undefined : 'input';
+  return undefined;
 }

@@ -2,10 +2,14 @@ import { UsherError, newId, parseId, type Id } from '#base';
 import { reachOf, type Principal, type SubjectId } from '#access';
 import type { Item } from '#conversation';
 import type { ConversationRow, FeedbackRow, ItemRow, PageRequest, TurnRow } from '#store';
+import { admitSaid } from './admit-said.ts';
+import { isBeyond } from './beyond.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import { openItem, sealItem } from './seal-items.ts';
 
 type ArchiveRooms = Pick<TurnRooms, 'store' | 'vault' | 'clock'>;
+/** Those that take what persons say. */
+type AddingRooms = ArchiveRooms & Pick<TurnRooms, 'releases' | 'limits'>;
 
 export type Metadata = Readonly<Record<string, string>>;
 
@@ -30,10 +34,11 @@ export interface ItemPage {
 
 /** @throws UsherError `invalid_request` when an item id was already used */
 export async function createConversation(
-  rooms: ArchiveRooms,
+  rooms: AddingRooms,
   principal: Principal,
   asked: { readonly metadata: Metadata; readonly items: readonly Item[]; readonly subject: string | undefined },
 ): Promise<Conversation> {
+  await admitSaid(rooms, principal, asked.items);
   const nowMs = rooms.clock.wallMs();
   const id = newId('conversation', nowMs);
   const subject =
@@ -76,17 +81,17 @@ export async function updateMetadata(
 }
 
 export async function deleteConversation(rooms: ArchiveRooms, principal: Principal, id: string): Promise<void> {
-  const known = parseId('conversation', id);
-  const deleted = known !== undefined && (await rooms.store.reach(reachOf(principal)).deleteConversation(known));
-  if (!deleted) throw noConversation();
+  const row = await conversationRow(rooms, principal, id);
+  if (!(await rooms.store.reach(reachOf(principal)).deleteConversation(row.id))) throw noConversation();
 }
 
 export async function appendItems(
-  rooms: ArchiveRooms,
+  rooms: AddingRooms,
   principal: Principal,
   id: string,
   items: readonly Item[],
 ): Promise<void> {
+  await admitSaid(rooms, principal, items);
   const row = await conversationRow(rooms, principal, id);
   const vault = await rooms.vault.subject(principal.tenant, row.subject);
   const sealed = items.map((item) => sealItem(vault, item));
@@ -123,8 +128,7 @@ export async function deleteItem(rooms: ArchiveRooms, principal: Principal, id: 
 
 export async function readTurn(rooms: ArchiveRooms, principal: Principal, id: Id<'turn'>): Promise<RecordedTurn> {
   const store = rooms.store.reach(reachOf(principal));
-  const row = await store.turn(id);
-  if (row === undefined) throw noTurn();
+  const row = await turnRow(rooms, principal, id);
   const vault = await rooms.vault.subject(principal.tenant, row.subject);
   const output = await openItems(rooms, principal, await store.turnItems(id, 'output'));
   return { ...row, settings: vault.openText({ table: 'turns', row: id }, row.settings), output };
@@ -136,11 +140,12 @@ export async function readTurnInput(
   id: Id<'turn'>,
 ): Promise<readonly Item[]> {
   const store = rooms.store.reach(reachOf(principal));
-  if ((await store.turn(id)) === undefined) throw noTurn();
+  await turnRow(rooms, principal, id);
   return openItems(rooms, principal, await store.turnItems(id, 'input'));
 }
 
 export async function deleteTurn(rooms: ArchiveRooms, principal: Principal, id: Id<'turn'>): Promise<void> {
+  await turnRow(rooms, principal, id);
   if (!(await rooms.store.reach(reachOf(principal)).deleteTurn(id))) throw noTurn();
 }
 
@@ -152,8 +157,7 @@ export async function giveFeedback(
   verdict: { readonly rating: FeedbackRow['rating']; readonly comment: string | undefined },
 ): Promise<void> {
   const store = rooms.store.reach(reachOf(principal));
-  const turn = await store.turn(id);
-  if (turn === undefined) throw noTurn();
+  const turn = await turnRow(rooms, principal, id);
   const vault = await rooms.vault.subject(principal.tenant, turn.subject);
   const comment = verdict.comment === undefined ? null : vault.seal({ table: 'feedback', row: id }, verdict.comment);
   const createdAtMs = rooms.clock.wallMs();
@@ -170,7 +174,13 @@ export async function giveFeedback(
 async function conversationRow(rooms: ArchiveRooms, principal: Principal, id: string): Promise<ConversationRow> {
   const known = parseId('conversation', id);
   const row = known === undefined ? undefined : await rooms.store.reach(reachOf(principal)).conversation(known);
-  if (row === undefined) throw noConversation();
+  if (row === undefined || isBeyond(principal, row)) throw noConversation();
+  return row;
+}
+
+async function turnRow(rooms: ArchiveRooms, principal: Principal, id: Id<'turn'>): Promise<TurnRow> {
+  const row = await rooms.store.reach(reachOf(principal)).turn(id);
+  if (row === undefined || isBeyond(principal, row)) throw noTurn();
   return row;
 }
 

@@ -1,8 +1,9 @@
 import { UsherError } from '#base';
 import type { SubjectId } from '#access';
-import { textOf } from '#conversation';
 import type { ServedRelease } from '#release';
 import type { ConversationRow, TurnRow } from '#store';
+import { checkLength } from './admit-said.ts';
+import { isBeyond } from './beyond.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import type { AdmittedTurn, PlannedTurn } from './turn-steps.ts';
 
@@ -16,11 +17,11 @@ export async function resolve(rooms: TurnRooms, turn: AdmittedTurn): Promise<Pla
   const { request, reach } = turn;
   const store = rooms.store.reach(reach);
   const conversation = request.conversation === undefined ? undefined : await store.conversation(request.conversation);
-  if (request.conversation !== undefined && conversation === undefined) {
+  if (request.conversation !== undefined && isBeyond(request.principal, conversation)) {
     throw new UsherError('not_found', 'There is no such conversation.', { param: 'conversation' });
   }
   const previous = request.previous === undefined ? undefined : await store.turn(request.previous);
-  if (request.previous !== undefined && previous === undefined) {
+  if (request.previous !== undefined && isBeyond(request.principal, previous)) {
     throw new UsherError('not_found', 'There is no such earlier response.', { param: 'previous_response_id' });
   }
   const subject = subjectOf(turn, conversation ?? previous);
@@ -31,19 +32,12 @@ export async function resolve(rooms: TurnRooms, turn: AdmittedTurn): Promise<Pla
 
 /** What the assistant allows one person at its page. */
 function restrictPerson(rooms: TurnRooms, turn: AdmittedTurn, served: ServedRelease, subject: SubjectId): void {
-  const { inputCharacters, turnsPerMinutePerUser } = served.release.spec.limits;
+  const { assistant, release } = served;
+  const { limits } = release.spec;
   const { reach, request, startedMonotonicMs } = turn;
-  rooms.limits.admitPerson(reach.tenant, served.assistant, subject, turnsPerMinutePerUser, startedMonotonicMs);
-  const said = request.input.reduce(
-    (sum, item) => sum + (item.kind === 'message' ? textOf(item.content).length : 0),
-    0,
-  );
-  if (said <= inputCharacters) return;
-  throw new UsherError(
-    'too_large',
-    `The message has ${said} characters; this assistant takes ${inputCharacters}. Shorten it.`,
-    { param: 'input' },
-  );
+  const person = { tenant: reach.tenant, assistant, subject };
+  rooms.limits.admitPerson('turn', person, limits.turnsPerMinutePerUser, startedMonotonicMs);
+  checkLength(request.input, limits, 'input');
 }
 
 type Begun = ConversationRow | TurnRow;

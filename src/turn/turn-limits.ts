@@ -38,9 +38,17 @@ export class TurnLimits {
     );
   }
 
-  /** Charges one turn to a person at a page. @throws UsherError `rate_limited` */
-  admitPerson(tenant: TenantId, assistant: string, subject: SubjectId, turnsPerMinute: number, nowMs: number): void {
-    const name = `${tenant}/${assistant}/${turnsPerMinute}`;
+  /**
+   * Charges one turn, or one addition to a conversation without an answer, to a person at a page;
+   * each is counted for itself. @throws UsherError `rate_limited`
+   */
+  admitPerson(
+    what: 'turn' | 'addition',
+    { tenant, assistant, subject }: { tenant: TenantId; assistant: string; subject: SubjectId },
+    turnsPerMinute: number,
+    nowMs: number,
+  ): void {
+    const name = `${what}/${tenant}/${assistant}/${turnsPerMinute}`;
     const limiter = this.#people.get(name) ?? createTurnLimiter({ turnsPerMinute, usersMax });
     this.#people.set(name, limiter);
     const admittance = limiter.admit(subject, nowMs);

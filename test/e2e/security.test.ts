@@ -13,7 +13,10 @@ let usher: UsherProcess;
 
 beforeAll(async () => {
   simulator = await startModelSimulator();
-  const assistants = { guide: {}, desk: {} };
+  const assistants = {
+    guide: {},
+    desk: { spec: { limits: { turnsPerMinutePerUser: 3, inputCharacters: 100 }, page: { access: 'token' } } },
+  };
   usher = await startUsher(usherFiles([simulator.baseUrl], { assistants }));
 });
 afterAll(async () => {
@@ -45,6 +48,12 @@ async function visitor(): Promise<string> {
   return (body as { token: string }).token;
 }
 
+/** A person whom the application knows, at the page of one assistant. */
+async function person(subject: string, assistant: string): Promise<string> {
+  const { body } = await send('POST /v1/user_tokens', usher.apiKey, { assistant, subject });
+  return (body as { token: string }).token;
+}
+
 describe('A visitor whom nobody knows', () => {
   test('cannot exhaust the server with one body that is small to send and large to hold', async () => {
     const values = '0,'.repeat(5_000_000);
@@ -54,6 +63,75 @@ describe('A visitor whom nobody knows', () => {
       body: { error: { message: expect.stringContaining('values') } },
     });
     expect(await send('GET /livez', undefined)).toMatchObject({ status: 200 });
+  });
+});
+
+describe('A person at the page', () => {
+  const spoken = (content: unknown): object => ({ items: [{ type: 'message', role: 'user', content }] });
+
+  test('reaches with a token for one assistant nothing of theirs with another', async () => {
+    const guide = await person('p-1', 'guide');
+    const desk = await person('p-1', 'desk');
+    const conversation = ((await send('POST /v1/conversations', guide, {})).body as { id: string }).id;
+    const asked = { model: 'guide', conversation, input: 'Where is row seven?' };
+    const { id: response, output } = (await send('POST /v1/responses', guide, asked)).body as {
+      id: string;
+      output: { id: string }[];
+    };
+    const targets = [
+      ...['GET', 'DELETE'].flatMap((method) => [
+        `${method} /v1/conversations/${conversation}`,
+        `${method} /v1/responses/${response}`,
+        `${method} /v1/conversations/${conversation}/items/${output[0]?.id}`,
+      ]),
+      `GET /v1/conversations/${conversation}/items`,
+      `GET /v1/responses/${response}/input_items`,
+    ];
+    for (const target of targets) expect([target, (await send(target, desk)).status]).toEqual([target, 404]);
+    const asks = [
+      ['POST /v1/responses', { model: 'desk', conversation, input: 'hello' }],
+      ['POST /v1/responses', { model: 'desk', previous_response_id: response, input: 'hello' }],
+      [`POST /v1/conversations/${conversation}`, { metadata: {} }],
+      [`POST /v1/conversations/${conversation}/items`, spoken('hello')],
+      ['POST /chat/desk/feedback', { response, rating: 'up' }],
+    ] as const;
+    for (const [target, body] of asks) {
+      expect([target, (await send(target, desk, body)).status]).toEqual([target, 404]);
+    }
+    expect(await send(`GET /v1/responses/${response}`, guide)).toMatchObject({ status: 200 });
+    expect(await send(`GET /v1/conversations/${conversation}`, guide)).toMatchObject({ status: 200 });
+  });
+
+  test("cannot make the model's server fetch an address", async () => {
+    const token = await person('p-2', 'guide');
+    const content = (url: string): object[] => [
+      { type: 'input_text', text: 'What is this?' },
+      { type: 'input_image', image_url: url },
+    ];
+    for (const url of ['http://169.254.169.254/latest/meta-data', 'https://example.org/a.png']) {
+      const input = [{ role: 'user', content: content(url) }];
+      expect(await send('POST /v1/responses', token, { model: 'guide', input })).toMatchObject({ status: 403 });
+      expect(await send('POST /v1/conversations', token, spoken(content(url)))).toMatchObject({ status: 403 });
+    }
+    const input = [{ role: 'user', content: content('data:image/png;base64,AAAA') }];
+    expect(await send('POST /v1/responses', token, { model: 'guide', input })).toMatchObject({ status: 200 });
+  });
+
+  test('may have kept without an answer no more, and no more often, than they may ask', async () => {
+    const token = await person('p-3', 'desk');
+    const begin = (body: object): Promise<Reply> => send('POST /v1/conversations', token, body);
+    expect(await begin(spoken('a'.repeat(101)))).toMatchObject({ status: 413 });
+    const { id } = (await begin({})).body as { id: string };
+    expect(await send(`POST /v1/conversations/${id}/items`, token, spoken('hello'))).toMatchObject({ status: 200 });
+    expect(await send(`POST /v1/conversations/${id}/items`, token, spoken('hello'))).toMatchObject({ status: 429 });
+    expect(await begin({})).toMatchObject({ status: 429 });
+    const asked = { model: 'desk', conversation: id, input: 'Where is row seven?' };
+    expect(await send('POST /v1/responses', token, asked)).toMatchObject({ status: 200 });
+  });
+
+  test('cannot be named as an application is where it names nobody', async () => {
+    const asked = { assistant: 'guide', subject: 'app:key_00000000000000000000000000000000' };
+    expect(await send('POST /v1/user_tokens', usher.apiKey, asked)).toMatchObject({ status: 400 });
   });
 });
 
