@@ -128,6 +128,24 @@ describe('what is said reaches the model', () => {
     expect((await asked()).messages.at(-1)?.content).toEqual(expected);
   });
 
+  test('what the assistant said or would not say before, as it was answered, on both wires', async () => {
+    const refused = '[[sim:refusal I would rather not.]]';
+    const { message } = (await client.chat.completions.create({ model, messages: say(refused) })).choices[0]!;
+    await client.chat.completions.create({ model, messages: [...say('Sing!'), message, ...say('Why?')] });
+    const expected = [
+      { role: 'user', content: 'Sing!' },
+      { role: 'assistant', content: 'I would rather not.' },
+      { role: 'user', content: 'Why?' },
+    ];
+    expect((await asked()).messages.slice(1)).toEqual(expected);
+    const { output } = await client.responses.create({ model, input: refused });
+    await client.responses.create({
+      model,
+      input: [{ role: 'user', content: 'Sing!' }, ...(output as []), { role: 'user', content: 'Why?' }],
+    });
+    expect((await asked()).messages.slice(1)).toEqual(expected);
+  });
+
   test('every parameter, on both wires', async () => {
     const common = { temperature: 0.3, top_p: 0.8 };
     await client.chat.completions.create({

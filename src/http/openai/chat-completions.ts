@@ -39,6 +39,7 @@ const messageSchema = z.discriminatedUnion('role', [
   z.object({
     role: z.literal('assistant'),
     content: contentSchema.nullish().describe('What the assistant said.'),
+    refusal: z.string().nullish().describe('Why it would not answer, as it was answered.'),
     tool_calls: z
       .array(
         z.object({
@@ -177,7 +178,7 @@ function readMessage(message: ChatBody['messages'][number]): Item[] {
     kind: 'message',
     id: newId('message'),
     role: message.role,
-    content: readContent(message.content ?? ''),
+    content: readContent(message.content ?? refusalOf(message) ?? ''),
     status: 'completed',
   };
   if (message.role !== 'assistant') return [spoken];
@@ -192,6 +193,12 @@ function readMessage(message: ChatBody['messages'][number]): Item[] {
     };
   });
   return calls.length > 0 && plainText(message.content ?? '') === '' ? calls : [spoken, ...calls];
+}
+
+/** A refusal as an answer writes it: beside an empty content. */
+function refusalOf(message: ChatBody['messages'][number]): z.infer<typeof contentSchema> | undefined {
+  const refusal = message.role === 'assistant' ? message.refusal : undefined;
+  return refusal == null ? undefined : [{ type: 'refusal', refusal }];
 }
 
 function readContent(content: z.infer<typeof contentSchema>): ContentPart[] {
