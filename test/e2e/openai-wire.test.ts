@@ -489,6 +489,9 @@ describe('lists', () => {
     });
     const said = await collect(client.responses.inputItems.list(made.id, { limit: 3, order: 'asc' }));
     expect(said).toHaveLength(8);
+    const nowhere = { after: 'msg_nowhere', limit: 3 };
+    expect(await client.conversations.items.list(id, nowhere)).toMatchObject({ data: [], has_more: false });
+    expect(await client.responses.inputItems.list(made.id, nowhere)).toMatchObject({ data: [], has_more: false });
   });
 
   test('refuse a limit that is out of bounds', async () => {

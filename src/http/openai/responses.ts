@@ -170,9 +170,10 @@ async function inputItems(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const { limit, order, after } = readPage(exchange.query);
   const items = await readTurnInput(rooms, exchange.principal, turnOfResponseId(exchange.params['response']!));
   const ordered = order === 'oldest-first' ? items : items.toReversed();
-  const start = after === undefined ? 0 : ordered.findIndex((item) => item.id === after) + 1;
-  const page = after !== undefined && start === 0 ? [] : ordered.slice(start, start + limit);
-  exchange.sendJson(200, itemList(page, start + limit < ordered.length));
+  const place = ordered.findIndex((item) => item.id === after);
+  // After one that is not there comes nothing, as in the items of a conversation.
+  const rest = after === undefined ? ordered : place === -1 ? [] : ordered.slice(place + 1);
+  exchange.sendJson(200, itemList(rest.slice(0, limit), rest.length > limit));
 }
 
 function readRequest(exchange: Exchange, body: ResponseRequest, settings: ResponseSettings): TurnRequest {
