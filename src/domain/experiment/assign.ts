@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 /** One side of a split. Shares are relative: 9 and 1 is the same as 90 and 10. */
 export interface Side<T> {
@@ -17,6 +17,8 @@ export interface Side<T> {
 export function assign<T>(salt: string, unitId: string, sides: readonly Side<T>[]): T {
   const total = sides.reduce((sum, side) => sum + side.share, 0);
   if (!(total > 0)) throw new RangeError('a split needs a side with a positive share');
+  const [only] = sides;
+  if (only !== undefined && only.share === total) return only.value;
   let remaining = pointOf(salt, unitId) * total;
   for (const side of sides) {
     if (remaining < side.share) return side.value;
@@ -28,6 +30,5 @@ export function assign<T>(salt: string, unitId: string, sides: readonly Side<T>[
 
 /** The unit's point in [0, 1), the same on every machine. */
 export function pointOf(salt: string, unitId: string): number {
-  const digest = createHash('sha256').update(salt).update('\0').update(unitId).digest();
-  return digest.readUIntBE(0, 6) / 2 ** 48;
+  return Number.parseInt(hash('sha256', `${salt}\0${unitId}`).slice(0, 12), 16) / 2 ** 48;
 }
