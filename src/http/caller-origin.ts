@@ -17,11 +17,13 @@ export interface CallerOrigin {
   originOf(request: IncomingMessage): string;
   /** The caller's address; behind a trusted proxy the last one it added. */
   addressOf(request: IncomingMessage): string;
-  /** Whether the caller sits on this machine and no proxy could stand between. */
+  /** Whether the caller sits on this machine, calls it by its own name, and no proxy shows itself. */
   isLocal(request: IncomingMessage): boolean;
 }
 
 const loopbackNames = new Set(['localhost', '127.0.0.1', '[::1]']);
+/** What proxies add; one that adds none of them cannot be told from a caller on this machine. */
+const proxyHeaders = ['forwarded', 'via', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-real-ip'];
 /** RFC 9110 section 7.2: a name or address with an optional port, and nothing else. */
 const hostForm = /^(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?\.?|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?$/i;
 
@@ -57,12 +59,15 @@ export function createCallerOrigin(listen: ListenOptions): CallerOrigin {
       return seen !== undefined && isIP(seen) > 0 ? seen : (request.socket.remoteAddress ?? '');
     },
     isLocal(request) {
+      const { headers, socket } = request;
       return (
         publicOrigin === undefined &&
         listen.trustedProxies.length === 0 &&
-        isLoopback(request.socket.remoteAddress ?? '') &&
-        request.headers.forwarded === undefined &&
-        request.headers['x-forwarded-for'] === undefined
+        isLoopback(socket.remoteAddress ?? '') &&
+        // A page that rebinds its own name to this machine, or whose host names itself.
+        loopbackNames.has((headers.host ?? '').toLowerCase().replace(/:\d+$/, '')) &&
+        (headers.origin === undefined || headers.origin === `http://${headers.host}`) &&
+        proxyHeaders.every((name) => headers[name] === undefined)
       );
     },
   };

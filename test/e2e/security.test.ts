@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { readdir, stat } from 'node:fs/promises';
-import { createServer, type ServerResponse } from 'node:http';
+import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -132,6 +132,27 @@ describe('A person at the page', () => {
   test('cannot be named as an application is where it names nobody', async () => {
     const asked = { assistant: 'guide', subject: 'app:key_00000000000000000000000000000000' };
     expect(await send('POST /v1/user_tokens', usher.apiKey, asked)).toMatchObject({ status: 400 });
+  });
+});
+
+describe('What only the operator on this machine may read without a key', () => {
+  test('stays closed to a page that rebinds its name, one of another origin, and what a proxy passes on', async () => {
+    const { config, files } = usherFiles([simulator.baseUrl]);
+    await using open = await startUsher({ config, files, args: ['--host', '0.0.0.0'] });
+    const { port } = new URL(open.url);
+    const ask = async (headers: Readonly<Record<string, string>>): Promise<number | undefined> => {
+      const asking = httpRequest({ host: '127.0.0.1', port, path: '/metrics', headers }).end();
+      const [answer] = (await once(asking, 'response')) as [IncomingMessage];
+      answer.resume();
+      return answer.statusCode;
+    };
+    const own = `127.0.0.1:${port}`;
+    expect(await ask({ host: own })).toBe(200);
+    expect(await ask({ host: `evil.example:${port}` })).toBe(401);
+    expect(await ask({ host: own, origin: 'https://evil.example' })).toBe(401);
+    for (const name of ['x-forwarded-for', 'x-real-ip', 'via', 'forwarded']) {
+      expect([name, await ask({ host: own, [name]: '1.1 proxy' })]).toEqual([name, 401]);
+    }
   });
 });
 
