@@ -1,3 +1,4 @@
+import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { answered, ask, ended, isReady, openPageFixture, type PageFixture } from './page-fixture.ts';
 
@@ -19,6 +20,21 @@ beforeAll(async () => {
 });
 beforeEach(() => fixture.simulator.clear());
 afterAll(() => fixture?.[Symbol.asyncDispose]());
+
+/** Says something as the visitor at this page, by the API: quicker than by the page. */
+async function sayAs(page: Page, conversation: string | undefined, text: string): Promise<void> {
+  const { url, apiKey } = fixture.usher;
+  const post = async (path: string, credential: string, body: object): Promise<{ id: string; token: string }> => {
+    const headers = { authorization: `Bearer ${credential}`, 'content-type': 'application/json' };
+    const answer = await fetch(url + path, { method: 'POST', headers, body: JSON.stringify(body) });
+    return (await answer.json()) as { id: string; token: string };
+  };
+  const visitor = await page.evaluate<string>(`localStorage.getItem('usher:visitor:helper')`);
+  const { sub } = JSON.parse(Buffer.from(visitor.split('.')[1] ?? '', 'base64url').toString()) as { sub: string };
+  const { token } = await post('/v1/user_tokens', apiKey, { assistant: 'helper', subject: sub });
+  const { id } = conversation === undefined ? await post('/v1/conversations', token, {}) : { id: conversation };
+  await post('/v1/responses', token, { model: 'helper', conversation: id, input: text });
+}
 
 const markdown = [
   '# Hours',
@@ -188,6 +204,47 @@ describe('what was said', () => {
     await second.page.goto(first.page.url());
     await second.page.getByText('not there any more').waitFor();
     expect(await second.page.locator('.exchange').count()).toBe(0);
+  });
+
+  test('is shown from its end, and before that on request, each question with its answer', async () => {
+    await using visitor = await fixture.visit('helper');
+    const { page } = visitor;
+    await ask(page, '[[sim:say Answer 0]]');
+    await answered(page);
+    const conversation = new URL(page.url()).hash.slice(1);
+    for (let count = 1; count <= 35; count += 1) {
+      // As the same person: a turn that failed leaves a question without an answer between the others.
+      const text = count % 10 === 0 ? '[[sim:500]]' : `[[sim:say Answer ${count}]]`;
+      await sayAs(page, conversation, text);
+    }
+    await page.reload();
+    await page.getByText('Answer 35', { exact: true }).waitFor();
+    expect(await page.getByText('Answer 0', { exact: true }).count()).toBe(0);
+    await page.getByRole('button', { name: 'Show earlier messages' }).click();
+    await page.getByText('Answer 0', { exact: true }).waitFor({ state: 'attached' });
+    expect(await page.locator('.question').count()).toBe(36);
+    expect(await page.locator('.answer .actions').count()).toBe(33);
+    expect(await page.locator('.answer .failure').count()).toBe(3);
+    const answers = await page.locator('.words p').allInnerTexts();
+    expect(answers).toEqual([...answers].sort((a, b) => Number(a.split(' ')[1]) - Number(b.split(' ')[1])));
+    expect(await page.getByRole('button', { name: 'Show earlier messages' }).isVisible()).toBe(false);
+  });
+
+  test('is listed page by page', async () => {
+    await using visitor = await fixture.visit('helper');
+    const { page } = visitor;
+    for (let count = 1; count <= 33; count += 1) await sayAs(page, undefined, `[[sim:say Yes]] ${count}`);
+    await page.reload();
+    await page.locator('.conversation').first().waitFor();
+    expect(await page.locator('.conversation').count()).toBe(30);
+    await page.getByRole('button', { name: 'Show older ones' }).click();
+    await page.locator('.conversation').nth(32).waitFor();
+    expect(
+      await page.evaluate(
+        `document.activeElement.dataset.id === document.querySelectorAll('.conversation')[30].dataset.id`,
+      ),
+    ).toBe(true);
+    expect(await page.getByRole('button', { name: 'Show older ones' }).isVisible()).toBe(false);
   });
 
   test('goes on after the conversation was deleted elsewhere', async () => {

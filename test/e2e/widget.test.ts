@@ -229,6 +229,11 @@ describe('people who are signed in', () => {
     await page.evaluate(`Usher.setToken('${other}')`);
     await frame.locator('.exchange').waitFor({ state: 'detached' });
     await frame.locator('.conversation').waitFor({ state: 'detached' });
+    await page.evaluate('Usher.setToken(null)');
+    await frame.getByText('Open it from the application').waitFor();
+    await page.evaluate(`Usher.setToken('${other}')`);
+    await isReady(frame);
+    expect(await frame.locator('#notice').isVisible()).toBe(false);
   });
 
   test('without a token they are told to sign in', async () => {

@@ -87,7 +87,9 @@ class Chat {
     document.body.dataset['state'] = 'ready';
     void this.#history.refresh().catch((error) => this.#complain(error));
     const id = this.#place.conversation;
-    if (id !== undefined) await this.#open(id, 'stay');
+    // What the tab alone remembers may be another person's, who has signed out since.
+    const isNamed = location.hash !== '';
+    if (id !== undefined) await this.#open(id, 'stay', isNamed);
     else this.#composer.invite();
   }
 
@@ -171,8 +173,8 @@ class Chat {
     this.#hush();
   }
 
-  /** @param {string} id @param {'push' | 'stay'} address */
-  async #open(id, address) {
+  /** @param {string} id @param {'push' | 'stay'} address @param {boolean} [isNamed] by the person, who is told if it is gone */
+  async #open(id, address, isNamed = true) {
     this.#leave();
     const shown = this.#shown;
     this.#conversation = id;
@@ -189,7 +191,8 @@ class Chat {
       if (shown !== this.#shown) return;
       if (!isMissing(error)) return this.#complain(error, () => void this.#open(id, 'stay'));
       this.#begin('stay');
-      this.#showNotice('This conversation is not there any more. It was deleted, or belongs to somebody else.');
+      if (isNamed)
+        this.#showNotice('This conversation is not there any more. It was deleted, or belongs to somebody else.');
     }
   }
 
