@@ -57,13 +57,17 @@ export interface HttpServer {
   readonly stopped: boolean;
   /**
    * Says no on `/readyz` for `announceMs` while it still serves, then stops accepting, lets what
-   * runs finish for up to `drainMs`, and destroys the rest. Settles when the last socket is closed.
+   * runs finish for up to `drainMs`, and destroys the rest. Settles when the last socket is closed
+   * and the last handler has returned.
    */
   close(options: { readonly drainMs: number; readonly announceMs?: number }): Promise<void>;
 }
 
 /** Longer than the usual idle time-out of load balancers (60 s), so that it is they who close. */
 const keepAliveTimeoutMs = 65_000;
+
+/** After the sockets are closed: to record what was made until then. */
+const handlersMs = 5000;
 
 /**
  * Serves the routes on one port.
@@ -94,6 +98,9 @@ function hostOf({ address, family }: AddressInfo): string {
 class Edge {
   draining = false;
   stopped = false;
+  /** Handlers under way, and who waits for the last of them. */
+  #handling = 0;
+  #idle: (() => void) | undefined;
   readonly #options: HttpServerOptions;
   readonly #server: Server;
   readonly #connections: Connections;
@@ -152,6 +159,18 @@ class Edge {
     const deadline = setTimeout(() => this.#connections.destroyAll(), drainMs);
     await closed;
     clearTimeout(deadline);
+    await this.#handlersDone();
+  }
+
+  /** A handler whose client was cut off still records what it made; what it works with must outlive it. */
+  async #handlersDone(): Promise<void> {
+    if (this.#handling === 0) return;
+    const overdue = new AbortController();
+    const done = new Promise<void>((resolve) => {
+      this.#idle = resolve;
+    });
+    await Promise.race([done, delay(handlersMs, undefined, { signal: overdue.signal }).catch(() => undefined)]);
+    overdue.abort();
   }
 
   #attend(): void {
@@ -173,10 +192,16 @@ class Edge {
     // A write that comes after the client has left is no news; without a listener it would end the process.
     response.on('error', () => undefined);
     const start = (): void => {
-      this.#serve(exchange, request).catch((error: unknown) => {
-        telemetry.unexpected({ where: 'http.serve', error, requestId: exchange.requestId });
-        exchange.destroy();
-      });
+      this.#handling += 1;
+      this.#serve(exchange, request)
+        .catch((error: unknown) => {
+          telemetry.unexpected({ where: 'http.serve', error, requestId: exchange.requestId });
+          exchange.destroy();
+        })
+        .finally(() => {
+          this.#handling -= 1;
+          if (this.#handling === 0) this.#idle?.();
+        });
     };
     const turn = this.#connections.enqueue(request.socket, exchange, start);
     if (turn === 'refused') {

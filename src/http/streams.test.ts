@@ -325,13 +325,19 @@ describe('a stop', () => {
 
   test('destroys what has not ended by the deadline, so that nobody takes it for whole', async () => {
     const started = later<void>();
-    const edge = await openEdge([running(new Promise(() => undefined), () => started.resolve())]);
+    const finish = later<void>();
+    const edge = await openEdge([running(finish.promise, () => started.resolve())]);
     const client = openRaw(edge.url);
     client.send(ask('/stream'));
     await started.promise;
     await client.hears(/data: 1/);
-    await edge.close({ drainMs: 100 });
+    let isClosed = false;
+    const closed = edge.close({ drainMs: 100 }).then(() => (isClosed = true));
     expect(await client.closed()).not.toMatch(/\r\n0\r\n\r\n$/);
+    // The handler may still record what it made: whoever closes what it works with waits for it.
+    expect(isClosed).toBe(false);
+    finish.resolve();
+    await closed;
   });
 
   test('says no to the load balancer while it still serves, and asks clients to reconnect', async () => {

@@ -47,7 +47,7 @@ export class UnfinishedTurns {
   async flush(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    for (const [id, { reach, finish }] of [...this.#waiting]) {
+    for (const [id, { reach, finish }] of this.#waiting) {
       try {
         // False where it never began, or did end after all: either way nothing is left to do.
         await this.#store.reach(reach).finishTurn(id, finish, []);

@@ -1,0 +1,88 @@
+import OpenAI from 'openai';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
+import { startUsher, type UsherProcess } from '#test/process';
+import { usherFiles } from '#test/usher-files';
+
+const assistant = 'guide';
+let simulator: ModelSimulator;
+
+beforeAll(async () => {
+  simulator = await startModelSimulator();
+});
+beforeEach(() => simulator.clear());
+afterAll(() => simulator?.stop());
+
+function startWith(limits: object): Promise<UsherProcess> {
+  return startUsher(usherFiles([simulator.baseUrl], { assistants: { [assistant]: {} }, config: { limits } }));
+}
+
+function clientOf(usher: UsherProcess): OpenAI {
+  return new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: usher.apiKey, maxRetries: 0 });
+}
+
+/** A stream that has begun and stands still until the simulator is told to go on. */
+async function stalledStream(
+  client: OpenAI,
+): Promise<{ id: string; rest: Promise<OpenAI.Responses.Response | undefined> }> {
+  await simulator.plan({ tokens: 30, fault: { kind: 'stall', after: 10 } });
+  const stream = await client.responses.create({ model: assistant, input: 'Tell me.', stream: true });
+  const events = stream[Symbol.asyncIterator]();
+  let id = '';
+  for (let pieces = 0; pieces < 5;) {
+    const { value } = await events.next();
+    if (value.type === 'response.created') id = value.response.id;
+    if (value.type === 'response.output_text.delta') pieces += 1;
+  }
+  const rest = async (): Promise<OpenAI.Responses.Response | undefined> => {
+    for (;;) {
+      const { value, done } = await events.next();
+      if (done === true) return undefined;
+      if (value.type === 'response.completed') return value.response;
+    }
+  };
+  return { id, rest: rest() };
+}
+
+const readiness = async (usher: UsherProcess): Promise<number> => (await fetch(`${usher.url}/readyz`)).status;
+
+describe('a stop by SIGTERM', () => {
+  test('is announced while it still serves, then lets the answer under way come to its end, and ends with 0', async () => {
+    await using usher = await startWith({ announceMs: 2500, drainMs: 30_000 });
+    const client = clientOf(usher);
+    const { id, rest } = await stalledStream(client);
+    const ended = usher.kill('SIGTERM');
+    await expect.poll(() => readiness(usher), { interval: 20 }).toBe(503);
+    // The load balancer has not looked yet: whoever still comes is served.
+    const late = await client.responses.create({ model: assistant, input: '[[sim:say In time]]' });
+    expect(late.output_text).toBe('In time');
+    const refusal = async (): Promise<string> => {
+      try {
+        return String(await readiness(usher));
+      } catch (error) {
+        return ((error as Error).cause as { code?: string } | undefined)?.code ?? 'another failure';
+      }
+    };
+    await expect.poll(refusal, { timeout: 15_000, interval: 50 }).toBe('ECONNREFUSED');
+    await simulator.control({ do: 'release' });
+    expect(await rest).toMatchObject({ id, status: 'completed' });
+    expect(await ended).toEqual({ code: 0, signal: null });
+    await usher.restart();
+    expect(await client.responses.retrieve(id)).toMatchObject({ status: 'completed' });
+    await usher.kill();
+  });
+
+  test('beyond its deadline tears the stream, so that nobody takes it for whole, keeps what came, and ends with 0', async () => {
+    await using usher = await startWith({ drainMs: 200 });
+    const client = clientOf(usher);
+    const { id, rest } = await stalledStream(client);
+    const torn = expect(rest).rejects.toThrow();
+    expect(await usher.kill('SIGTERM')).toEqual({ code: 0, signal: null });
+    await torn;
+    await usher.restart();
+    const kept = await client.responses.retrieve(id);
+    expect(kept).toMatchObject({ status: 'cancelled', output: [{ type: 'message', status: 'incomplete' }] });
+    expect(kept.output_text.length).toBeGreaterThan(0);
+    expect(usher.logs()).not.toContain('"msg":"unexpected error"');
+  });
+});
