@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache';
 import { UsherError, type Clock } from '#base';
 import {
+  apiKeyDigest,
   credentialOf,
-  hashApiKey,
   type ApiKey,
   type CredentialHeaders,
   type KeyPrincipal,
@@ -56,13 +56,12 @@ export function openAuthenticator(parts: AuthenticatorParts): Authenticator {
   const revision = freshRead(() => parts.system.accessRevision());
 
   async function lookUp(key: ApiKey): Promise<KnownKey | undefined> {
-    const hash = hashApiKey(key);
-    const name = hash.toString('base64');
+    const name = apiKeyDigest(key);
     const current = await revision();
     const kept = known.get(name);
     if (kept?.revision === current) return kept;
     const readName = `${current} ${name}`;
-    const running = reading.get(readName) ?? readKey(hash, current);
+    const running = reading.get(readName) ?? readKey(Buffer.from(name, 'hex'), current);
     reading.set(readName, running);
     try {
       const read = await running;

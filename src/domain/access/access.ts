@@ -1,4 +1,4 @@
-export { apiKeyPrefix, checkApiKey, hashApiKey, makeApiKey, type ApiKey } from './api-key.ts';
+export { apiKeyDigest, apiKeyPrefix, checkApiKey, hashApiKey, makeApiKey, type ApiKey } from './api-key.ts';
 export { authorise, type AccessPolicy, type Verdict } from './authorise.ts';
 export { credentialOf, type Credential, type CredentialHeaders } from './credential.ts';
 export {
