@@ -135,14 +135,28 @@ describe('an assistant from nothing', { timeout: 180_000 }, () => {
     expect(talked).toMatchObject({ code: 0, stderr: '' });
     expect(talked.stdout).toContain('about.md');
 
+    const post = async (path: string, body: object): Promise<{ id: string; model: string }> => {
+      const headers = { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' };
+      const answer = await fetch(url + path, { method: 'POST', headers, body: JSON.stringify(body) });
+      expect(answer.status).toBe(200);
+      return (await answer.json()) as { id: string; model: string };
+    };
+    const { id: conversation } = await post('/v1/conversations', {});
+    const asked = { model: 'porter', input: 'What can you help me with?' };
+    const { model: before } = await post('/v1/responses', { ...asked, conversation });
+
     const file = join(folder, 'assistant.yaml');
     const good = readFileSync(file, 'utf8');
-    writeFileSync(file, good.replace('knowledge:', 'knowlege:'));
+    const line = good.split('\n').findIndex((text) => text.startsWith('knowledge:')) + 1;
+    writeFileSync(file, good.replace(/^knowledge:/m, 'knowlege:'));
     await server.said('not reloaded porter: the last good one serves on');
-    await server.said('unknown key "knowlege"; did you mean "knowledge"?');
+    await server.said(`assistant.yaml:${line}:1  unknown key "knowlege"; did you mean "knowledge"?`);
+    expect((await post('/v1/responses', asked)).model).toBe(before);
     writeFileSync(file, good);
     appendFileSync(join(folder, 'instructions.md'), '\nBe brief.\n');
     await server.said('reloaded porter sha256:');
+    expect((await post('/v1/responses', asked)).model).not.toBe(before);
+    expect((await post('/v1/responses', { ...asked, conversation })).model).toBe(before);
 
     const created = await usher(['keys', 'create', '--name', 'app', '--json'], { folder });
     const { key, id } = JSON.parse(created.stdout) as { key: string; id: string };
