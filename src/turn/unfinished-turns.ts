@@ -1,5 +1,4 @@
-import type { Id } from '#base';
-import { UsherError } from '#base';
+import { UsherError, type Id } from '#base';
 import type { Reach } from '#access';
 import type { Store, TurnFinish } from '#store';
 import type { Telemetry } from '#telemetry';

@@ -1,3 +1,4 @@
+import { UsherError } from '#base';
 import type { SystemStore, UnstoredTurn } from '#store';
 import type { Telemetry } from '#telemetry';
 
@@ -38,15 +39,13 @@ export class UnstoredTurns {
 
   async #write(): Promise<void> {
     while (this.#waiting.length > 0) {
-      const batch = this.#waiting.slice(0, batchMax);
+      const batch = this.#waiting.splice(0, batchMax);
       try {
         await this.#store.recordUnstoredTurns(batch);
-        this.#waiting = this.#waiting.slice(batch.length);
       } catch (error) {
-        this.#telemetry.storeFailed({
-          operation: 'recordUnstoredTurns',
-          code: error instanceof Error ? error.name : 'unknown',
-        });
+        this.#waiting = [...batch, ...this.#waiting].slice(-waitingMax);
+        const code = error instanceof UsherError ? error.code : 'internal';
+        this.#telemetry.storeFailed({ operation: 'recordUnstoredTurns', code });
         this.#timer ??= setTimeout(() => void this.flush(), flushEveryMs * 8).unref();
         return;
       }
