@@ -84,6 +84,8 @@ describe('the window', () => {
     const overflow = 'document.documentElement.scrollWidth - document.documentElement.clientWidth';
     const stage = `(() => { const it = document.querySelector('.stage'); return it.scrollWidth - it.clientWidth; })()`;
     expect(await page.evaluate(overflow)).toBe(0);
+    expect(await page.evaluate(`document.querySelector('.stage').scrollTop`)).toBe(0);
+    expect(await page.locator('#to-end').isVisible()).toBe(false);
     await fixture.simulator.plan({ say: wide });
     await ask(page, `A question with ${'unbreakable'.repeat(12)} words`);
     await answered(page);

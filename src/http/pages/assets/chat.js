@@ -169,7 +169,7 @@ class Chat {
     this.#oldest = undefined;
     this.#transcript.replaceChildren();
     this.#earlier.hidden = true;
-    this.#stage.goToEnd();
+    this.#stage.goToStart();
     this.#hush();
   }
 

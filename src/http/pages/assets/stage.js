@@ -9,7 +9,7 @@ export class Stage {
   #element = byId('main', HTMLElement);
   #toEnd = byId('to-end', HTMLButtonElement);
   /** A new answer until it fills the window, the very end, or nothing since the person reads elsewhere. */
-  #follows = /** @type {'answer' | 'end' | 'nothing'} */ ('end');
+  #follows = /** @type {'answer' | 'end' | 'nothing'} */ ('nothing');
   /** @type {HTMLElement | undefined} */
   #answer;
   /** Where the page scrolled to by itself, to tell the person's own scrolling from it. */
@@ -25,6 +25,14 @@ export class Stage {
       this.follow();
     });
     sizes.observe(this.#element);
+  }
+
+  /** Before anything is said, what the page says of itself is read from its beginning. */
+  goToStart() {
+    this.#follows = 'nothing';
+    this.#element.scrollTop = 0;
+    this.#aimedPx = 0;
+    this.follow();
   }
 
   goToEnd() {
@@ -46,7 +54,7 @@ export class Stage {
       stage.scrollTop = this.#follows === 'answer' ? Math.min(endPx, this.#answerTopPx()) : endPx;
       this.#aimedPx = stage.scrollTop;
     }
-    this.#toEnd.hidden = this.#isNearEnd();
+    this.#showWay();
   }
 
   /** What is put in above moves nothing that is read. @param {() => void} change */
@@ -62,8 +70,13 @@ export class Stage {
     return this.#element.scrollTop + belowPx - gapPx;
   }
 
+  /** Down to the newest message, where there is one that is out of sight. */
+  #showWay() {
+    this.#toEnd.hidden = this.#isNearEnd() || byId('transcript', HTMLElement).childElementCount === 0;
+  }
+
   #onScroll() {
-    this.#toEnd.hidden = this.#isNearEnd();
+    this.#showWay();
     if (Math.abs(this.#element.scrollTop - this.#aimedPx) < 2) return;
     this.#follows = this.#isNearEnd() ? 'end' : 'nothing';
   }
