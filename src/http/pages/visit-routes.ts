@@ -1,10 +1,10 @@
-import { isIPv6 } from 'node:net';
 import { z } from 'zod';
 import { UsherError, type Clock } from '#base';
 import { createTurnLimiter } from '#balancer';
 import type { UserTokens, Visitor } from '#control';
 import type { Exchange, Route } from '../exchange.ts';
 import { readBody } from '../openai/read-body.ts';
+import { networkOf } from './caller-network.ts';
 import type { PageDirectory, PagedAssistant } from './page-directory.ts';
 
 /** An office behind one address opens many pages; each then renews its token four times an hour. */
@@ -78,14 +78,4 @@ async function readVisitor(tokens: UserTokens, credential: string): Promise<Visi
     if (error instanceof UsherError && error.code === 'invalid_credentials') return undefined;
     throw error;
   }
-}
-
-/** A whole IPv6 network of 64 bits belongs to one household. */
-function networkOf(address: string): string {
-  if (!isIPv6(address) || address.startsWith('::ffff:')) return address;
-  const groups = new URL(`http://[${address.split('%')[0]}]`).hostname.slice(1, -1).split('::');
-  const head = (groups[0] ?? '').split(':').filter((group) => group !== '');
-  const tail = (groups[1] ?? '').split(':').filter((group) => group !== '');
-  const gap = Array.from({ length: groups.length > 1 ? 8 - head.length - tail.length : 0 }, () => '0');
-  return [...head, ...gap, ...tail].slice(0, 4).join(':');
 }
