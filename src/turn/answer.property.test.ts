@@ -62,17 +62,48 @@ describe('Answer', () => {
     fc.assert(
       fc.property(modelEvents, (events) => {
         const { told } = play(events);
-        const said = events
-          .map((event) =>
-            event.type === 'text' || event.type === 'refusal'
-              ? event.text
-              : event.type === 'call'
-                ? event.arguments
-                : '',
-          )
-          .join('');
-        const heard = told.map((event) => ('delta' in event ? event.delta : '')).join('');
+        const said = events.map((event) => ('text' in event ? event.text : '')).join('');
+        const isText = (event: TurnEvent): boolean => event.type === 'text' || event.type === 'refusal';
+        const heard = told.map((event) => (isText(event) && 'delta' in event ? event.delta : '')).join('');
         expect(heard).toBe(said);
+        for (const index of [0, 1, 2]) {
+          const asked = events.map((event) => (event.type === 'call' && event.index === index ? event.arguments : ''));
+          const called = told.map((event) =>
+            event.type === 'closed' && event.item.kind === 'call' && event.item.callId === `c${index}`
+              ? event.item.arguments
+              : '',
+          );
+          expect(called.join('')).toBe(asked.join(''));
+        }
+      }),
+    );
+  });
+
+  test('parallel calls come one after the other, each whole, however the model’s server mixes their pieces', () => {
+    const texts = fc.array(
+      fc.jsonValue().map((value) => JSON.stringify({ value })),
+      { minLength: 1, maxLength: 4 },
+    );
+    fc.assert(
+      fc.property(texts, fc.infiniteStream(fc.nat()), (wanted, choices) => {
+        const rest = wanted.map((text, index) => ({ index, text, begun: false }));
+        const events: ModelEvent[] = [];
+        while (rest.some(({ text }) => text !== '')) {
+          const under = rest.filter(({ text }) => text !== '');
+          const next = under[(choices.next().value ?? 0) % under.length]!;
+          const piece = next.text.slice(0, 1 + ((choices.next().value ?? 0) % 5));
+          const head = next.begun ? {} : { callId: `c${next.index}`, name: `f${next.index}` };
+          events.push({ type: 'call', index: next.index, arguments: piece, ...head });
+          next.text = next.text.slice(piece.length);
+          next.begun = true;
+        }
+        const { answer } = play(events);
+        const calls = answer.items.filter((item) => item.kind === 'call');
+        expect(calls).toHaveLength(wanted.length);
+        for (const { callId, name, arguments: text } of calls) {
+          expect(name).toBe(callId.replace('c', 'f'));
+          expect(text).toBe(wanted[Number(callId.slice(1))]);
+        }
       }),
     );
   });

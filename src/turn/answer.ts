@@ -22,23 +22,29 @@ interface OpenMessage {
   readonly citations: Citation[];
 }
 
-interface OpenCall {
+interface BegunCall {
   readonly kind: 'call';
   readonly id: Id<'call'>;
-  readonly index: number;
   readonly modelIndex: number;
   readonly callId: string;
   readonly name: string;
   arguments: string;
 }
 
+interface OpenCall extends BegunCall {
+  readonly index: number;
+}
+
 /**
  * Builds an answer's items from a model's pieces and relays each piece on its way: per item
- * `opened`, deltas, `closed`; one item open at a time.
+ * `opened`, deltas, `closed`; one item open at a time. Some servers mix the pieces of parallel
+ * calls: a call that begins before the arguments of the open one are whole waits for its turn.
  */
 export class Answer {
   readonly items: Item[] = [];
   #open: OpenMessage | OpenCall | undefined;
+  /** By the model's index, in the order in which they began. */
+  readonly #waiting = new Map<number, BegunCall>();
   #characters = 0;
   readonly #relay: Relay;
 
@@ -71,8 +77,17 @@ export class Answer {
     }
   }
 
-  /** Closes the item under way: whole, or cut short. */
+  /** Closes what is under way: whole, or cut short. */
   close(status: ItemStatus): void | Promise<void> {
+    const closing = this.#closeOpen(status);
+    if (this.#waiting.size === 0) return closing;
+    const pending = [closing];
+    for (const call of this.#waiting.values()) pending.push(this.#openCall(call), this.#closeOpen(status));
+    this.#waiting.clear();
+    return allOf(...pending);
+  }
+
+  #closeOpen(status: ItemStatus): void | Promise<void> {
     const open = this.#open;
     if (open === undefined) return;
     this.#open = undefined;
@@ -116,23 +131,34 @@ export class Answer {
     if (open?.kind === 'call' && open.modelIndex === event.index) {
       open.arguments += event.arguments;
       if (event.arguments === '') return;
-      return this.#relay({ type: 'arguments', index: open.index, itemId: open.id, delta: event.arguments });
+      return allOf(
+        this.#relay({ type: 'arguments', index: open.index, itemId: open.id, delta: event.arguments }),
+        this.#openWaiting(),
+      );
     }
-    return this.#openCall(event);
+    const waiting = this.#waiting.get(event.index);
+    if (waiting !== undefined) {
+      waiting.arguments += event.arguments;
+      return;
+    }
+    this.#waiting.set(event.index, begunCall(event));
+    return this.#openWaiting();
   }
 
-  #openCall(event: Extract<ModelEvent, { type: 'call' }>): void | Promise<void> {
-    const closing = this.close('completed');
-    const open: OpenCall = {
-      kind: 'call',
-      id: newId('call'),
-      index: this.items.length,
-      modelIndex: event.index,
-      // Some servers leave the id out; the next turn needs one to tie the result to the call.
-      callId: event.callId ?? newId('call').replace('fc_', 'call_'),
-      name: event.name ?? '',
-      arguments: event.arguments,
-    };
+  /** Opens the calls whose turn it is: each once the one before it is whole. */
+  #openWaiting(): void | Promise<void> {
+    const pending: (void | Promise<void>)[] = [];
+    for (const [modelIndex, call] of this.#waiting) {
+      if (this.#open?.kind === 'call' && !isWhole(this.#open.arguments)) break;
+      this.#waiting.delete(modelIndex);
+      pending.push(this.#openCall(call));
+    }
+    return allOf(...pending);
+  }
+
+  #openCall(call: BegunCall): void | Promise<void> {
+    const closing = this.#closeOpen('completed');
+    const open: OpenCall = { ...call, index: this.items.length };
     this.#open = open;
     return allOf(
       closing,
@@ -160,6 +186,28 @@ function messageItem(open: OpenMessage, status: ItemStatus): MessageItem {
 
 function callItem(open: OpenCall, status: ItemStatus): CallItem {
   return { kind: 'call', id: open.id, callId: open.callId, name: open.name, arguments: open.arguments, status };
+}
+
+function begunCall(event: Extract<ModelEvent, { type: 'call' }>): BegunCall {
+  return {
+    kind: 'call',
+    id: newId('call'),
+    modelIndex: event.index,
+    // Some servers leave the id out; the next turn needs one to tie the result to the call.
+    callId: event.callId ?? newId('call').replace('fc_', 'call_'),
+    name: event.name ?? '',
+    arguments: event.arguments,
+  };
+}
+
+/** Whether arguments have come to their end: they are one JSON value. */
+function isWhole(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** One promise for several, and none where none waits: the common case costs no microtask. */

@@ -263,6 +263,31 @@ describe('tools', () => {
     expect(new Set(ids).size).toBe(2);
   });
 
+  test('stay apart where the model’s server mixes their pieces', async () => {
+    const piece = (index: number, text: string, head: object = {}) => ({
+      tool_calls: [{ index, ...head, function: { name: 'seats', arguments: text } }],
+    });
+    script = [
+      piece(0, '', { id: 'call_a', type: 'function' }),
+      piece(1, '{"ro', { id: 'call_b', type: 'function' }),
+      piece(0, '{"row"'),
+      piece(1, 'w":8}'),
+      piece(0, ':7}'),
+    ];
+    const wanted = [
+      ['call_a', '{"row":7}'],
+      ['call_b', '{"row":8}'],
+    ];
+    const final = await client.responses.stream({ model: 'scripted', input: 'Hello', tools }).finalResponse();
+    expect(callsOf(final).map((call) => [call.call_id, call.arguments])).toEqual(wanted);
+    const functions = [{ type: 'function' as const, function: seats }];
+    const chat = await client.chat.completions
+      .stream({ model: 'scripted', messages: say('Hello'), tools: functions })
+      .finalChatCompletion();
+    const calls = chat.choices[0]?.message.tool_calls ?? [];
+    expect(calls.map((call) => [call.id, call.type === 'function' && call.function.arguments])).toEqual(wanted);
+  });
+
   test('results follow their calls by previous_response_id', async () => {
     const first = await client.responses.create({ model, input, tools });
     const next = await client.responses.create({
