@@ -48,7 +48,15 @@ function restrictToTalking(request: TurnRequest, user: UserPrincipal): void {
     });
   }
   if (!request.input.every((item) => isSpoken(item))) throw notSpoken('input');
+  if (request.settings.length > settingsCharactersMax) {
+    throw new UsherError('too_large', 'The settings beside the message are too long. Send less.', {
+      param: 'metadata',
+    });
+  }
 }
+
+/** Of a person's turn; all metadata that the wire takes fits. */
+const settingsCharactersMax = 65_536;
 
 function deniedField(request: TurnRequest): string | undefined {
   if (request.model.includes('@')) return 'model';

@@ -129,6 +129,15 @@ describe('A person at the page', () => {
     expect(await send('POST /v1/responses', token, asked)).toMatchObject({ status: 200 });
   });
 
+  test('cannot have kept beside a message what is longer than a message may be', async () => {
+    const token = await person('p-4', 'guide');
+    const asked = { model: 'guide', input: 'Where is row seven?', text: { padding: 'x'.repeat(1_000_000) } };
+    expect(await send('POST /v1/responses', token, asked)).toMatchObject({ status: 413 });
+    const metadata = Object.fromEntries(Array.from({ length: 16 }, (_, n) => [`${n}`, 'é'.repeat(512)]));
+    const full = { model: 'guide', input: 'Where is row seven?', metadata };
+    expect(await send('POST /v1/responses', token, full)).toMatchObject({ status: 200 });
+  });
+
   test('cannot be named as an application is where it names nobody', async () => {
     const asked = { assistant: 'guide', subject: 'app:key_00000000000000000000000000000000' };
     expect(await send('POST /v1/user_tokens', usher.apiKey, asked)).toMatchObject({ status: 400 });
@@ -194,6 +203,25 @@ function chunk(delta: object, finish: string | null = null): string {
 }
 
 describe("A model's server", () => {
+  test('cannot fill the memory with the ids and names of its calls', async () => {
+    const calls = Array.from({ length: 100 }, (_, index) =>
+      chunk({
+        tool_calls: [{ index, id: `${index}-${'i'.repeat(500_000)}`, function: { name: 'seat', arguments: '{}' } }],
+      }),
+    );
+    await using backend = await openBackend((response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.end(calls.join('') + chunk({}, 'tool_calls'));
+    });
+    await using other = await startUsher(usherFiles([backend.url]));
+    const answer = await fetch(`${other.url}/v1/responses`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${other.apiKey}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ model: 'usher-test', input: 'Seat them', tools: [{ type: 'function', name: 'seat' }] }),
+    });
+    expect([answer.status, (await answer.text()).length < 1000]).toEqual([502, true]);
+  });
+
   test('cannot fill the memory with an answer of ever new items', async () => {
     const both = (chunk({ content: 'a' }) + chunk({ refusal: 'b' })).repeat(10_000);
     await using backend = await openBackend((response) => {

@@ -17,6 +17,9 @@ export class WireFault extends Error {
 
 /** Parallel calls of one answer at the most; no server makes as many. */
 const callsMax = 128;
+/** Some servers put a signature of kilobytes into an id; each is held, stored and sent back. */
+const callIdCharactersMax = 16_384;
+const callNameCharactersMax = 1_024;
 
 interface WireChunk {
   readonly choices?: readonly (WireChoice | null)[] | null;
@@ -132,7 +135,9 @@ export class ChunkReader {
     }
     const name = call.function?.name;
     if (typeof name !== 'string' || name === '') throw new WireFault('garbage', 'a call has no name');
+    if (name.length > callNameCharactersMax) throw new WireFault('garbage', 'the name of a call has no end');
     const callId = typeof call.id === 'string' && call.id !== '' ? call.id : `call_${randomUUID()}`;
+    if (callId.length > callIdCharactersMax) throw new WireFault('garbage', 'the id of a call has no end');
     this.#calls[index] = callId;
     this.#emit({ type: 'call', index, callId, name, arguments: piece });
     return true;
