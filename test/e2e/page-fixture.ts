@@ -4,10 +4,17 @@ import type { AddressInfo } from 'node:net';
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import type { Browser, BrowserContextOptions, Frame, Page } from 'playwright-core';
-import { launchChromium } from '#test/chromium';
+import { describe } from 'vitest';
+import { findChromium, launchChromium } from '#test/chromium';
 import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
 import { startUsher, type UsherProcess } from '#test/process';
 import { usherFiles, type AssistantFiles } from '#test/usher-files';
+
+/** A group of tests that drive a browser. */
+export function inBrowser(title: string, tests: () => void): void {
+  const isThere = findChromium() !== undefined;
+  describe.skipIf(!isThere)(isThere ? title : `${title} (skipped: no Chromium is installed)`, tests);
+}
 
 /** The real server before a simulated model, and a real browser before the server. */
 export interface PageFixture extends AsyncDisposable {
