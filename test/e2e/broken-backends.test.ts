@@ -9,25 +9,37 @@ let second: ModelSimulator;
 let usher: UsherProcess;
 let client: OpenAI;
 
+/** Each test has backends of its own over the same two servers, so that no breaker remembers another test. */
+const stages = Array.from({ length: 16 }, (_, index) => index);
+let model = '';
+
 beforeAll(async () => {
-  [first, second] = await Promise.all([startModelSimulator(), startModelSimulator()]);
+  const [one, two] = await Promise.all([startModelSimulator(), startModelSimulator()]);
+  [first, second] = [one, two];
   const timeouts = { firstTokenMs: 2000, betweenTokensMs: 1000 };
   const knowledge = { 'seats.md': '# Seats\n\nRow seven has the best view of the stage.\n' };
+  const assistantOf = (stage: number) => [
+    `helper-${stage}`,
+    { spec: { pools: [`one-${stage}`, `two-${stage}`] }, knowledge },
+  ];
   usher = await startUsher(
-    usherFiles([first.baseUrl, second.baseUrl], {
-      assistants: { helper: { spec: { pools: ['one', 'two'] }, knowledge } },
-      config: {
-        pools: [
-          { name: 'one', backends: ['backend-1'], fallback: 'knowledge', timeouts },
-          { name: 'two', backends: ['backend-2'], timeouts },
-        ],
+    usherFiles(
+      stages.flatMap(() => [one.baseUrl, two.baseUrl]),
+      {
+        assistants: Object.fromEntries(stages.map(assistantOf)),
+        config: {
+          pools: stages.flatMap((stage) => [
+            { name: `one-${stage}`, backends: [`backend-${2 * stage + 1}`], fallback: 'knowledge', timeouts },
+            { name: `two-${stage}`, backends: [`backend-${2 * stage + 2}`], timeouts },
+          ]),
+        },
       },
-    }),
+    ),
   );
   client = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: usher.apiKey, maxRetries: 0 });
 });
 beforeEach(async () => {
-  await usher.restart();
+  model = `helper-${stages.shift()}`;
   await Promise.all([first.clear(), second.clear()]);
 });
 afterAll(async () => {
@@ -36,7 +48,7 @@ afterAll(async () => {
 });
 
 const ask = (text = 'Which row?'): Promise<OpenAI.ChatCompletion> =>
-  client.chat.completions.create({ model: 'helper', messages: [{ role: 'user', content: text }] });
+  client.chat.completions.create({ model, messages: [{ role: 'user', content: text }] });
 
 describe('before the first token', () => {
   for (const fault of [
@@ -80,7 +92,7 @@ describe('after the first token', () => {
     test(`an answer broken by ${JSON.stringify(fault)} never passes for a whole one, on either wire`, async () => {
       await first.planAll({ fault, tokens: 30 });
       const stream = await client.chat.completions.create({
-        model: 'helper',
+        model,
         messages: [{ role: 'user', content: 'go' }],
         stream: true,
       });
@@ -91,7 +103,7 @@ describe('after the first token', () => {
       await expect(reading).rejects.toThrow();
       expect(pieces).toBeGreaterThan(0);
 
-      const response = client.responses.stream({ model: 'helper', input: 'go' });
+      const response = client.responses.stream({ model, input: 'go' });
       const final = await response.finalResponse().catch(() => undefined);
       expect(final?.status ?? 'failed').toBe('failed');
     });
@@ -100,7 +112,7 @@ describe('after the first token', () => {
   test('the failed turn is kept with the part that came, as incomplete', async () => {
     await first.plan({ fault: { kind: 'cut', after: 5, how: 'fin' }, tokens: 30 });
     const { id } = await client.conversations.create();
-    await expect(client.responses.create({ model: 'helper', conversation: id, input: 'go' })).rejects.toMatchObject({
+    await expect(client.responses.create({ model, conversation: id, input: 'go' })).rejects.toMatchObject({
       status: 502,
     });
     const { data } = await client.conversations.items.list(id, { order: 'asc' });
