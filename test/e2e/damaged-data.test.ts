@@ -47,8 +47,8 @@ interface Damage {
   readonly name: string;
   readonly says: RegExp;
   readonly do: (data: string) => void;
-  /** The database itself: what is in its log is whole without the file. */
-  readonly inDatabase?: true;
+  /** How the data was left where this is tried; absent: either way. After a kill a database is whole by its log. */
+  readonly way?: Way;
   /** Only the database can tell, so it is opened; its log may be moved into it, which changes nothing of what it says. */
   readonly seenInDatabase?: true;
 }
@@ -56,7 +56,7 @@ interface Damage {
 const damages: readonly Damage[] = [
   {
     name: 'a database whose pages were overwritten',
-    inDatabase: true,
+    way: 'SIGTERM',
     says: /database file is damaged\. Nothing was changed.*backup/,
     do: (data) => {
       const bytes = readFileSync(join(data, 'usher.db'));
@@ -66,13 +66,13 @@ const damages: readonly Damage[] = [
   },
   {
     name: 'a database that was cut short',
-    inDatabase: true,
+    way: 'SIGTERM',
     says: /database file is damaged\. Nothing was changed.*backup/,
     do: (data) => truncateSync(join(data, 'usher.db'), 3 * 4096 + 100),
   },
   {
     name: 'a database that is none',
-    inDatabase: true,
+    way: 'SIGTERM',
     says: /damaged\. Nothing was changed.*backup/,
     do: (data) => writeFileSync(join(data, 'usher.db'), 'To be, or not to be. '.repeat(1000)),
   },
@@ -84,11 +84,13 @@ const damages: readonly Damage[] = [
   },
   {
     name: 'a root key that was cut short',
+    way: 'SIGKILL',
     says: /root\.key is damaged\. Put it back from a backup\. Nothing was overwritten/,
     do: (data) => truncateSync(join(data, 'root.key'), 100),
   },
   {
     name: 'a root key with one letter changed',
+    way: 'SIGTERM',
     says: /root\.key is damaged\. Put it back from a backup/,
     do: (data) => {
       const text = readFileSync(join(data, 'root.key'), 'utf8');
@@ -106,6 +108,7 @@ const damages: readonly Damage[] = [
   },
   {
     name: 'a root key that others may read',
+    way: 'SIGTERM',
     says: /root\.key may be read by other users\. Close it with: chmod 600/,
     do: (data) => chmodSync(join(data, 'root.key'), 0o644),
   },
@@ -116,7 +119,7 @@ function otherThan(data: string): string {
 }
 
 describe.each(ways)('after %s', (way) => {
-  const here = damages.filter(({ inDatabase }) => way === 'SIGTERM' || inDatabase === undefined);
+  const here = damages.filter((damage) => (damage.way ?? way) === way);
 
   test.each(here)('$name stops the start with what to do, and every file stays as it was', async (damage) => {
     const data = join(copyOf(way), 'data');

@@ -46,13 +46,14 @@ async function stalledStream(
 
 const readiness = async (usher: UsherProcess): Promise<number> => (await fetch(`${usher.url}/readyz`)).status;
 
-describe('a stop by SIGTERM', () => {
+// Each starts the program twice, and the first waits for the announcement to end.
+describe('a stop by SIGTERM', { timeout: 90_000 }, () => {
   test('is announced while it still serves, then lets the answer under way come to its end, and ends with 0', async () => {
-    await using usher = await startWith({ announceMs: 2500, drainMs: 30_000 });
+    await using usher = await startWith({ announceMs: 5000, drainMs: 30_000 });
     const client = clientOf(usher);
     const { id, rest } = await stalledStream(client);
     const ended = usher.kill('SIGTERM');
-    await expect.poll(() => readiness(usher), { interval: 20 }).toBe(503);
+    await expect.poll(() => readiness(usher), { timeout: 4000, interval: 20 }).toBe(503);
     // The load balancer has not looked yet: whoever still comes is served.
     const late = await client.responses.create({ model: assistant, input: '[[sim:say In time]]' });
     expect(late.output_text).toBe('In time');
@@ -63,7 +64,7 @@ describe('a stop by SIGTERM', () => {
         return ((error as Error).cause as { code?: string } | undefined)?.code ?? 'another failure';
       }
     };
-    await expect.poll(refusal, { timeout: 15_000, interval: 50 }).toBe('ECONNREFUSED');
+    await expect.poll(refusal, { timeout: 30_000, interval: 50 }).toBe('ECONNREFUSED');
     await simulator.control({ do: 'release' });
     expect(await rest).toMatchObject({ id, status: 'completed' });
     expect(await ended).toEqual({ code: 0, signal: null });

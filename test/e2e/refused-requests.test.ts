@@ -175,6 +175,13 @@ const cases: Readonly<Record<string, Case>> = {
     param: 'model',
     says: 'There is no assistant "giude". Did you mean "guide"?',
   },
+  'a model that there is not, asked for a stream': {
+    to: chats,
+    body: chat({ model: 'giude', stream: true }),
+    status: 404,
+    param: 'model',
+    says: 'There is no assistant "giude". Did you mean "guide"?',
+  },
   'an environment that there is not': {
     to: chats,
     body: chat({ model: 'guide@prodution' }),
