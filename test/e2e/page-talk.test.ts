@@ -131,6 +131,26 @@ inBrowser('talking at the page', () => {
       expect(await answered(page)).not.toBe('');
     });
 
+    test.each([
+      ['by the clipboard of the browser', ''],
+      ['by the older way where the page has no clipboard', `Object.defineProperty(navigator, 'clipboard', {})`],
+    ])('is copied as it was written, %s', async (_how, before) => {
+      await using visitor = await fixture.visit('helper');
+      const { page } = visitor;
+      await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+      const reader = await page.context().newPage();
+      await reader.goto(page.url());
+      await page.bringToFront();
+      if (before !== '') await page.evaluate(before);
+      await fixture.simulator.plan({ say: `**Seven** ${before.length}` });
+      await ask(page, 'When do you open?');
+      await answered(page);
+      await page.getByRole('button', { name: 'Copy this answer' }).click();
+      await page.locator('#announce').getByText('Copied.').waitFor({ state: 'attached' });
+      await reader.bringToFront();
+      expect(await reader.evaluate('navigator.clipboard.readText()')).toBe(`**Seven** ${before.length}`);
+    });
+
     test('leaves the blocks that have ended as they are while it grows', async () => {
       await using visitor = await fixture.visit('helper');
       const { page } = visitor;

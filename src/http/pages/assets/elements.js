@@ -66,14 +66,32 @@ export function iconButton(drawing, label, onClick) {
  */
 export async function copyFrom(button, text) {
   const use = button.querySelector('use');
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    return;
-  }
+  if (!(await copied(text))) return announce('This browser does not let the page copy. Select the text instead.');
   announce('Copied.');
   use?.setAttribute('href', '#icon-done');
   setTimeout(() => use?.setAttribute('href', '#icon-copy'), 1500);
+}
+
+/**
+ * @param {string} text
+ * @returns {Promise<boolean>}
+ */
+async function copied(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    // A page without TLS, or in a frame, may have only the older way.
+    const before = document.activeElement;
+    const field = make('textarea', { class: 'unseen', 'aria-hidden': 'true' });
+    field.value = text;
+    document.body.append(field);
+    field.select();
+    const is = document.execCommand('copy');
+    field.remove();
+    if (before instanceof HTMLElement) before.focus();
+    return is;
+  }
 }
 
 /**
