@@ -40,8 +40,13 @@ export function checkAgainst<T>(
 ): { readonly ok: true; readonly value: T } | { readonly ok: false; readonly findings: readonly Finding[] } {
   const result = schema.safeParse(data, { error: (issue) => describeIssue(issue, words), reportInput: true });
   if (result.success) return { ok: true, value: result.data };
-  const findings = result.error.issues.flatMap((issue) => findingsOf(issue, [], schema, words));
-  return { ok: false, findings: findings.slice(0, findingsMax) };
+  const findings = firstOf(result.error.issues).flatMap((issue) => findingsOf(issue, [], schema, words));
+  return { ok: false, findings: firstOf(findings) };
+}
+
+/** Nobody reads more, and a program can send tens of thousands of wrong values at once. */
+function firstOf<T>(found: readonly T[]): readonly T[] {
+  return found.length > findingsMax ? found.slice(0, findingsMax) : found;
 }
 
 function findingsOf(issue: Issue, above: Path, schema: z.ZodType, words: DataWords): Finding[] {
@@ -135,12 +140,12 @@ function unionFindings(
 ): Finding[] {
   const options = 'options' in issue ? issue.options : undefined;
   if (options !== undefined) return [choiceFinding(path, `must be ${listed(options)}`, options, valueAt(issue), words)];
-  const branches = issue.errors.map((issues) => issues.flatMap((inner) => flattenUnion(inner)));
+  const branches = issue.errors.map((issues) => firstOf(issues).flatMap((inner) => flattenUnion(inner)));
   const fitting = branches
     .filter((issues) => !issues.some((inner) => inner.path.length === 0 && isShape(inner)))
     .toSorted((a, b) => a.length - b.length);
   const best = fitting[0];
-  if (best !== undefined) return best.flatMap((inner) => findingsOf(inner, path, schema, words));
+  if (best !== undefined) return firstOf(best).flatMap((inner) => findingsOf(inner, path, schema, words));
   const values = branches.flat().flatMap((inner) => (inner.code === 'invalid_value' ? inner.values : []));
   const types = branches
     .flat()
