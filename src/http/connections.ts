@@ -62,11 +62,7 @@ export class Connections {
     return this.#bySocket.get(socket)?.current?.exchange;
   }
 
-  /** What runs hears of it first: the sockets' own events may come after the last of them is gone. */
   destroyAll(): void {
-    for (const [socket, { current }] of this.#bySocket) {
-      current?.exchange.abandon();
-      socket.resetAndDestroy();
-    }
+    for (const socket of this.#bySocket.keys()) socket.resetAndDestroy();
   }
 }
