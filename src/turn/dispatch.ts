@@ -1,25 +1,18 @@
-import { BackendFailure, type AnswerEnd } from '#backend';
-import { prefixChain, type Need, type Settlement, type Ticket } from '#balancer';
+import type { AnswerEnd, BackendFailure } from '#backend';
+import { prefixChain, type Need } from '#balancer';
 import type { TurnOutcome, Usage } from '#conversation';
 import type { Answer } from './answer.ts';
 import type { BackendPool } from './backend-pool.ts';
-import { failureReason, type Refusal } from './failure-reason.ts';
+import { failureReason, type FailureReason, type Refusal } from './failure-reason.ts';
+import { tryBackend, type AttemptTrace } from './try-backend.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import { estimateTokens } from './tokens.ts';
 import type { PromptedTurn } from './turn-steps.ts';
 
-export interface Dispatched {
+export interface Dispatched extends AttemptTrace {
   readonly outcome: TurnOutcome;
   readonly usage: Usage;
-  readonly backend: string | null;
-  readonly firstTokenMs: number | undefined;
 }
-
-/** What one attempt came to. `retry`: nothing was relayed, so another backend may try unseen. */
-type Attempt =
-  | { readonly result: 'ended'; readonly end: AnswerEnd }
-  | { readonly result: 'stopped' }
-  | { readonly result: 'failed'; readonly failure: BackendFailure; readonly retry: boolean };
 
 /**
  * Step 4: pools in the assistant's order, in each the balancer's pick; before the first token a
@@ -42,7 +35,7 @@ export async function dispatch(
       const pick = await pool.pick({ ...need, exclude: tried }, signal);
       if (signal.aborted) {
         if (pick.result === 'picked') pool.settle(pick.ticket, { result: 'neutral' });
-        return cancelled(turn, answer, undefined, undefined);
+        return cancelled(turn, answer, noTrace);
       }
       if (pick.result === 'none') {
         refusal ??= pick;
@@ -54,24 +47,21 @@ export async function dispatch(
         break;
       }
       tried.add(pick.ticket.backend);
-      const request = model === undefined ? turn.prompt : { ...turn.prompt, model };
-      const timer: AttemptTimer = { startedMs: rooms.clock.monotonicMs(), firstTokenMs: undefined };
-      const attempt = await tryOnce(rooms, { ...turn, prompt: request }, answer, pool, pick.ticket, timer, signal);
-      const firstTokenMs = timer.firstTokenMs;
-      if (attempt.result === 'ended') return ended(turn, answer, attempt.end, pick.ticket.backend, firstTokenMs);
-      if (attempt.result === 'stopped') return cancelled(turn, answer, pick.ticket.backend, firstTokenMs);
+      const prompt = model === undefined ? turn.prompt : { ...turn.prompt, model };
+      const attempt = await tryBackend(rooms, { id: turn.id, prompt, answer, pool, ticket: pick.ticket, signal });
+      if (attempt.result === 'ended') return ended(turn, answer, attempt.end, attempt.trace);
+      if (attempt.result === 'stopped') return cancelled(turn, answer, attempt.trace);
       failure = attempt.failure;
       failedPool = pool;
-      if (!attempt.retry) return failed(turn, answer, failure, undefined, pick.ticket.backend, firstTokenMs);
+      if (!attempt.retry) return failed(turn, answer, failureReason(failure, undefined), attempt.trace);
     }
   }
-  return failed(turn, answer, failure, refusal, null, undefined);
+  const usage = failure === undefined ? noUsage : estimatedUsage(turn, answer);
+  const outcome = { state: 'failed', ...failureReason(failure, refusal) } as const;
+  return { outcome, usage, backend: failure?.backend ?? null, firstTokenMs: undefined };
 }
 
-interface AttemptTimer {
-  readonly startedMs: number;
-  firstTokenMs: number | undefined;
-}
+const noTrace: AttemptTrace = { backend: null, firstTokenMs: undefined };
 
 interface Way {
   readonly pool: BackendPool;
@@ -97,126 +87,30 @@ function needOf(turn: PromptedTurn): Omit<Need, 'exclude'> {
   return { promptTokens: turn.promptTokens, ...prefixChain(texts, turn.reach.tenant) };
 }
 
-async function tryOnce(
-  rooms: TurnRooms,
-  turn: PromptedTurn,
-  answer: Answer,
-  pool: BackendPool,
-  ticket: Ticket,
-  timer: AttemptTimer,
-  signal: AbortSignal,
-): Promise<Attempt> {
-  const backend = pool.backend(ticket);
-  const stop = new AbortController();
-  const abort = (): void => stop.abort();
-  signal.addEventListener('abort', abort, { once: true });
-  let settlement: Settlement = { result: 'neutral' };
-  let result = 'stopped';
-  try {
-    const end = await backend.answer(
-      turn.prompt,
-      {
-        head: (limits) => pool.head(ticket, limits),
-        event: (event) => {
-          if (timer.firstTokenMs === undefined) {
-            timer.firstTokenMs = rooms.clock.monotonicMs() - timer.startedMs;
-            pool.firstToken(ticket);
-          }
-          const relayed = answer.add(event);
-          if (answer.overlong) stop.abort();
-          return relayed;
-        },
-      },
-      pool.timeouts,
-      stop.signal,
-    );
-    const outputTokens = end.usage?.outputTokens ?? Math.ceil(answer.characters / 4);
-    settlement = { result: 'answered', outputTokens };
-    result = 'answered';
-    return { result: 'ended', end };
-  } catch (error) {
-    if (answer.overlong) return { result: 'ended', end: { finish: 'length', usage: undefined } };
-    if (signal.aborted) return { result: 'stopped' };
-    if (!(error instanceof BackendFailure)) throw error;
-    result = error.kind;
-    settlement = settlementOf(error);
-    pool.head(ticket, error.limits);
-    return { result: 'failed', failure: error, retry: !answer.begun && error.kind !== 'refused' };
-  } finally {
-    signal.removeEventListener('abort', abort);
-    pool.settle(ticket, settlement);
-    const { firstTokenMs, startedMs } = timer;
-    const durationMs = rooms.clock.monotonicMs() - startedMs;
-    rooms.telemetry.attemptFinished({ turn: turn.id, backend: ticket.backend, result, firstTokenMs, durationMs });
-  }
-}
-
-function settlementOf(failure: BackendFailure): Settlement {
-  switch (failure.kind) {
-    case 'limited':
-      return { result: 'limited', retryAfterMs: failure.limits.retryAfterMs };
-    case 'refused':
-    case 'aborted':
-      return { result: 'neutral' };
-    case 'connect':
-    case 'server':
-    case 'timeout':
-    case 'cut':
-    case 'garbage':
-    case 'misconfigured':
-      return { result: 'failed', kind: failure.kind };
-  }
-}
-
-function ended(
-  turn: PromptedTurn,
-  answer: Answer,
-  end: AnswerEnd,
-  backend: string,
-  firstTokenMs: number | undefined,
-): Dispatched {
+function ended(turn: PromptedTurn, answer: Answer, end: AnswerEnd, trace: AttemptTrace): Dispatched {
   const usage = end.usage ?? estimatedUsage(turn, answer);
   switch (end.finish) {
     case 'stop':
     case 'call':
-      return { outcome: { state: 'completed', reason: end.finish }, usage, backend, firstTokenMs };
+      return { outcome: { state: 'completed', reason: end.finish }, usage, ...trace };
     case 'length':
     case 'filtered':
-      return { outcome: { state: 'incomplete', reason: end.finish }, usage, backend, firstTokenMs };
+      return { outcome: { state: 'incomplete', reason: end.finish }, usage, ...trace };
   }
 }
 
-function cancelled(
-  turn: PromptedTurn,
-  answer: Answer,
-  backend: string | undefined,
-  firstTokenMs: number | undefined,
-): Dispatched {
-  return {
-    outcome: { state: 'cancelled' },
-    usage: estimatedUsage(turn, answer),
-    backend: backend ?? null,
-    firstTokenMs,
-  };
+function cancelled(turn: PromptedTurn, answer: Answer, trace: AttemptTrace): Dispatched {
+  return { outcome: { state: 'cancelled' }, usage: estimatedUsage(turn, answer), ...trace };
 }
 
-function failed(
-  turn: PromptedTurn,
-  answer: Answer,
-  failure: BackendFailure | undefined,
-  refusal: Refusal | undefined,
-  backend: string | null,
-  firstTokenMs: number | undefined,
-): Dispatched {
-  const reason = failureReason(failure, refusal);
-  const usage = backend === null && failure === undefined ? noUsage : estimatedUsage(turn, answer);
-  return { outcome: { state: 'failed', ...reason }, usage, backend: backend ?? failure?.backend ?? null, firstTokenMs };
+function failed(turn: PromptedTurn, answer: Answer, reason: FailureReason, trace: AttemptTrace): Dispatched {
+  return { outcome: { state: 'failed', ...reason }, usage: estimatedUsage(turn, answer), ...trace };
 }
 
 /** A turn that broke on a defect of ours; the cause is in the logs. */
 export function failedDispatch(turn: PromptedTurn, answer: Answer): Dispatched {
   const outcome = { state: 'failed', code: 'internal', message: 'The server failed. Repeat the request.' } as const;
-  return { outcome, usage: estimatedUsage(turn, answer), backend: null, firstTokenMs: undefined };
+  return { outcome, usage: estimatedUsage(turn, answer), ...noTrace };
 }
 
 export const noUsage: Usage = {

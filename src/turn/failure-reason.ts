@@ -4,7 +4,7 @@ import type { ErrorCode } from '#base';
 
 export type Refusal = Extract<Pick, { result: 'none' }>;
 
-interface Reason {
+export interface FailureReason {
   readonly code: ErrorCode;
   readonly message: string;
   readonly retryAfterMs?: number;
@@ -14,11 +14,11 @@ interface Reason {
  * What the caller is told of a turn that no backend answered: the last failure, else why the
  * balancer picked none. Which backend it was is in the logs, not in the answer.
  */
-export function failureReason(failure: BackendFailure | undefined, refusal: Refusal | undefined): Reason {
+export function failureReason(failure: BackendFailure | undefined, refusal: Refusal | undefined): FailureReason {
   return failure === undefined ? refusedBy(refusal) : failedBy(failure, refusal);
 }
 
-function failedBy(failure: BackendFailure, refusal: Refusal | undefined): Reason {
+function failedBy(failure: BackendFailure, refusal: Refusal | undefined): FailureReason {
   const retryAfterMs = failure.limits.retryAfterMs ?? refusal?.retryAfterMs;
   const retry = retryAfterMs === undefined ? {} : { retryAfterMs };
   switch (failure.kind) {
@@ -59,7 +59,7 @@ function failedBy(failure: BackendFailure, refusal: Refusal | undefined): Reason
   }
 }
 
-function refusedBy(refusal: Refusal | undefined): Reason {
+function refusedBy(refusal: Refusal | undefined): FailureReason {
   const retryAfterMs = refusal?.retryAfterMs ?? 1000;
   if (refusal?.reason === 'limited') {
     return {
