@@ -22,11 +22,12 @@ let env: Record<string, string>;
 let one: UsherProcess;
 let two: UsherProcess;
 let key: { key: string; id: string };
+let declared: ReturnType<typeof usherFiles>;
 
 beforeAll(async () => {
   [postgres, simulator] = await Promise.all([startPostgres(), startModelSimulator()]);
   env = { USHER_TEST_DATABASE: await postgres.freshDatabase(), USHER_TEST_ROOT: randomBytes(32).toString('base64') };
-  const { config, files } = usherFiles([simulator.baseUrl], {
+  declared = usherFiles([simulator.baseUrl], {
     assistants: { [assistant]: {} },
     config: {
       storage: { kind: 'postgres', url: { env: 'USHER_TEST_DATABASE' }, poolMax: 4 },
@@ -34,8 +35,8 @@ beforeAll(async () => {
       pools: [{ name: 'default', backends: ['backend-1'], attempts: 1, timeouts }],
     },
   });
-  one = await startUsher({ config, files, env });
-  two = await startUsher({ config, files, env });
+  one = await startUsher({ ...declared, env });
+  two = await startUsher({ ...declared, env });
   key = await usherCommand('create', '--name', 'both');
 });
 beforeEach(() => simulator.clear());
@@ -139,6 +140,17 @@ describe('two nodes over one PostgreSQL', () => {
         code: 'invalid_api_key',
       });
     }
+  });
+
+  test('a third node with another root key, or without the database, does not start and says why', async () => {
+    const strange = { ...env, USHER_TEST_ROOT: randomBytes(32).toString('base64') };
+    await expect(startUsher({ ...declared, env: strange })).rejects.toThrow(
+      /usher: .*sealed under root key .*Start with the root key that this database was used with/,
+    );
+    const nowhere = { ...env, USHER_TEST_DATABASE: 'postgres://postgres@127.0.0.1:1/nowhere' };
+    await expect(startUsher({ ...declared, env: nowhere })).rejects.toThrow(
+      /usher: PostgreSQL cannot be reached\. Check/,
+    );
   });
 
   test('a database that is away for a moment is told as such, and used again as soon as it is back', async () => {
