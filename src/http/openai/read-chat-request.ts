@@ -1,0 +1,199 @@
+import { z } from 'zod';
+import { newId } from '#base';
+import type { ContentPart, Item } from '#conversation';
+import type { TurnRequest } from '#turn';
+import type { Exchange } from '../exchange.ts';
+import { metadataSchema, modelSchema, streamSchema, subjectSchema } from './read-body.ts';
+import { argumentsSchema, calledNameSchema, callIdSchema, detailSchema, imageUrlSchema } from './read-items.ts';
+import { effortSchema, readParameters, samplingShape, tokensSchema } from './read-parameters.ts';
+import {
+  choiceWordSchema,
+  functionShape,
+  functionTypeSchema,
+  jsonSchemaShape,
+  parallelSchema,
+  readChoice,
+  readFormat,
+  readFunction,
+} from './read-tools.ts';
+import { plainSettings } from './response-body.ts';
+
+const partSchema = z
+  .discriminatedUnion('type', [
+    z.object({ type: z.literal('text'), text: z.string().describe('The text.') }),
+    z.object({ type: z.literal('refusal'), refusal: z.string().describe('Why the assistant would not answer.') }),
+    z.object({
+      type: z.literal('image_url'),
+      image_url: z.object({ url: imageUrlSchema, detail: detailSchema.optional() }),
+    }),
+  ])
+  .meta({ id: 'message-part', description: 'A piece of a message as Chat Completions writes it.' });
+const contentSchema = z.union([z.string(), z.array(partSchema)]);
+
+const messageSchema = z.discriminatedUnion('role', [
+  z.object({ role: z.enum(['system', 'developer', 'user']), content: contentSchema.describe('What is said.') }),
+  z.object({
+    role: z.literal('assistant'),
+    content: contentSchema.nullish().describe('What the assistant said.'),
+    refusal: z.string().nullish().describe('Why it would not answer, as it was answered.'),
+    tool_calls: z
+      .array(
+        z.object({
+          id: callIdSchema,
+          type: z.literal('function'),
+          function: z.object({ name: calledNameSchema, arguments: argumentsSchema }),
+        }),
+      )
+      .nullish()
+      .describe('The functions that it asked for.'),
+  }),
+  z.object({
+    role: z.literal('tool'),
+    tool_call_id: callIdSchema,
+    content: contentSchema.describe('What the function returned.'),
+  }),
+]);
+
+/** The body of `POST /v1/chat/completions`. */
+export const chatCompletionSchema = z.looseObject({
+  model: modelSchema,
+  messages: z.array(messageSchema).min(1).describe('The conversation so far, oldest first.'),
+  stream: streamSchema.nullish(),
+  stream_options: z
+    .looseObject({ include_usage: z.boolean().optional().describe('A last chunk tells the tokens used.') })
+    .nullish()
+    .describe('What a stream holds besides the answer.'),
+  store: z.boolean().nullish().describe('Whether the turn is kept, encrypted. Absent: false.'),
+  metadata: metadataSchema.nullish(),
+  user: z.string().max(512).nullish().describe('The older name of `safety_identifier`.'),
+  safety_identifier: subjectSchema.nullish(),
+  n: z
+    .literal(1, 'must be 1: one choice per request is served, so send the request several times')
+    .nullish()
+    .describe('Always 1.'),
+  logprobs: z.literal(false, 'must be false: log probabilities are not served').nullish().describe('Always false.'),
+  ...samplingShape,
+  max_tokens: tokensSchema.nullish().describe('The older name of `max_completion_tokens`.'),
+  max_completion_tokens: tokensSchema.nullish(),
+  stop: z
+    .union([z.string(), z.array(z.string()).max(4)])
+    .nullish()
+    .describe('Up to four texts at which the answer ends.'),
+  seed: z
+    .number()
+    .int()
+    .nullish()
+    .describe('Asks the model for the same answer to the same question; few models promise it.'),
+  presence_penalty: z.number().min(-2).max(2).nullish().describe('Above 0: prefer subjects not yet talked of.'),
+  frequency_penalty: z.number().min(-2).max(2).nullish().describe('Above 0: repeat words less.'),
+  reasoning_effort: effortSchema.nullish(),
+  tools: z
+    .array(z.object({ type: functionTypeSchema, function: z.object(functionShape) }))
+    .max(128)
+    .nullish()
+    .describe('Functions of the caller that the model may ask for. Applications only.'),
+  tool_choice: z
+    .union([
+      choiceWordSchema,
+      z.object({
+        type: z.literal('function'),
+        function: z.object({ name: z.string().describe('The function that must be asked for.') }),
+      }),
+    ])
+    .nullish()
+    .describe('Whether the model may, must or must not ask for a function, or which. Absent: `auto`.'),
+  parallel_tool_calls: parallelSchema.nullish(),
+  response_format: z
+    .discriminatedUnion('type', [
+      z.object({ type: z.literal('text') }),
+      z.object({ type: z.literal('json_object') }),
+      z.object({ type: z.literal('json_schema'), json_schema: z.object(jsonSchemaShape) }),
+    ])
+    .nullish()
+    .describe('The form of the answer: text, any JSON object, or JSON of a schema. Applications only.'),
+});
+type ChatBody = z.infer<typeof chatCompletionSchema>;
+
+export function readChatRequest(exchange: Exchange, body: ChatBody): TurnRequest {
+  const stored = body.store === true;
+  const { tool_choice: choice, response_format: format } = body;
+  return {
+    principal: exchange.principal,
+    model: body.model,
+    subject: body.safety_identifier ?? body.user ?? undefined,
+    conversation: undefined,
+    previous: undefined,
+    stored,
+    input: body.messages.flatMap(readMessage),
+    instructions: undefined,
+    parameters: readParameters({ ...body, max_output_tokens: body.max_completion_tokens ?? body.max_tokens }),
+    tools: (body.tools ?? []).map((tool) => readFunction(tool.function)),
+    toolChoice: readChoice(typeof choice === 'object' ? choice?.function : choice),
+    parallelCalls: body.parallel_tool_calls ?? undefined,
+    format: readFormat(format?.type === 'json_schema' ? { ...format.json_schema, type: format.type } : format),
+    settings: stored ? JSON.stringify({ ...plainSettings, metadata: body.metadata ?? {} }) : '',
+  };
+}
+
+function readMessage(message: ChatBody['messages'][number]): Item[] {
+  if (message.role === 'tool') {
+    return [
+      {
+        kind: 'result',
+        id: newId('result'),
+        callId: message.tool_call_id,
+        output: plainText(message.content),
+        status: 'completed',
+      },
+    ];
+  }
+  const spoken: Item = {
+    kind: 'message',
+    id: newId('message'),
+    role: message.role,
+    content: readContent(message.content ?? refusalOf(message) ?? ''),
+    status: 'completed',
+  };
+  if (message.role !== 'assistant') return [spoken];
+  const calls = (message.tool_calls ?? []).map((call): Item => {
+    return {
+      kind: 'call',
+      id: newId('call'),
+      callId: call.id,
+      name: call.function.name,
+      arguments: call.function.arguments,
+      status: 'completed',
+    };
+  });
+  return calls.length > 0 && plainText(message.content ?? '') === '' ? calls : [spoken, ...calls];
+}
+
+/** A refusal as an answer writes it: beside an empty content. */
+function refusalOf(message: ChatBody['messages'][number]): z.infer<typeof contentSchema> | undefined {
+  const refusal = message.role === 'assistant' ? message.refusal : undefined;
+  return refusal == null ? undefined : [{ type: 'refusal', refusal }];
+}
+
+function readContent(content: z.infer<typeof contentSchema>): ContentPart[] {
+  if (typeof content === 'string') return [{ type: 'text', text: content }];
+  return content.map((part): ContentPart => {
+    switch (part.type) {
+      case 'text':
+        return { type: 'text', text: part.text };
+      case 'refusal':
+        return { type: 'refusal', text: part.refusal };
+      case 'image_url':
+        return {
+          type: 'image',
+          url: part.image_url.url,
+          ...(part.image_url.detail === undefined ? {} : { detail: part.image_url.detail }),
+        };
+    }
+  });
+}
+
+function plainText(content: z.infer<typeof contentSchema>): string {
+  return typeof content === 'string'
+    ? content
+    : content.map((part) => (part.type === 'text' ? part.text : '')).join('');
+}

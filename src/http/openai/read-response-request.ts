@@ -1,0 +1,153 @@
+import { z } from 'zod';
+import { UsherError, parseId } from '#base';
+import type { TurnRequest } from '#turn';
+import type { Exchange } from '../exchange.ts';
+import { metadataSchema, modelSchema, streamSchema, subjectSchema } from './read-body.ts';
+import { inputSchema, readItems } from './read-items.ts';
+import { effortSchema, readParameters, samplingShape, tokensSchema } from './read-parameters.ts';
+import {
+  choiceWordSchema,
+  functionShape,
+  functionTypeSchema,
+  jsonSchemaShape,
+  parallelSchema,
+  readChoice,
+  readFormat,
+  readFunction,
+} from './read-tools.ts';
+import type { ResponseSettings } from './response-body.ts';
+import { turnOfResponseId } from './wire-ids.ts';
+
+/** The body of `POST /v1/responses`. */
+export const responseSchema = z.looseObject({
+  model: modelSchema,
+  input: inputSchema.describe('What is said: one text of the user, or items.'),
+  stream: streamSchema.nullish(),
+  store: z
+    .boolean()
+    .nullish()
+    .describe('Whether the response is kept, encrypted, to be read again and followed. Absent: true.'),
+  background: z
+    .literal(false, 'must be false: background responses are not served, so stream instead')
+    .nullish()
+    .describe('Always false.'),
+  conversation: z
+    .union([z.string(), z.object({ id: z.string().describe('The same, as an object.') })])
+    .nullish()
+    .describe('The conversation that this turn belongs to: its items come before `input`, and the new ones after.'),
+  previous_response_id: z
+    .string()
+    .nullish()
+    .describe('The stored response that this one follows. Not together with `conversation`.'),
+  instructions: z
+    .string()
+    .nullish()
+    .describe('Instructions for this turn alone, after those of the assistant. Applications only.'),
+  metadata: metadataSchema.nullish(),
+  user: z.string().max(512).nullish().describe('The older name of `safety_identifier`.'),
+  safety_identifier: subjectSchema.nullish(),
+  ...samplingShape,
+  max_output_tokens: tokensSchema.nullish(),
+  reasoning: z
+    .looseObject({ effort: effortSchema.nullish() })
+    .nullish()
+    .describe('For models that think before they answer.'),
+  tools: z
+    .array(
+      z.object({
+        type: functionTypeSchema,
+        ...functionShape,
+      }),
+    )
+    .max(128)
+    .nullish()
+    .describe('Functions of the caller that the model may ask for. Applications only.'),
+  tool_choice: z
+    .union([
+      choiceWordSchema,
+      z.object({ type: z.literal('function'), name: z.string().describe('The function that must be asked for.') }),
+    ])
+    .nullish()
+    .describe('Whether the model may, must or must not ask for a function, or which. Absent: `auto`.'),
+  parallel_tool_calls: parallelSchema.nullish(),
+  text: z
+    .looseObject({
+      format: z
+        .discriminatedUnion('type', [
+          z.object({ type: z.literal('text') }),
+          z.object({ type: z.literal('json_object') }),
+          z.object({ type: z.literal('json_schema'), ...jsonSchemaShape }),
+        ])
+        .nullish()
+        .describe('The form of the answer: text, any JSON object, or JSON of a schema. Applications only.'),
+    })
+    .nullish()
+    .describe('How the answer is written.'),
+});
+type ResponseRequest = z.infer<typeof responseSchema>;
+type Tool = NonNullable<ResponseRequest['tools']>[number];
+
+export function readResponseRequest(
+  exchange: Exchange,
+  body: ResponseRequest,
+  settings: ResponseSettings,
+): TurnRequest {
+  if (settings.conversation !== null && settings.previous_response_id !== null) {
+    throw new UsherError('invalid_request', 'Send "conversation" or "previous_response_id", not both.', {
+      param: 'previous_response_id',
+    });
+  }
+  return {
+    principal: exchange.principal,
+    model: body.model,
+    subject: body.safety_identifier ?? body.user ?? undefined,
+    conversation: readConversationId(settings.conversation),
+    previous:
+      settings.previous_response_id === null
+        ? undefined
+        : turnOfResponseId(settings.previous_response_id, 'previous_response_id'),
+    stored: settings.store,
+    input: readItems(body.input),
+    instructions: body.instructions ?? undefined,
+    parameters: readParameters({ ...body, reasoning_effort: body.reasoning?.effort }),
+    tools: (body.tools ?? []).map(readFunction),
+    toolChoice: readChoice(body.tool_choice),
+    parallelCalls: body.parallel_tool_calls ?? undefined,
+    format: readFormat(body.text?.format),
+    settings: settings.store ? JSON.stringify(settings) : '',
+  };
+}
+
+export function readSettings(body: ResponseRequest): ResponseSettings {
+  const { conversation } = body;
+  return {
+    conversation: conversation == null ? null : typeof conversation === 'string' ? conversation : conversation.id,
+    previous_response_id: body.previous_response_id ?? null,
+    instructions: body.instructions ?? null,
+    metadata: body.metadata ?? {},
+    temperature: body.temperature ?? null,
+    top_p: body.top_p ?? null,
+    max_output_tokens: body.max_output_tokens ?? null,
+    parallel_tool_calls: body.parallel_tool_calls ?? true,
+    tool_choice: body.tool_choice ?? 'auto',
+    tools: (body.tools ?? []).map(writeTool),
+    text: body.text ?? { format: { type: 'text' } },
+    store: body.store ?? true,
+    reasoning: { effort: body.reasoning?.effort ?? null, summary: null },
+    safety_identifier: body.safety_identifier ?? null,
+    ...(body.user == null ? {} : { user: body.user }),
+  };
+}
+
+/** A tool as it is given back: what was left out is null. */
+function writeTool({ type, name, description, parameters, strict }: Tool): object {
+  return { type, name, description: description ?? null, parameters: parameters ?? null, strict: strict ?? null };
+}
+
+function readConversationId(id: string | null): TurnRequest['conversation'] {
+  if (id === null) return undefined;
+  const known = parseId('conversation', id);
+  if (known === undefined)
+    throw new UsherError('not_found', 'There is no such conversation.', { param: 'conversation' });
+  return known;
+}

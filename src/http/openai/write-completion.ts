@@ -1,0 +1,148 @@
+import { UsherError } from '#base';
+import type { Item, TurnEvent, TurnOutcome, Usage } from '#conversation';
+import type { ErrorBody } from '../rescue.ts';
+import type { StreamWriter, WholeAnswer } from './answer-exchange.ts';
+import { completionIdOf, servedModel } from './wire-ids.ts';
+
+/** A whole completion. */
+export function writeCompletion({ turn, items, outcome, usage }: WholeAnswer): object {
+  const text = items.flatMap((item) => (item.kind === 'message' ? item.content : []));
+  const calls = items.filter((item) => item.kind === 'call');
+  const content = text.map((part) => (part.type === 'text' ? part.text : '')).join('');
+  const refusal = text.map((part) => (part.type === 'refusal' ? part.text : '')).join('');
+  return {
+    id: completionIdOf(turn.id),
+    object: 'chat.completion',
+    created: Math.floor(turn.startedAtMs / 1000),
+    model: servedModel(turn.assistant, turn.release),
+    choices: [
+      {
+        index: 0,
+        message: {
+          role: 'assistant',
+          content: content === '' && (calls.length > 0 || refusal !== '') ? null : content,
+          refusal: refusal === '' ? null : refusal,
+          annotations: [],
+          ...(calls.length === 0
+            ? {}
+            : {
+                tool_calls: calls.map((call) => ({
+                  id: call.callId,
+                  type: 'function',
+                  function: { name: call.name, arguments: call.arguments },
+                })),
+              }),
+        },
+        logprobs: null,
+        finish_reason: finishReason(outcome),
+      },
+    ],
+    usage: writeUsage(usage),
+    service_tier: 'default',
+  };
+}
+
+function finishReason(outcome: TurnOutcome): string {
+  switch (outcome.state) {
+    case 'completed':
+      return outcome.reason === 'call' ? 'tool_calls' : 'stop';
+    case 'incomplete':
+      return outcome.reason === 'length' ? 'length' : 'content_filter';
+    case 'cancelled':
+    case 'failed':
+      throw new UsherError('internal', `A turn that ${outcome.state} has no finish reason.`);
+  }
+}
+
+function writeUsage(usage: Usage): object {
+  return {
+    prompt_tokens: usage.inputTokens,
+    completion_tokens: usage.outputTokens,
+    total_tokens: usage.inputTokens + usage.outputTokens,
+    prompt_tokens_details: { cached_tokens: usage.cachedInputTokens, audio_tokens: 0 },
+    completion_tokens_details: {
+      reasoning_tokens: usage.reasoningTokens,
+      audio_tokens: 0,
+      accepted_prediction_tokens: 0,
+      rejected_prediction_tokens: 0,
+    },
+  };
+}
+
+/** Chunks of one completion. The part that never changes is written once: it is most of each chunk. */
+export class ChunkWriter implements StreamWriter {
+  readonly #includeUsage: boolean;
+  #head = '';
+  #calls = -1;
+  #spoke = false;
+
+  constructor(includeUsage: boolean) {
+    this.#includeUsage = includeUsage;
+  }
+
+  write(event: TurnEvent): string {
+    switch (event.type) {
+      case 'started': {
+        const { id, startedAtMs, assistant, release } = event.turn;
+        const created = Math.floor(startedAtMs / 1000);
+        const model = JSON.stringify(servedModel(assistant, release));
+        this.#head = `data: {"id":"${completionIdOf(id)}","object":"chat.completion.chunk","created":${created},"model":${model},"service_tier":"default",`;
+        return '';
+      }
+      case 'opened':
+        return this.#opened(event.item);
+      case 'text':
+        return this.#delta(`{"content":${JSON.stringify(event.delta)}}`);
+      case 'refusal':
+        return this.#delta(`{"refusal":${JSON.stringify(event.delta)}}`);
+      case 'arguments':
+        return this.#delta(
+          `{"tool_calls":[{"index":${this.#calls},"function":{"arguments":${JSON.stringify(event.delta)}}}]}`,
+        );
+      case 'cited':
+      case 'closed':
+        return '';
+      case 'finished':
+        return this.#finished(event.outcome, event.usage);
+    }
+  }
+
+  failure(body: ErrorBody): string {
+    return `data: ${JSON.stringify(body)}\n\n`;
+  }
+
+  #opened(item: Item): string {
+    const role = this.#role();
+    if (item.kind !== 'call') return role;
+    this.#calls += 1;
+    const call = {
+      index: this.#calls,
+      id: item.callId,
+      type: 'function',
+      function: { name: item.name, arguments: '' },
+    };
+    return role + this.#delta(JSON.stringify({ tool_calls: [call] }));
+  }
+
+  /** The first chunk names the role, once. */
+  #role(): string {
+    if (this.#spoke) return '';
+    this.#spoke = true;
+    return this.#delta('{"role":"assistant","content":"","refusal":null}');
+  }
+
+  #delta(delta: string): string {
+    const usage = this.#includeUsage ? ',"usage":null' : '';
+    return `${this.#head}"choices":[{"index":0,"delta":${delta},"logprobs":null,"finish_reason":null}]${usage}}\n\n`;
+  }
+
+  #finished(outcome: TurnOutcome, usage: Usage): string {
+    if (outcome.state === 'failed' || outcome.state === 'cancelled') return '';
+    const noUsage = this.#includeUsage ? ',"usage":null' : '';
+    const last = `${this.#head}"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"${finishReason(outcome)}"}]${noUsage}}\n\n`;
+    const total = this.#includeUsage
+      ? `${this.#head}"choices":[],"usage":${JSON.stringify(writeUsage(usage))}}\n\n`
+      : '';
+    return `${this.#role()}${last}${total}data: [DONE]\n\n`;
+  }
+}
