@@ -247,3 +247,16 @@ describe("A model's server", () => {
     expect(output.length).toBeLessThan(1000);
   });
 });
+
+describe('An application', () => {
+  test('cannot name a person so that a database would refuse all that is recorded with it', async () => {
+    for (const name of ['a\0b', 'a\nb', '\ud800']) {
+      for (const field of ['user', 'safety_identifier']) {
+        const asked = { model: 'guide', input: 'Where is row seven?', store: false, [field]: name };
+        expect(await send('POST /v1/responses', usher.apiKey, asked)).toMatchObject({ status: 400 });
+        const chat = { model: 'guide', messages: [{ role: 'user', content: 'Where?' }], [field]: name };
+        expect(await send('POST /v1/chat/completions', usher.apiKey, chat)).toMatchObject({ status: 400 });
+      }
+    }
+  });
+});

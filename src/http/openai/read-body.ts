@@ -46,9 +46,21 @@ export const modelSchema = z
 
 export const streamSchema = z.boolean().describe('Whether the answer comes piece by piece, as server-sent events.');
 
+/** As the token of a person: no database must trip over a name, least of all one that records many at once. */
+const isName = (text: string): boolean => text.isWellFormed() && !/\p{Cc}/u.test(text);
+const notName = 'must be text without control characters';
+
+/** The older name of `subjectSchema`. */
+export const userSchema = z
+  .string()
+  .max(512)
+  .refine(isName, notName)
+  .describe('The older name of `safety_identifier`.');
+
 export const subjectSchema = z
   .string()
   .max(64)
+  .refine(isName, notName)
   .describe('The person that this is about, as the application names them: their key, their side of a split.');
 
 /** A page of a list: the wire's own limits. */

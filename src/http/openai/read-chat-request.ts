@@ -3,7 +3,7 @@ import { newId } from '#base';
 import type { ContentPart, Item } from '#conversation';
 import type { TurnRequest } from '#turn';
 import type { Exchange } from '../exchange.ts';
-import { metadataSchema, modelSchema, streamSchema, subjectSchema } from './read-body.ts';
+import { metadataSchema, modelSchema, streamSchema, subjectSchema, userSchema } from './read-body.ts';
 import { argumentsSchema, calledNameSchema, callIdSchema, detailSchema, imageUrlSchema } from './read-items.ts';
 import { effortSchema, readParameters, samplingShape, tokensSchema } from './read-parameters.ts';
 import {
@@ -65,7 +65,7 @@ export const chatCompletionSchema = z.looseObject({
     .describe('What a stream holds besides the answer.'),
   store: z.boolean().nullish().describe('Whether the turn is kept, encrypted. Absent: false.'),
   metadata: metadataSchema.nullish(),
-  user: z.string().max(512).nullish().describe('The older name of `safety_identifier`.'),
+  user: userSchema.nullish(),
   safety_identifier: subjectSchema.nullish(),
   n: z
     .literal(1, 'must be 1: one choice per request is served, so send the request several times')

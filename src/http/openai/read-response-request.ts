@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { UsherError, parseId } from '#base';
 import type { TurnRequest } from '#turn';
 import type { Exchange } from '../exchange.ts';
-import { metadataSchema, modelSchema, streamSchema, subjectSchema } from './read-body.ts';
+import { metadataSchema, modelSchema, streamSchema, subjectSchema, userSchema } from './read-body.ts';
 import { inputSchema, readItems } from './read-items.ts';
 import { effortSchema, readParameters, samplingShape, tokensSchema } from './read-parameters.ts';
 import {
@@ -44,7 +44,7 @@ export const responseSchema = z.looseObject({
     .nullish()
     .describe('Instructions for this turn alone, after those of the assistant. Applications only.'),
   metadata: metadataSchema.nullish(),
-  user: z.string().max(512).nullish().describe('The older name of `safety_identifier`.'),
+  user: userSchema.nullish(),
   safety_identifier: subjectSchema.nullish(),
   ...samplingShape,
   max_output_tokens: tokensSchema.nullish(),
