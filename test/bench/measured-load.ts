@@ -11,8 +11,8 @@ export interface MeasuredLoad {
 /** What differs from load to load; the rest is the subject's. */
 export type BenchLoad = Omit<LoadPlan, 'url' | 'headers'> & { readonly path: string };
 
-/** Enough for the engine to have compiled what is hot. */
-const warmUpSeconds = 3;
+/** Until the engine has compiled what is hot: after 3 s a request still cost up to 1.5 times what it did after 15. */
+const warmUpSeconds = 12;
 
 /**
  * Warms the subject up with the same load, then measures one whole load.
