@@ -1,4 +1,4 @@
-import { formatProblem, systemClock, UsherError, type Clock } from '#base';
+import { formatProblem, systemClock, UsherError } from '#base';
 import { detectLocalServers } from '#backend';
 import { settleModels, type Config, type Secrets } from '#config';
 import {
@@ -14,7 +14,7 @@ import {
 import { openHttpServer } from '#http';
 import type { Store } from '#store';
 import { openTelemetry, type Telemetry } from '#telemetry';
-import { TurnLimits, UnfinishedTurns, UnstoredTurns, type TurnRooms } from '#turn';
+import { TurnLeases, TurnLimits, UnfinishedTurns, UnstoredTurns, type TurnRooms } from '#turn';
 import { openPools, type OpenedPools } from './main/open-pools.ts';
 import { openRooms } from './main/open-rooms.ts';
 import { serverRoutes } from './main/server-routes.ts';
@@ -38,7 +38,7 @@ export interface RunningUsher {
 }
 
 /** How often turns of lost processes are looked for. */
-const lostTurnsEveryMs = 5000;
+const lostTurnsEveryMs = 2000;
 const poolsEveryMs = 1000;
 
 /** Config -> rooms -> wires -> a server that answers. @throws UsherError with the mend */
@@ -74,13 +74,14 @@ export async function openUsher(options: {
     telemetry,
     unstored,
     unfinished,
+    leases: new TurnLeases(store.system, clock, telemetry),
     releases: directory,
     limits: new TurnLimits(new Map(config.tenants.map((tenant) => [tenant.id, tenant.limits]))),
     pool: (name) => pools.pool(name),
     draining: () => server.stopped,
   };
   // Before the first request: what still says that it runs lost its process, where this one is the only one.
-  await store.system.failLostTurns(config.storage.kind === 'sqlite' ? Number.MAX_SAFE_INTEGER : clock.wallMs());
+  await store.system.failLostTurns(config.storage.kind === 'sqlite' ? 'every' : 'lease_over');
   const authenticator = openAuthenticator({ system: store.system, vault, tenants, clock, telemetry });
   const models = config.models.why;
   const server = await openHttpServer({
@@ -99,7 +100,7 @@ export async function openUsher(options: {
     clock,
   });
   opening.defer(() => server.close({ drainMs: config.limits.drainMs, announceMs: config.limits.announceMs }));
-  opening.use(sweepLostTurns(store, telemetry, clock));
+  opening.use(sweepLostTurns(store, telemetry));
   opening.use(watchPools(pools, telemetry));
   const first = config.tenants[0]!;
   const apiKey = await readyMadeKey(
@@ -133,10 +134,10 @@ function refuseRejected(rejected: readonly RejectedRelease[]): void {
   throw new UsherError('config_invalid', `${told.join('\n')}\nMend the assistant folder and start again.`);
 }
 
-/** Turns of other nodes that died become failed when their deadline has passed. */
-function sweepLostTurns(store: Store, telemetry: Telemetry, clock: Clock): Disposable {
+/** Turns of other nodes that died become failed when their lease is over. */
+function sweepLostTurns(store: Store, telemetry: Telemetry): Disposable {
   const timer = setInterval(() => {
-    store.system.failLostTurns(clock.wallMs()).catch((error: unknown) => {
+    store.system.failLostTurns('lease_over').catch((error: unknown) => {
       if (error instanceof UsherError) telemetry.storeFailed({ operation: 'failLostTurns', code: error.code });
       else telemetry.unexpected({ where: 'failLostTurns', error });
     });

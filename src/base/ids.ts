@@ -15,6 +15,7 @@ const prefixes = {
   visitor: 'visitor',
   request: 'req',
   audit: 'aud',
+  node: 'node',
 } as const;
 
 export type IdKind = keyof typeof prefixes;

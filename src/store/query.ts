@@ -46,6 +46,8 @@ export class Undo {
 type Build<Args, Row> = (query: {
   readonly db: Kysely<Tables>;
   readonly arg: <Name extends keyof Args & string>(name: Name) => Args[Name];
+  /** Epoch milliseconds by the database's own clock: the one that all nodes share. */
+  readonly nowMs: RawBuilder<number>;
 }) => Compilable<Row>;
 
 type BuildWithin<Args, Row> = (query: {
@@ -86,6 +88,11 @@ const builders: Readonly<Record<Dialect, Kysely<Tables>>> = {
   }),
 };
 
+const databaseNowMs: Readonly<Record<Dialect, RawBuilder<number>>> = {
+  sqlite: sql<number>`cast(unixepoch('subsec') * 1000 as integer)`,
+  postgres: sql<number>`cast(extract(epoch from clock_timestamp()) * 1000 as bigint)`,
+};
+
 let statementsNamed = 0;
 
 function compile(build: (db: Kysely<Tables>) => Compilable, dialect: Dialect): Compiled {
@@ -110,7 +117,8 @@ export function systemQuery<Args extends object, Row>(
   return (session, args) => {
     let statement = compiled.get(session.dialect);
     if (statement === undefined) {
-      statement = compile((db) => build({ db, arg: slot }), session.dialect);
+      const nowMs = databaseNowMs[session.dialect];
+      statement = compile((db) => build({ db, arg: slot, nowMs }), session.dialect);
       compiled.set(session.dialect, statement);
     }
     const values = statement.slots.map((name) => args[name as keyof Args]);

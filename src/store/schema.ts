@@ -65,7 +65,8 @@ interface TurnsTable extends Owned, UsageColumns {
   /** As in conversations; counts only where the turn has no conversation. */
   items_made: number;
   started_at_ms: number;
-  deadline_ms: number;
+  owner: Id<'node'>;
+  lease_until_ms: number;
   finished_at_ms: number | null;
 }
 

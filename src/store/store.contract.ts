@@ -50,7 +50,8 @@ export function aTurn(change: Partial<NewTurn> = {}): NewTurn {
     release: digest,
     settings: sealed(),
     startedAtMs: 2000,
-    deadlineMs: 9000,
+    owner: newId('node'),
+    leaseMs: 60_000,
     ...change,
   };
 }
@@ -267,7 +268,7 @@ export function storeContract(open: () => Promise<Store>): void {
       const [question, answer] = [anItem(), anItem()];
       const turn = aTurn();
       expect(await tenant.beginTurn(turn, [question])).toBe('begun');
-      const { deadlineMs: _, ...kept } = turn;
+      const { owner: _owner, leaseMs: _leaseMs, ...kept } = turn;
       const running = { ...kept, state: 'running', reason: null, usage: null, backend: null, finishedAtMs: null };
       expect(plain(await tenant.turn(turn.id))).toEqual(plain(running));
       expect(await tenant.finishTurn(turn.id, aFinish(), [answer])).toBe(true);
@@ -370,20 +371,37 @@ export function storeContract(open: () => Promise<Store>): void {
       expect(await tenant.turnItems(turn.id, 'input')).toEqual([]);
     });
 
-    test('that lost its process fails as interrupted once its deadline has passed, and unlocks', async () => {
+    test('that lost its process fails as interrupted once its lease is over, and unlocks', async () => {
       const tenant = wholeTenant();
       const id = await aConversation(tenant);
-      const lost = aTurn({ conversation: id, deadlineMs: 5000 });
-      const running = aTurn({ deadlineMs: 5002 });
+      const lost = aTurn({ conversation: id, leaseMs: -1 });
+      const running = aTurn();
       await tenant.beginTurn(lost, [anItem()]);
       await tenant.beginTurn(running, []);
-      await store.system.failLostTurns(5000);
-      expect(await tenant.turn(lost.id)).toMatchObject({ state: 'running' });
-      expect(await store.system.failLostTurns(5001)).toBeGreaterThanOrEqual(1);
-      expect(await tenant.turn(lost.id)).toMatchObject({ state: 'failed', reason: 'interrupted', finishedAtMs: 5001 });
+      const before = Date.now();
+      expect(await store.system.failLostTurns('lease_over')).toBeGreaterThanOrEqual(1);
+      const failed = await tenant.turn(lost.id);
+      expect(failed).toMatchObject({ state: 'failed', reason: 'interrupted' });
+      expect(Math.abs(failed!.finishedAtMs! - before)).toBeLessThan(60_000);
       expect(await tenant.turn(running.id)).toMatchObject({ state: 'running' });
       expect(await tenant.beginTurn(aTurn({ conversation: id }), [])).toBe('begun');
+      expect(await tenant.finishTurn(lost.id, aFinish(), [anItem()])).toBe(false);
       await tenant.finishTurn(running.id, aFinish(), []);
+    });
+
+    test('keeps its lease while its owner renews, and only what still runs is renewed', async () => {
+      const tenant = wholeTenant();
+      const owner = newId('node');
+      const [first, second, another] = [aTurn({ owner, leaseMs: -1 }), aTurn({ owner }), aTurn({ leaseMs: -1 })];
+      for (const turn of [first, second, another]) await tenant.beginTurn(turn, []);
+      await tenant.finishTurn(second.id, aFinish(), []);
+      expect(await store.system.renewTurns(owner, 60_000)).toEqual([first.id]);
+      await store.system.failLostTurns('lease_over');
+      expect(await tenant.turn(first.id)).toMatchObject({ state: 'running' });
+      expect(await tenant.turn(another.id)).toMatchObject({ state: 'failed' });
+      expect(await store.system.failLostTurns('every')).toBeGreaterThanOrEqual(1);
+      expect(await tenant.turn(first.id)).toMatchObject({ state: 'failed', reason: 'interrupted' });
+      expect(await store.system.renewTurns(owner, 60_000)).toEqual([]);
     });
   });
 

@@ -63,8 +63,9 @@ export interface NewTurn {
   /** The caller's own settings, to answer a later retrieve with. */
   readonly settings: Sealed;
   readonly startedAtMs: number;
-  /** After this moment a turn that still says `running` has lost its process. */
-  readonly deadlineMs: number;
+  /** The process that runs it, and for how long it is believed without a renewal, by the database's clock. */
+  readonly owner: Id<'node'>;
+  readonly leaseMs: number;
 }
 
 export interface TurnFinish {
@@ -74,7 +75,7 @@ export interface TurnFinish {
   readonly finishedAtMs: number;
 }
 
-export interface TurnRow extends Omit<NewTurn, 'deadlineMs'> {
+export interface TurnRow extends Omit<NewTurn, 'owner' | 'leaseMs'> {
   readonly state: TurnState;
   /** `reason` of an incomplete turn, `code` of a failed one. */
   readonly reason: string | null;
@@ -85,7 +86,7 @@ export interface TurnRow extends Omit<NewTurn, 'deadlineMs'> {
 
 /** What is kept of a turn whose content is not: who was served what, by whom, for how many tokens. */
 export interface UnstoredTurn
-  extends Omit<NewTurn, 'settings' | 'conversation' | 'previous' | 'deadlineMs'>, TurnFinish {
+  extends Omit<NewTurn, 'settings' | 'conversation' | 'previous' | 'owner' | 'leaseMs'>, TurnFinish {
   readonly tenant: TenantId;
 }
 
@@ -195,8 +196,13 @@ export interface SystemStore extends KeyStore {
   audit(tenant: TenantId, most: number): Promise<readonly AuditRecord[]>;
   /** All of them or none. */
   recordUnstoredTurns(turns: readonly UnstoredTurn[]): Promise<void>;
-  /** Turns that say `running` past their deadline become `failed` with `interrupted`; answers how many. */
-  failLostTurns(nowMs: number): Promise<number>;
+  /** Extends the lease of every turn that this owner still runs; answers which those are. */
+  renewTurns(owner: Id<'node'>, leaseMs: number): Promise<readonly Id<'turn'>[]>;
+  /**
+   * Turns that say `running` and whose lease is over become `failed` with `interrupted`; answers how
+   * many. `every`: whatever their lease, for the one process that may run any.
+   */
+  failLostTurns(which: 'lease_over' | 'every'): Promise<number>;
   /** Whether any tenant key exists: a database that has some must not get a new root key. */
   hasTenantKeys(): Promise<boolean>;
 }

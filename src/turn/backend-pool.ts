@@ -49,12 +49,6 @@ export class BackendPool {
     this.#clock = options.clock;
   }
 
-  /** The most that a turn can take here: every attempt waits for a place and fails late, but the last. */
-  get longestMs(): number {
-    const { connectMs, firstTokenMs, wholeMs } = this.timeouts;
-    return this.attemptsMax * (waitMs + connectMs + firstTokenMs) + wholeMs;
-  }
-
   /** Picks a backend, after waiting for a free place where all are merely busy; none overtakes. */
   async pick(need: Need, signal: AbortSignal): Promise<Pick> {
     const pick: Pick = this.#waiting.length > 0 ? queued : this.#pool.pick(need, this.#clock.monotonicMs());

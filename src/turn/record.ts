@@ -3,21 +3,24 @@ import type { TurnEvent } from '#conversation';
 import type { SubjectVault } from '#vault';
 import type { Answer } from './answer.ts';
 import { noUsage, type Dispatched } from './dispatch.ts';
+import { turnLeaseMs, type TurnLease } from './turn-leases.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import { sealItem } from './seal-items.ts';
 import type { PromptedTurn } from './turn-steps.ts';
 
 export type FinishedEvent = Extract<TurnEvent, { type: 'finished' }>;
 
-/** A turn may outlast its time-outs by this much, for what is not the model's time, before its process counts as lost. */
-const deadlineGraceMs = 5000;
-
-/** Commits the turn as running, with what was said to it: from here on it is never unknown. */
-export async function begin(rooms: TurnRooms, turn: PromptedTurn): Promise<void> {
+/**
+ * Commits the turn as running, with what was said to it: from here on it is never unknown. Answers
+ * the lease under which this node runs it; none where nothing is kept.
+ */
+export async function begin(rooms: TurnRooms, turn: PromptedTurn): Promise<TurnLease | undefined> {
   const { request, vault } = turn;
-  if (!request.stored || vault === undefined) return;
+  if (!request.stored || vault === undefined) return undefined;
+  const begunAtMs = rooms.clock.monotonicMs();
   try {
     await beginStored(rooms, turn, vault);
+    return rooms.leases.hold(turn.id, begunAtMs);
   } catch (error) {
     // The store may have committed before it failed.
     if (error instanceof UsherError && !refusals.has(error.code)) {
@@ -33,8 +36,6 @@ const refusals: ReadonlySet<ErrorCode> = new Set(['conversation_locked', 'not_fo
 
 async function beginStored(rooms: TurnRooms, turn: PromptedTurn, vault: SubjectVault): Promise<void> {
   const { request } = turn;
-  const ways = turn.served.release.spec.pools.map(({ pool }) => rooms.pool(pool));
-  const longestMs = ways.reduce((sum, pool) => sum + pool.longestMs, 0);
   const begun = await rooms.store.reach(turn.reach).beginTurn(
     {
       id: turn.id,
@@ -46,7 +47,8 @@ async function beginStored(rooms: TurnRooms, turn: PromptedTurn, vault: SubjectV
       release: turn.served.release.digest,
       settings: vault.seal({ table: 'turns', row: turn.id }, request.settings),
       startedAtMs: turn.startedAtMs,
-      deadlineMs: turn.startedAtMs + longestMs + deadlineGraceMs,
+      owner: rooms.leases.owner,
+      leaseMs: turnLeaseMs,
     },
     request.input.map((item) => sealItem(vault, item)),
   );

@@ -5,6 +5,7 @@ import { dispatch, failedDispatch, type Dispatched } from './dispatch.ts';
 import { recall } from './recall.ts';
 import { begin, record, type FinishedEvent } from './record.ts';
 import { resolve } from './resolve.ts';
+import type { TurnLease } from './turn-leases.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import type { PromptedTurn, TurnRequest } from './turn-steps.ts';
 
@@ -23,18 +24,22 @@ export async function runTurn(
 ): Promise<FinishedEvent> {
   const admitted = admit(rooms, request);
   const audience = new Audience(relay, signal);
+  let lease: TurnLease | undefined;
   try {
     const planned = await resolve(rooms, admitted);
     const prompted = await recall(rooms, planned);
-    await begin(rooms, prompted);
+    lease = await begin(rooms, prompted);
+    if (lease !== undefined) audience.leaveWith(lease.lost);
     const answer = new Answer(audience.tell);
     await audience.tell({ type: 'started', turn: startedTurn(prompted) });
     const dispatched = await dispatchSafely(rooms, prompted, answer, audience.gone);
     await answer.close(dispatched.outcome.state === 'completed' ? 'completed' : 'incomplete');
-    const finished = await record(rooms, prompted, answer, dispatched);
+    lease?.release();
+    const finished = await record(rooms, prompted, answer, lease?.lost.aborted ? interrupted(dispatched) : dispatched);
     await audience.tell(finished);
     return finished;
   } finally {
+    lease?.release();
     admitted.release();
     audience.close();
   }
@@ -44,11 +49,16 @@ export async function runTurn(
 class Audience {
   readonly #gone = new AbortController();
   readonly #relay: Relay;
-  readonly #signal: AbortSignal;
+  readonly #reasons: AbortSignal[] = [];
 
   constructor(relay: Relay, signal: AbortSignal) {
     this.#relay = relay;
-    this.#signal = signal;
+    this.leaveWith(signal);
+  }
+
+  /** Nobody listens any more, or may be told, once this aborts. */
+  leaveWith(signal: AbortSignal): void {
+    this.#reasons.push(signal);
     if (signal.aborted) this.#leave();
     else signal.addEventListener('abort', this.#leave, { once: true });
   }
@@ -63,7 +73,7 @@ class Audience {
   };
 
   close(): void {
-    this.#signal.removeEventListener('abort', this.#leave);
+    for (const signal of this.#reasons) signal.removeEventListener('abort', this.#leave);
   }
 
   readonly #leave = (): void => this.#gone.abort();
@@ -82,6 +92,12 @@ async function dispatchSafely(
     rooms.telemetry.unexpected({ where: 'dispatch', error });
     return failedDispatch(turn, answer);
   }
+}
+
+/** This node may no longer speak for the turn: whatever it has, it is not the whole answer. */
+function interrupted(dispatched: Dispatched): Dispatched {
+  const message = 'The server lost its hold of this answer. Send the message again.';
+  return { ...dispatched, outcome: { state: 'failed', code: 'interrupted', message } };
 }
 
 function startedTurn(turn: PromptedTurn): StartedTurn {

@@ -4,6 +4,7 @@ import type { Store } from '#store';
 import type { Telemetry } from '#telemetry';
 import type { Vault } from '#vault';
 import type { BackendPool } from './backend-pool.ts';
+import type { TurnLeases } from './turn-leases.ts';
 import type { TurnLimits } from './turn-limits.ts';
 import type { UnfinishedTurns } from './unfinished-turns.ts';
 import type { UnstoredTurns } from './unstored-turns.ts';
@@ -17,6 +18,7 @@ export interface TurnRooms {
   readonly releases: ReleaseDirectory;
   readonly unstored: UnstoredTurns;
   readonly unfinished: UnfinishedTurns;
+  readonly leases: TurnLeases;
   readonly limits: TurnLimits;
   /** @throws UsherError `config_invalid` where no pool has that name */
   pool(name: string): BackendPool;

@@ -4,7 +4,7 @@ import type { Store, TurnFinish } from '#store';
 import type { Telemetry } from '#telemetry';
 
 const retryEveryMs = 1000;
-/** Beyond these the oldest are left to the sweep of turns past their deadline. */
+/** Beyond these the oldest are left to the sweep of turns whose lease is over. */
 const waitingMax = 10_000;
 
 interface Unfinished {
@@ -15,7 +15,7 @@ interface Unfinished {
 /**
  * Turns that began, or may have, and whose end the store could not take: a full disk, a database
  * away for a moment. Each is recorded as failed as soon as the store can, so that its conversation
- * takes the next message then, not when the turn's deadline has passed.
+ * takes the next message then, and not only when the lease is over.
  */
 export class UnfinishedTurns {
   readonly #waiting = new Map<Id<'turn'>, Unfinished>();

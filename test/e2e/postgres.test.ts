@@ -12,8 +12,6 @@ import { usherFiles } from '#test/usher-files';
 
 const launcher = fileURLToPath(new URL('../../bin/usher.js', import.meta.url));
 const assistant = 'guide';
-/** A turn of a killed node counts as lost when it could no longer be running by these. */
-const timeouts = { connectMs: 1000, firstTokenMs: 8000, betweenTokensMs: 8000, wholeMs: 8000 };
 
 let postgres: TestPostgres;
 let simulator: ModelSimulator;
@@ -32,7 +30,6 @@ beforeAll(async () => {
     config: {
       storage: { kind: 'postgres', url: { env: 'USHER_TEST_DATABASE' }, poolMax: 4 },
       vault: { rootKeys: [{ env: 'USHER_TEST_ROOT' }] },
-      pools: [{ name: 'default', backends: ['backend-1'], attempts: 1, timeouts }],
     },
   });
   one = await startUsher({ ...declared, env });
@@ -180,12 +177,13 @@ describe('two nodes over one PostgreSQL', () => {
 
   test(
     'the turn of the killed node becomes failed, and its conversation free, without that node',
-    { timeout: 90_000 },
+    { timeout: 60_000 },
     async () => {
       await two.kill();
       const state = async (): Promise<string | undefined> =>
         (await clientOf(one).responses.retrieve(lost.response)).status;
-      await expect.poll(state, { timeout: 80_000, interval: 500 }).toBe('failed');
+      // A lease of 5 s, looked for every 2 s; the rest is what a loaded machine may add.
+      await expect.poll(state, { timeout: 30_000, interval: 250 }).toBe('failed');
       expect(await clientOf(one).responses.retrieve(lost.response)).toMatchObject({
         error: { code: 'server_error', message: expect.stringContaining('Send the message again') as string },
       });

@@ -30,7 +30,8 @@ async function writeForEver(): Promise<never> {
         release: 'sha256:0' as ReleaseDigest,
         settings: sealed(),
         startedAtMs: 1,
-        deadlineMs: 2,
+        owner: newId('node'),
+        leaseMs: 60_000,
       },
       [{ id: newId('message'), content: sealed() }],
     );

@@ -53,8 +53,10 @@ export async function answerStreamed(
 ): Promise<void> {
   let stream: EventStream | undefined;
   let keepAlive: NodeJS.Timeout | undefined;
+  let isTold = false;
   const relay = (event: TurnEvent): void | Promise<void> => {
     if (event.type === 'started') exchange.setHeader('x-usher-release', event.turn.release);
+    isTold = event.type === 'finished';
     const block = writer.write(event);
     if (block === '') return;
     if (stream === undefined) {
@@ -66,7 +68,9 @@ export async function answerStreamed(
   };
   try {
     const { outcome } = await runTurn(rooms, request, relay, exchange.signal);
-    await finishStream(exchange, stream, outcome, writer);
+    // Without its terminal event a stream never ends cleanly, whatever became of the turn.
+    if (stream !== undefined && !isTold) stream.destroy();
+    else await finishStream(exchange, stream, outcome, writer);
   } catch (error) {
     if (stream === undefined) throw error;
     stream.destroy();
@@ -87,7 +91,8 @@ async function finishStream(
     case 'incomplete':
       return stream?.end();
     case 'cancelled':
-      return stream?.destroy();
+      stream?.destroy();
+      return;
     case 'failed': {
       if (stream === undefined) throw failureOf(outcome);
       const block = writer.failure(rescue(failureOf(outcome), exchange.requestId).body);

@@ -44,7 +44,8 @@ export const first: Migration = {
        usage_estimated ${integer},
        items_made ${integer} not null,
        started_at_ms ${integer} not null,
-       deadline_ms ${integer} not null,
+       owner ${text} not null,
+       lease_until_ms ${integer} not null,
        finished_at_ms ${integer},
        primary key (tenant, id),
        foreign key (tenant, conversation) references conversations (tenant, id) on delete cascade`,
@@ -52,7 +53,7 @@ export const first: Migration = {
     `create unique index turns_one_running on turns (tenant, conversation)
        where state = 'running' and conversation is not null`,
     'create index turns_of_conversation on turns (tenant, conversation) where conversation is not null',
-    `create index turns_running on turns (deadline_ms) where state = 'running'`,
+    `create index turns_running on turns (lease_until_ms) where state = 'running'`,
 
     table(
       'items',

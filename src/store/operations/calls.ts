@@ -41,6 +41,7 @@ export const systemCalls: Readonly<Record<keyof SystemStore | 'probeWrite' | 'pr
   accessRevision: 'read',
   audit: 'read',
   recordUnstoredTurns: 'write',
+  renewTurns: 'write',
   failLostTurns: 'write',
   hasTenantKeys: 'read',
   tenantKey: 'read',

@@ -52,6 +52,7 @@ const systemOperations: { readonly [Name in keyof SystemStore]: OutsideReach<Sys
   accessRevision: apiKeys.accessRevision,
   audit,
   recordUnstoredTurns: turns.recordUnstoredTurns,
+  renewTurns: turns.renewTurns,
   failLostTurns: turns.failLostTurns,
   hasTenantKeys: vaultKeys.hasTenantKeys,
   tenantKey: vaultKeys.tenantKey,

@@ -35,7 +35,7 @@ const selectTurnId = contentQuery<{ id: Id<'turn'> }, { id: Id<'turn'> }>(({ db,
 );
 
 const insertTurn = systemQuery<NewTurn & { tenant: TenantId; itemsMade: number; state: TurnState }, { id: string }>(
-  ({ db, arg }) =>
+  ({ db, arg, nowMs }) =>
     db
       .insertInto('turns')
       .values({
@@ -51,7 +51,8 @@ const insertTurn = systemQuery<NewTurn & { tenant: TenantId; itemsMade: number; 
         state: arg('state'),
         items_made: arg('itemsMade'),
         started_at_ms: arg('startedAtMs'),
-        deadline_ms: arg('deadlineMs'),
+        owner: arg('owner'),
+        lease_until_ms: sql`${nowMs} + ${arg('leaseMs')}`,
       })
       .onConflict((conflict) =>
         conflict
@@ -366,17 +367,36 @@ export const recordUnstoredTurns = (session: Session, turns: readonly UnstoredTu
     })),
   );
 
+const renewRunning = systemQuery<{ running: TurnState; owner: Id<'node'>; leaseMs: number }, { id: Id<'turn'> }>(
+  ({ db, arg, nowMs }) =>
+    db
+      .updateTable('turns')
+      .set({ lease_until_ms: sql`${nowMs} + ${arg('leaseMs')}` })
+      .where('state', '=', arg('running'))
+      .where('owner', '=', arg('owner'))
+      .returning('id'),
+);
+
+export const renewTurns = async (
+  session: Session,
+  owner: Id<'node'>,
+  leaseMs: number,
+): Promise<readonly Id<'turn'>[]> =>
+  (await renewRunning(session, { running: 'running', owner, leaseMs })).map(({ id }) => id);
+
 const failLost = systemQuery<
-  { running: TurnState; failed: TurnState; reason: string; nowMs: number },
+  { running: TurnState; failed: TurnState; reason: string; every: number },
   { id: Id<'turn'> }
->(({ db, arg }) =>
+>(({ db, arg, nowMs }) =>
   db
     .updateTable('turns')
-    .set({ state: arg('failed'), reason: arg('reason'), finished_at_ms: arg('nowMs') })
+    .set({ state: arg('failed'), reason: arg('reason'), finished_at_ms: nowMs })
     .where('state', '=', arg('running'))
-    .where('deadline_ms', '<', arg('nowMs'))
+    .where((eb) => eb.or([eb('lease_until_ms', '<', nowMs), sql<boolean>`1 = ${arg('every')}`]))
     .returning('id'),
 );
 
-export const failLostTurns = async (session: Session, nowMs: number): Promise<number> =>
-  (await failLost(session, { running: 'running', failed: 'failed', reason: 'interrupted', nowMs })).length;
+export const failLostTurns = async (session: Session, which: 'lease_over' | 'every'): Promise<number> => {
+  const every = which === 'every' ? 1 : 0;
+  return (await failLost(session, { running: 'running', failed: 'failed', reason: 'interrupted', every })).length;
+};
