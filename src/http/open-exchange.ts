@@ -4,7 +4,7 @@ import type { Principal } from '#access';
 import type { EventStream, Exchange } from './exchange.ts';
 import type { Rescued } from './rescue.ts';
 import { securityHeaders } from './security-headers.ts';
-import { readJson, type BodyLimits } from './read-json.ts';
+import { readJson, valuesMaxOf, type BodyLimits } from './read-json.ts';
 import { dropUnlessRead, SocketStream, type ReaderLimits } from './socket-stream.ts';
 
 export interface ExchangeLimits extends BodyLimits, ReaderLimits {}
@@ -124,7 +124,8 @@ export class OpenExchange implements Exchange {
     if (this.#bodyAsked) throw new UsherError('internal', 'The body was asked for twice.');
     this.#bodyAsked = true;
     if (this.#expectsContinue) this.#response.writeContinue();
-    return await readJson(this.#request, this.#host.limits, this.signal);
+    const valuesMax = this.caller?.kind === 'key' ? valuesMaxOf.application : valuesMaxOf.person;
+    return await readJson(this.#request, this.#host.limits, valuesMax, this.signal);
   }
 
   setHeader(name: string, value: string): void {

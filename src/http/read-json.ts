@@ -22,15 +22,24 @@ export function checkDeclaredBody(request: IncomingMessage, limits: BodyLimits):
   }
 }
 
-/** The parsed body, undefined where it is empty. @throws UsherError as `Exchange.json` says */
-export async function readJson(request: IncomingMessage, limits: BodyLimits, signal: AbortSignal): Promise<unknown> {
+/**
+ * The parsed body, undefined where it is empty.
+ * @param valuesMax commas and brackets at the most
+ * @throws UsherError as `Exchange.json` says
+ */
+export async function readJson(
+  request: IncomingMessage,
+  limits: BodyLimits,
+  valuesMax: number,
+  signal: AbortSignal,
+): Promise<unknown> {
   const bytes = await readBytes(request, limits, signal);
   if (bytes.length === 0) return undefined;
   if (!/^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i.test(request.headers['content-type'] ?? '')) {
     throw new UsherError('unsupported_media_type', 'Send the body as JSON with `Content-Type: application/json`.');
   }
   if (!isUtf8(bytes)) throw new UsherError('invalid_request', 'The body is not valid UTF-8.');
-  return parseJson(bytes.toString('utf8'), limits.jsonDepth);
+  return parseJson(bytes.toString('utf8'), limits.jsonDepth, valuesMax);
 }
 
 function readBytes(request: IncomingMessage, limits: BodyLimits, signal: AbortSignal): Promise<Buffer> {
@@ -68,13 +77,15 @@ function tooLarge(limits: BodyLimits): UsherError {
 
 /**
  * Commas and brackets of one body at the most. A value takes two bytes to send and hundreds to hold
- * and check: without a bound 10 MB of `0,0,0` took gigabytes. A conversation of 5,000 messages fits.
+ * and check: without a bound 10 MB of `0,0,0` took gigabytes. An application may send a conversation
+ * of 5,000 messages; a person, or nobody in particular, sends a message or two, and checking the
+ * wrong values of a larger body cost 0.4 s.
  */
-const marksMax = 50_000;
+export const valuesMaxOf = { application: 50_000, person: 2_000 } as const;
 
 /** JSON whose depth and number of values are bounded and that holds no key that could reach a prototype. */
-export function parseJson(text: string, depthMax: number): unknown {
-  checkShape(text, depthMax);
+export function parseJson(text: string, depthMax: number, valuesMax: number): unknown {
+  checkShape(text, depthMax, valuesMax);
   try {
     return mayNamePrototype(text) ? JSON.parse(text, refusePrototype) : JSON.parse(text);
   } catch (error) {
@@ -87,7 +98,7 @@ export function parseJson(text: string, depthMax: number): unknown {
  * Depth and number of values, before anything is allocated for them. Strings, the bulk of a chat's
  * bytes, are leapt over by a native search for their end.
  */
-function checkShape(text: string, depthMax: number): void {
+function checkShape(text: string, depthMax: number, valuesMax: number): void {
   let depth = 0;
   let marks = 0;
   for (let at = 0; at < text.length; at += 1) {
@@ -100,7 +111,7 @@ function checkShape(text: string, depthMax: number): void {
       if (depth > depthMax) throw tooDeep(depthMax);
     } else if (unit === 0x5d || unit === 0x7d) depth -= 1;
     else if (unit === 0x2c) marks += 1;
-    if (marks > marksMax) throw tooMany();
+    if (marks > valuesMax) throw tooMany(valuesMax);
   }
 }
 
@@ -108,8 +119,8 @@ function tooDeep(depthMax: number): UsherError {
   return new UsherError('invalid_request', `The body is nested deeper than ${depthMax} levels; flatten it.`);
 }
 
-function tooMany(): UsherError {
-  return new UsherError('too_large', `The body holds more than ${marksMax} values; send less at once.`);
+function tooMany(valuesMax: number): UsherError {
+  return new UsherError('too_large', `The body holds more than ${valuesMax} values; send less at once.`);
 }
 
 /** Index of the closing quote: the first with an even run of backslashes before it; text.length where there is none. */

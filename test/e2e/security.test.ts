@@ -64,6 +64,12 @@ describe('A visitor whom nobody knows', () => {
     });
     expect(await send('GET /livez', undefined)).toMatchObject({ status: 200 });
   });
+
+  test('has fewer values in a body than an application, whose wrong ones are looked at', async () => {
+    const body = `{"model":"guide","input":[${'0,'.repeat(3000)}0]}`;
+    expect(await send('POST /v1/responses', await visitor(), body)).toMatchObject({ status: 413 });
+    expect(await send('POST /v1/responses', usher.apiKey, body)).toMatchObject({ status: 400 });
+  });
 });
 
 describe('A person at the page', () => {
