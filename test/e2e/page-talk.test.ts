@@ -296,7 +296,8 @@ inBrowser('talking at the page', () => {
       await ask(page, 'Tell me everything');
       await page.locator('.answer[aria-busy] .words p').waitFor();
       await page.reload();
-      expect(await ended(page).locator('.note').innerText()).toBe('You stopped this answer.');
+      // The page may be back before the stop is written down; then it looks again until it is.
+      await ended(page).locator('.note').getByText('You stopped this answer.', { exact: true }).waitFor();
       expect(await ended(page).locator('.words').innerText()).not.toBe('');
     });
 
