@@ -30,7 +30,7 @@ function banner({ usher, config, version, moved }: Parameters<typeof announce>[0
     line('Data', relative(process.cwd(), config.dataDir) || config.dataDir),
   ];
   if (usher.models === knowledgeOnly) {
-    lines.push('', '  For a model, set OPENAI_API_KEY, start Ollama, or run: usher model');
+    lines.push('', '  For a model, set OPENAI_API_KEY, start Ollama, or run: npx usher model');
   }
   if (moved !== undefined) lines.push('', `  Port ${moved} is taken, so this is port ${config.listen.port}.`);
   lines.push('', `  ${colors.dim('Stop with Ctrl-C.')}`, '', '');

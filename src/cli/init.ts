@@ -20,7 +20,7 @@ export function initCommand(context: CommandContext): Command {
         'Talk with it:',
         '',
         ...(shown === '.' ? [] : [`  cd ${shown}`]),
-        '  usher dev',
+        '  npx usher dev',
         '',
       ];
       process.stdout.write(`${lines.join('\n')}\n`);

@@ -13,7 +13,7 @@ export async function checkBackends(undecided: Config, secrets: Secrets, add: Ad
     ? settleModels(undecided, await detectLocalServers({ signal: AbortSignal.timeout(1500) }))
     : undecided;
   if (config.models.from === 'knowledge') {
-    const mend = 'set OPENAI_API_KEY, start Ollama, or run: usher model';
+    const mend = 'set OPENAI_API_KEY, start Ollama, or run: npx usher model';
     add({ subject: 'model', state: 'warn', says: `${config.models.why}; for one, ${mend}` });
     return;
   }
