@@ -149,7 +149,8 @@ function stateEvents(log: Logger, instruments: Instruments): StateEvents {
     },
     releaseRejected(event) {
       instruments.releases.inc({ assistant: event.assistant, result: 'rejected' });
-      log.warn(event, 'release rejected; the last good one serves on');
+      // `dev` tells the person who edits; a warning would say it twice on their terminal.
+      log.info(event, 'release rejected; the last good one serves on');
     },
     storeFailed(event) {
       instruments.storeFailures.inc(event);
