@@ -31,8 +31,10 @@ function checkCommand(context: CommandContext): Command {
         const { config } = loaded;
         const source = config.file ?? 'no usher.yaml, so the defaults';
         const assistants = config.tenants.flatMap((tenant) => tenant.assistants).length;
+        // Knowledge is there where a pool falls back on it, declared or not.
+        const backends = config.backends.filter(({ kind }) => kind !== 'knowledge').length;
         process.stdout.write(
-          `The configuration holds (${source}): ${count(assistants, 'assistant')}, ${count(config.backends.length, 'backend')}.\n`,
+          `The configuration holds (${source}): ${count(assistants, 'assistant')}, ${count(backends, 'model backend')}.\n`,
         );
       } else {
         process.stderr.write(problems.map((problem) => `${formatConfigProblem(problem)}\n`).join(''));
