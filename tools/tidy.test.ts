@@ -22,7 +22,8 @@ const shipped = source.filter(({ path }) => !isTest(path));
 const ranks: readonly (readonly string[])[] = [
   ['base'],
   ['domain/access', 'domain/conversation', 'domain/experiment', 'domain/release'],
-  ['balancer', 'backend', 'config', 'knowledge', 'store', 'telemetry', 'vault'],
+  ['egress'],
+  ['balancer', 'backend', 'config', 'knowledge', 'store', 'telemetry', 'tools', 'vault'],
   ['turn', 'control', 'evaluate'],
   ['http', 'cli'],
   ['main'],

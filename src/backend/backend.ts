@@ -15,7 +15,6 @@ export {
 export { openOpenAiBackend, type OpenAiBackendOptions } from './openai/openai-backend.ts';
 export { openKnowledgeBackend, type KnowledgeBackendOptions } from './knowledge/knowledge-backend.ts';
 export { detectLocalServers, type LocalServer } from './detect.ts';
-export { openEgress, type Egress, type EgressRequest, type Reach } from './egress.ts';
 export { downloadModel, type DownloadOptions } from './local/download-model.ts';
 export { installLocalRuntime, isRuntimeInstalled, type InstallOptions } from './local/install-runtime.ts';
 export { openLocalBackend, type LocalBackendOptions } from './local/local-backend.ts';

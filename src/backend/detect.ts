@@ -1,5 +1,5 @@
 import { chatModels } from './choose-chat-model.ts';
-import { openEgress } from './egress.ts';
+import { openEgress } from '#egress';
 import { fetchJson } from './openai/fetch-json.ts';
 
 /** A model server that runs on this machine. */

@@ -4,7 +4,7 @@ import { mkdir, open, readFile, rename, rm, stat, statfs, writeFile, type FileHa
 import { dirname } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { UsherError } from '#base';
-import { openEgress, type Egress, type EgressReply, type Reach } from '../egress.ts';
+import { openEgress, type Egress, type EgressReply, type Reach } from '#egress';
 
 export interface DownloadOptions {
   readonly url: string;

@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { createParser } from 'eventsource-parser';
 import type { Dispatcher } from 'undici';
 import type { AnswerEnd, AnswerSink, AttemptTimeouts, LimitSignal, ModelEvent } from '../port.ts';
-import type { Egress, EgressRequest } from '../egress.ts';
+import type { Egress, EgressRequest } from '#egress';
 import { ChunkReader, WireFault, errorCode } from './chunk-reader.ts';
 import {
   abortedFailure,

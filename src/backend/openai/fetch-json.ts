@@ -1,6 +1,6 @@
 import type { Dispatcher } from 'undici';
 import type { BackendFailure } from '../port.ts';
-import type { Egress, EgressRequest } from '../egress.ts';
+import type { Egress, EgressRequest } from '#egress';
 import {
   abortedFailure,
   brokenFailure,

@@ -1,7 +1,7 @@
 import { UsherError } from '#base';
 import { BackendFailure } from '../port.ts';
 import type { AnswerEnd, AnswerSink, AttemptTimeouts, Backend, ModelRequest } from '../port.ts';
-import { openEgress, type Egress } from '../egress.ts';
+import { openEgress, type Egress } from '#egress';
 import { exchange, type Refusal } from './exchange.ts';
 import { statusFailure, type Place } from './failure.ts';
 import { fetchJson } from './fetch-json.ts';

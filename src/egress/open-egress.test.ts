@@ -1,7 +1,8 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { scriptedBackend } from '#test/scripted-backend';
-import { isPublicAddress, openEgress, type Reach } from './egress.ts';
+import { openEgress, type Reach } from './open-egress.ts';
+import { isPublicAddress } from './public-address.ts';
 
 /** Status of the answer, or the code of the failure. */
 async function reach(url: string, from: Reach): Promise<number | string> {
