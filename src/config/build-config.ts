@@ -44,6 +44,7 @@ export function buildConfig(file: ConfigFile, path: string | undefined, surround
     pools: buildPools(file, backends),
     tenants: tenants.tenants,
     limits: file.limits,
+    tools: buildTools(file, tenants.tenants),
     telemetry: { logLevel: file.telemetry.logLevel, otel: environment.otel },
   };
   return { ok: true, config: deepFreeze(config) };
@@ -226,6 +227,20 @@ function oneFolder(name: string, folder: string): AssistantConfig {
   return {
     name,
     environments: new Map([['production', { salt: `${name}/production`, sides: [{ folder, share: 1 }] }]]),
+  };
+}
+
+function buildTools(file: ConfigFile, tenants: readonly TenantConfig[]): Config['tools'] {
+  const everyTenant = tenants.map(({ id }) => id);
+  return {
+    credentials: Object.entries(file.tools.credentials).map(([name, { origins, header, scheme, tenants }]) => ({
+      name,
+      origins,
+      header,
+      scheme: scheme ?? (header.toLowerCase() === 'authorization' ? 'Bearer' : ''),
+      tenants: tenants === undefined ? everyTenant : everyTenant.filter((id) => tenants.includes(id)),
+    })),
+    privateOrigins: file.tools.privateOrigins,
   };
 }
 

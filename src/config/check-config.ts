@@ -9,6 +9,30 @@ export function checkConfig(file: ConfigFile, folder: string, complaints: Compla
   checkBackends(file, folder, complaints);
   checkPools(file, complaints);
   checkTenants(file, folder, complaints);
+  checkTools(file, complaints);
+}
+
+function checkTools(file: ConfigFile, complaints: Complaints): void {
+  const ids = file.tenants?.map(({ id }) => id) ?? ['default'];
+  for (const [name, { origins, tenants }] of Object.entries(file.tools.credentials)) {
+    const path = ['tools', 'credentials', name];
+    if (tenants === undefined && ids.length > 1) {
+      complaints.at(path, `"tenants" must say whose assistants may use this credential: ${ids.join(', ')}`);
+    }
+    for (const [index, id] of (tenants ?? []).entries()) {
+      if (ids.includes(id)) continue;
+      const nearest = nearestWord(id, ids);
+      const hint = nearest === undefined ? `declared are ${ids.join(', ')}` : `did you mean "${nearest}"?`;
+      complaints.at([...path, 'tenants', index], `no tenant is called "${id}"; ${hint}`);
+    }
+    for (const [index, origin] of origins.entries()) {
+      if (origin.startsWith('https:') || file.tools.privateOrigins.includes(origin)) continue;
+      complaints.at(
+        [...path, 'origins', index],
+        'a secret is not sent over http, where others can read it; write https, or list the origin under tools.privateOrigins where it is your own network',
+      );
+    }
+  }
 }
 
 function checkBackends(file: ConfigFile, folder: string, complaints: Complaints): void {

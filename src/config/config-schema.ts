@@ -1,44 +1,16 @@
 import { z } from 'zod';
-import { literalSecret } from './redact.ts';
+import { configName as name, origin, refuseLiteral, secretReference } from './schema-parts.ts';
+import { toolsConfig } from './tools-config-schema.ts';
 
 /**
  * `usher.yaml`. This schema is the one source: the program validates with it, editors get it as JSON
  * Schema, and the configuration reference is generated from its descriptions.
  */
 
-const name = z
-  .string()
-  .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be lower-case letters, digits and dashes, at most 63 of them');
-
 const seconds = 1000;
 const minutes = 60 * seconds;
 
 const milliseconds = (most: number) => z.int().min(1).max(most);
-
-function refuseLiteral(example: string) {
-  return (issue: { code?: string; input?: unknown }): string | undefined =>
-    issue.code === 'invalid_type' && issue.input !== undefined
-      ? `${literalSecret}; put it into the environment or a file of its own and refer to it: ${example}`
-      : undefined;
-}
-
-function secretReference(variable: string) {
-  return z
-    .strictObject(
-      {
-        env: z.string().min(1).optional().describe('Name of the environment variable that holds the secret.'),
-        file: z
-          .string()
-          .min(1)
-          .optional()
-          .describe('Path of a file that holds the secret alone, relative to this file. Its mode should be 0600.'),
-      },
-      { error: refuseLiteral(`{ env: ${variable} }`) },
-    )
-    .refine((reference) => (reference.env === undefined) !== (reference.file === undefined), {
-      error: `name one source, either { env: ${variable} } or { file: path }`,
-    });
-}
 
 const rootKeyReference = z
   .strictObject(
@@ -74,16 +46,6 @@ function urlProblem(text: string): string | undefined {
   if (url.search !== '' || url.hash !== '') return 'must end with the path; leave out everything from ? or #';
   return undefined;
 }
-
-const origin = z.string().superRefine((text, context) => {
-  const url = URL.parse(text);
-  if (url === null || url.origin !== text || !url.protocol.startsWith('http')) {
-    context.addIssue({
-      code: 'custom',
-      message: 'must be an origin: scheme, host and port alone, for example https://www.example.org',
-    });
-  }
-});
 
 const backendName = name.describe('What pools call this backend. Shown in the terminal, the page and the metrics.');
 const backendLimits = {
@@ -374,6 +336,7 @@ export const configSchema = z
       .min(1)
       .optional()
       .describe('Who uses this server. Default: one tenant `default` with the assistant of this folder.'),
+    tools: toolsConfig.prefault({}).describe('What the tools of assistants may use and reach.'),
     limits: limits.prefault({}).describe('What one caller may cost.'),
     telemetry: telemetry.prefault({}).describe('What is reported. Traces follow the usual OTEL_* variables.'),
   })

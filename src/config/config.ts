@@ -10,5 +10,6 @@ export type {
   PoolConfig,
   Secrets,
   TenantConfig,
+  ToolCredentialConfig,
 } from './server-config.ts';
 export { environmentVariables, isPort, ownEnvironment, type Flags } from './surroundings.ts';

@@ -3,7 +3,7 @@ import { dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import { readYaml, type Problem } from '#base';
 import { buildConfig } from './build-config.ts';
 import { checkConfig } from './check-config.ts';
-import { configSchema, type ConfigFile } from './config-schema.ts';
+import { configSchema, type ConfigFile, type SecretReference } from './config-schema.ts';
 import type { Config, Secrets } from './server-config.ts';
 import type { Complaints, ConfigProblem } from './problems.ts';
 import { readRootKey, readSecret, type SecretRead } from './read-secret.ts';
@@ -119,11 +119,29 @@ async function readSecrets(
     else complain(['backends', index, 'key'], read);
   }
   if (file.backends === undefined) addEnvironmentKey(surroundings.environment, backendKeys);
+  const toolCredentials = new Map<string, string>();
+  for (const [name, credential] of Object.entries(file.tools.credentials)) {
+    const path = ['tools', 'credentials', name, 'secret'];
+    const read = await readSecret(credential.secret, env, surroundings.folder);
+    if (!read.ok) complain(path, read);
+    else if (/^[\x21-\x7e]+( [\x21-\x7e]+)*$/.test(read.value)) toolCredentials.set(name, read.value);
+    else
+      complain(path, {
+        ok: false,
+        part: partOf(credential.secret),
+        message: 'must be one line of printable ASCII, since it is sent in a header',
+      });
+  }
   return {
     backendKeys,
+    toolCredentials,
     postgresUrl: await readPostgresUrl(file, surroundings, env, complain),
     rootKeys: await readRootKeys(file, surroundings, env, complain),
   };
+}
+
+function partOf(reference: SecretReference): 'env' | 'file' {
+  return reference.env === undefined ? 'file' : 'env';
 }
 
 function addEnvironmentKey(environment: Environment, backendKeys: Map<string, string>): void {
@@ -140,7 +158,7 @@ async function readPostgresUrl(
 ): Promise<string | undefined> {
   if (file.storage.kind !== 'postgres') return undefined;
   const read = await readSecret(file.storage.url, env, surroundings.folder);
-  const part = file.storage.url.env === undefined ? 'file' : 'env';
+  const part = partOf(file.storage.url);
   if (!read.ok) complain(['storage', 'url'], read);
   else if (/^postgres(ql)?:\/\/\S+$/.test(read.value)) return read.value;
   else complain(['storage', 'url'], { ok: false, part, message: 'must hold postgres://user:password@host/database' });

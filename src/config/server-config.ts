@@ -37,6 +37,11 @@ export interface Config {
     readonly announceMs: number;
     readonly drainMs: number;
   };
+  readonly tools: {
+    readonly credentials: readonly ToolCredentialConfig[];
+    /** Origins that are no public ones and that tools may reach all the same. */
+    readonly privateOrigins: readonly string[];
+  };
   readonly telemetry: { readonly logLevel: 'debug' | 'info' | 'warn' | 'error'; readonly otel: boolean };
 }
 
@@ -93,10 +98,23 @@ export interface AssistantConfig {
   >;
 }
 
+/** A secret that tools may send; the secret itself is in `Secrets`. */
+export interface ToolCredentialConfig {
+  readonly name: string;
+  /** The only origins it is sent to. */
+  readonly origins: readonly string[];
+  readonly header: string;
+  /** The word before the secret; empty for none. */
+  readonly scheme: string;
+  readonly tenants: readonly TenantId[];
+}
+
 /** Resolved secrets, apart from Config so that printing a Config shows none. */
 export interface Secrets {
   /** By backend name. */
   readonly backendKeys: ReadonlyMap<string, string>;
+  /** By name of the tool credential. */
+  readonly toolCredentials: ReadonlyMap<string, string>;
   readonly postgresUrl: string | undefined;
   /** Root keys by source other than the data folder's file, current first; undefined: use that file. */
   readonly rootKeys: readonly Uint8Array[] | undefined;

@@ -18,6 +18,7 @@ import {
   type Release,
   type ReleaseFile,
 } from '#release';
+import { readToolDocuments } from './read-tool-documents.ts';
 
 export type LoadedFolder =
   | { readonly ok: true; readonly release: Release; readonly files: readonly ReleaseFile[] }
@@ -26,6 +27,8 @@ export type LoadedFolder =
 export interface LoadOptions {
   /** Pools that exist; a name beyond them is a problem. Undefined: not checked. */
   readonly pools?: readonly string[];
+  /** Tool credentials that exist; a name beyond them is a problem. Undefined: not checked. */
+  readonly credentials?: readonly string[];
   /** The name under which `usher.yaml` declares the folder. */
   readonly expectedName?: string;
 }
@@ -54,18 +57,26 @@ export async function loadAssistantFolder(folder: string, options: LoadOptions =
   if (!instructions.ok) problems.push(instructions.problem);
   if (problems.length > 0 || !instructions.ok) return refused(problems);
   const knowledge = await readPassages(files);
-  if (knowledge.problems.length > 0) return refused(knowledge.problems);
+  const { problemAt } = spec;
+  const declared = readToolDocuments(spec.value.tools, files, { credentials: options.credentials, problemAt });
+  const unfit = [...knowledge.problems, ...declared.problems];
+  if (unfit.length > 0) return refused(unfit);
   const release: Release = {
     digest: releaseDigest(files),
     spec: spec.value.spec,
     instructions: instructions.text,
     passages: knowledge.passages,
+    ...(declared.tools.length === 0 ? {} : { tools: declared.tools }),
   };
   return { ok: true, release, files };
 }
 
 type Spec =
-  | { readonly ok: true; readonly value: AssistantFile }
+  | {
+      readonly ok: true;
+      readonly value: AssistantFile;
+      readonly problemAt: (path: readonly (string | number)[], message: string) => Problem;
+    }
   | { readonly ok: false; readonly problems: readonly Problem[] };
 
 async function readSpec(root: string, options: LoadOptions): Promise<Spec> {
@@ -82,7 +93,7 @@ async function readSpec(root: string, options: LoadOptions): Promise<Spec> {
   if (!canonical.ok) return { ok: false, problems: [canonical.problem] };
   const read = readYaml(specFile, Buffer.from(canonical.file.bytes).toString('utf8'), assistantSchema);
   if (!read.ok) return read;
-  const { spec, instructionsFile } = read.value;
+  const { spec, instructionsFile, tools } = read.value;
   const problems: Problem[] = [];
   if (options.expectedName !== undefined && spec.name !== options.expectedName) {
     const message = `"name" must be "${options.expectedName}", as usher.yaml calls this assistant`;
@@ -96,7 +107,7 @@ async function readSpec(root: string, options: LoadOptions): Promise<Spec> {
   const inside = insidePath(instructionsFile);
   if (!inside.ok) problems.push(read.problemAt(['instructions'], `"instructions" ${inside.message}`));
   if (problems.length > 0 || !inside.ok) return { ok: false, problems };
-  return { ok: true, value: { spec, instructionsFile: inside.path } };
+  return { ok: true, value: { spec, instructionsFile: inside.path, tools }, problemAt: read.problemAt };
 }
 
 function missingPool(pool: string, pools: readonly string[]): [string, { nearest?: string; expected: string }] {

@@ -51,8 +51,8 @@ export async function openRelease(
       'A stored release has a form that this Usher does not know. Update this node.',
     );
   }
-  const { spec, instructions, passages } = content;
-  return { digest, spec, instructions, passages };
+  const { spec, instructions, passages, tools } = content;
+  return { digest, spec, instructions, passages, ...(tools === undefined ? {} : { tools }) };
 }
 
 interface StoredContent extends Omit<Release, 'digest'> {

@@ -63,6 +63,6 @@ function keyOf(tenant: TenantId, digest: ReleaseDigest): string {
 function sizeOf({ release }: PreparedRelease): number {
   return release.passages.reduce(
     (sum, passage) => sum + passage.text.length + passage.title.length,
-    release.instructions.length + 1000,
+    release.instructions.length + JSON.stringify(release.tools ?? []).length + 1000,
   );
 }

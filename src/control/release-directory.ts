@@ -51,14 +51,16 @@ type ConfiguredEnvironment = AssistantConfig['environments'] extends ReadonlyMap
  * rejected does not serve; the caller decides whether to start without it.
  *
  * @param pools names of the pools that exist; an assistant that names another is rejected
+ * @param credentialsOf names of the tool credentials that a tenant's assistants may use; undefined: not checked
  * @throws UsherError of the store and the vault
  */
 export async function openReleaseDirectory(
   rooms: DirectoryRooms,
   tenants: readonly TenantConfig[],
   pools: readonly string[],
+  credentialsOf?: (tenant: TenantId) => readonly string[],
 ): Promise<{ readonly directory: FolderReleaseDirectory; readonly rejected: readonly RejectedRelease[] }> {
-  const directory = new FolderReleaseDirectory(rooms, tenants, pools);
+  const directory = new FolderReleaseDirectory(rooms, tenants, pools, credentialsOf);
   const { rejected } = await directory.reload();
   return { directory, rejected };
 }
@@ -68,16 +70,23 @@ export class FolderReleaseDirectory implements ReleaseDirectory {
   readonly #rooms: DirectoryRooms;
   readonly #tenants: readonly TenantConfig[];
   readonly #pools: readonly string[];
+  readonly #credentialsOf: ((tenant: TenantId) => readonly string[]) | undefined;
   readonly #archive: ReleaseArchive;
   #snapshot: Snapshot = new Map();
   /** Environments whose last reload was rejected: mended ones are told, also when nothing else changed. */
   #mending: ReadonlySet<string> = new Set();
   #reloading: Promise<unknown> = Promise.resolve();
 
-  constructor(rooms: DirectoryRooms, tenants: readonly TenantConfig[], pools: readonly string[]) {
+  constructor(
+    rooms: DirectoryRooms,
+    tenants: readonly TenantConfig[],
+    pools: readonly string[],
+    credentialsOf?: (tenant: TenantId) => readonly string[],
+  ) {
     this.#rooms = rooms;
     this.#tenants = tenants;
     this.#pools = pools;
+    this.#credentialsOf = credentialsOf;
     this.#archive = new ReleaseArchive(rooms);
   }
 
@@ -140,8 +149,8 @@ export class FolderReleaseDirectory implements ReleaseDirectory {
     const sides: Side<ServedRelease>[] = [];
     const problems: Problem[] = [];
     for (const { folder, share } of configured.sides) {
-      const key = `${at.assistant}\0${folder}`;
-      const read = folders.get(key) ?? (await this.#loadFolder(folder, at.assistant));
+      const key = `${at.tenant}\0${at.assistant}\0${folder}`;
+      const read = folders.get(key) ?? (await this.#loadFolder(folder, at));
       folders.set(key, read);
       if (!read.ok) {
         problems.push(...read.problems);
@@ -155,8 +164,13 @@ export class FolderReleaseDirectory implements ReleaseDirectory {
     return { environment: { salt: configured.salt, sides, loadedAtMs: this.#rooms.clock.wallMs() }, problems };
   }
 
-  async #loadFolder(folder: string, expectedName: string): Promise<LoadedFolder> {
-    return loadAssistantFolder(folder, { expectedName, pools: this.#pools });
+  async #loadFolder(folder: string, { tenant, assistant }: Place): Promise<LoadedFolder> {
+    const credentials = this.#credentialsOf?.(tenant);
+    return loadAssistantFolder(folder, {
+      expectedName: assistant,
+      pools: this.#pools,
+      ...(credentials === undefined ? {} : { credentials }),
+    });
   }
 
   #report(loaded: readonly LoadedRelease[], rejected: readonly RejectedRelease[]): void {

@@ -97,6 +97,25 @@ export const metricTable = {
     help: '1 for the state that the breaker of a backend is in, 0 for the others.',
     labels: ['pool', 'backend', 'state'],
   },
+  toolCalls: {
+    name: 'usher_tool_calls_total',
+    kind: 'counter',
+    help: 'Calls of tools that Usher ran, by how they ended; `refused` before anything was sent.',
+    labels: ['assistant', 'source', 'tool', 'result'],
+  },
+  toolSeconds: {
+    name: 'usher_tool_call_duration_seconds',
+    kind: 'histogram',
+    help: 'From a call of a tool to its result.',
+    labels: ['assistant', 'source'],
+    buckets: requestSeconds,
+  },
+  toolsMissing: {
+    name: 'usher_tool_listings_failed_total',
+    kind: 'counter',
+    help: 'Times that a server did not list its tools, so that they were missing.',
+    labels: ['assistant', 'source'],
+  },
   passages: {
     name: 'usher_release_passages',
     kind: 'gauge',

@@ -33,6 +33,7 @@ export async function openTelemetry(options: TelemetryOptions): Promise<Telemetr
   return {
     ...edgeEvents(log, instruments),
     ...turnEvents(log, instruments, otel),
+    ...toolEvents(log, instruments),
     ...stateEvents(log, instruments),
     metrics: async () => ({ contentType: registry.contentType, body: await registry.metrics() }),
     close: async () => {
@@ -103,6 +104,22 @@ function turnEvents(
       otel?.attemptFinished(event);
       if (result === 'answered') log.debug(event, 'attempt finished');
       else log.info(event, 'attempt failed');
+    },
+  };
+}
+
+function toolEvents(log: Logger, instruments: Instruments): Pick<Telemetry, 'toolCalled' | 'toolsMissing'> {
+  return {
+    toolCalled(event) {
+      const { assistant, source, tool, result } = event;
+      instruments.toolCalls.inc({ assistant, source, tool, result });
+      instruments.toolSeconds.observe({ assistant, source }, event.durationMs / 1000);
+      if (result === 'done') log.debug(event, 'tool called');
+      else log.info(event, 'tool failed');
+    },
+    toolsMissing(event) {
+      instruments.toolsMissing.inc({ assistant: event.assistant, source: event.source });
+      log.warn(event, 'tools missing');
     },
   };
 }

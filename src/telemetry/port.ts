@@ -4,6 +4,9 @@ import type { BreakerState } from '#balancer';
 import type { TurnState, Usage } from '#conversation';
 import type { ReleaseDigest } from '#release';
 
+/** How a call of a tool ended. `refused`: before anything was sent. */
+export type ToolResult = 'done' | 'failed' | 'refused' | 'timeout' | 'aborted';
+
 /**
  * One function per event: each writes its log line, metric and span where they are due. Labels are
  * bounded: names from the configuration and closed unions only, never an id or a text. Never content.
@@ -45,6 +48,24 @@ export interface Telemetry {
     readonly result: string;
     readonly firstTokenMs: number | undefined;
     readonly durationMs: number;
+  }): void;
+  /** A tool that Usher ran, whatever came of it. Its name is one of the release; no argument, no result. */
+  toolCalled(event: {
+    readonly tenant: TenantId;
+    readonly assistant: string;
+    /** `http`, or the label of the document or server that it comes from. */
+    readonly source: string;
+    readonly tool: string;
+    readonly result: ToolResult;
+    readonly durationMs: number;
+  }): void;
+  /** A server whose tools could not be listed, so that they are missing for now. */
+  toolsMissing(event: {
+    readonly tenant: TenantId;
+    readonly assistant: string;
+    readonly source: string;
+    /** A sentence with the mend; no secret. */
+    readonly reason: string;
   }): void;
   backendState(event: {
     readonly pool: string;

@@ -13,3 +13,15 @@ export {
   tooLarge,
   type ReleaseFile,
 } from './release-files.ts';
+export { readTools } from './read-tools.ts';
+export { sourceToolName } from './tool-name.ts';
+export {
+  functionNamePattern,
+  type ArgumentPlace,
+  type HttpTool,
+  type McpServerTools,
+  type ReleaseTool,
+  type ToolAuthority,
+  type ToolPolicy,
+} from './tool-spec.ts';
+export type { ToolFile } from './tool-schema.ts';

@@ -1,10 +1,12 @@
 import { z } from 'zod';
 import type { AssistantSpec } from './spec.ts';
+import { toolsSchema, type ToolFile } from './tool-schema.ts';
 
-/** `assistant.yaml` as the program works with it: the spec, and the file that holds the instructions. */
+/** `assistant.yaml` as the program works with it: the spec, the file that holds the instructions, and tools as declared. */
 export interface AssistantFile {
   readonly spec: AssistantSpec;
   readonly instructionsFile: string;
+  readonly tools: readonly ToolFile[];
 }
 
 /** Names go into addresses and model names (`guide@production`), so their letters are few. */
@@ -141,6 +143,7 @@ const shape = z.strictObject({
     .default('You are talking with an AI assistant. It can make mistakes: check what matters.')
     .describe('The sentence that tells people they talk to an AI. It is always shown.'),
   page: page.prefault({}).describe('The chat page and the widget.'),
+  tools: toolsSchema.describe('What the assistant may do besides talking. Usher makes the calls, not the application.'),
 });
 
 /** The schema of `assistant.yaml`: every default, and the one source of its JSON Schema and reference page. */
@@ -154,10 +157,11 @@ export const assistantSchema = shape
       });
     }
   })
-  .transform(({ instructions, model, pools, title, ...rest }): AssistantFile => {
+  .transform(({ instructions, model, pools, title, tools, ...rest }): AssistantFile => {
     const entries = pools?.map((entry) => (typeof entry === 'string' ? { pool: entry } : entry));
     return {
       instructionsFile: instructions,
+      tools,
       spec: withoutUndefined({
         ...rest,
         title: title ?? rest.name,

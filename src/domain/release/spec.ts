@@ -1,4 +1,5 @@
 import type { Branded } from '#base';
+import type { ReleaseTool } from './tool-spec.ts';
 
 /** `sha256:` + 64 hex digits over the canonical content of an assistant folder. */
 export type ReleaseDigest = Branded<string, 'ReleaseDigest'>;
@@ -60,4 +61,6 @@ export interface Release {
   readonly spec: AssistantSpec;
   readonly instructions: string;
   readonly passages: readonly Passage[];
+  /** What Usher itself may do for the model; undefined where there is nothing. */
+  readonly tools?: readonly ReleaseTool[];
 }

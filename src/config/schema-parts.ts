@@ -1,0 +1,45 @@
+import { z } from 'zod';
+import { literalSecret } from './redact.ts';
+
+/** What things of `usher.yaml` may be called. */
+export const configName = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be lower-case letters, digits and dashes, at most 63 of them');
+
+/** The message for a secret that was written out. */
+export function refuseLiteral(example: string) {
+  return (issue: { code?: string; input?: unknown }): string | undefined =>
+    issue.code === 'invalid_type' && issue.input !== undefined
+      ? `${literalSecret}; put it into the environment or a file of its own and refer to it: ${example}`
+      : undefined;
+}
+
+/** `{ env: NAME }` or `{ file: path }`. */
+export function secretReference(variable: string) {
+  return z
+    .strictObject(
+      {
+        env: z.string().min(1).optional().describe('Name of the environment variable that holds the secret.'),
+        file: z
+          .string()
+          .min(1)
+          .optional()
+          .describe('Path of a file that holds the secret alone, relative to this file. Its mode should be 0600.'),
+      },
+      { error: refuseLiteral(`{ env: ${variable} }`) },
+    )
+    .refine((reference) => (reference.env === undefined) !== (reference.file === undefined), {
+      error: `name one source, either { env: ${variable} } or { file: path }`,
+    });
+}
+
+/** Scheme, host and port alone. */
+export const origin = z.string().superRefine((text, context) => {
+  const url = URL.parse(text);
+  if (url === null || url.origin !== text || !url.protocol.startsWith('http')) {
+    context.addIssue({
+      code: 'custom',
+      message: 'must be an origin: scheme, host and port alone, for example https://www.example.org',
+    });
+  }
+});
