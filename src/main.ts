@@ -17,6 +17,7 @@ import { openTelemetry, type Telemetry } from '#telemetry';
 import { TurnLeases, TurnLimits, UnfinishedTurns, UnstoredTurns, type TurnRooms } from '#turn';
 import { openPools, type OpenedPools } from './main/open-pools.ts';
 import { openRooms } from './main/open-rooms.ts';
+import { openTools } from './main/open-tools.ts';
 import { serverRoutes } from './main/server-routes.ts';
 
 export { openRooms, type OpenedRooms } from './main/open-rooms.ts';
@@ -62,8 +63,10 @@ export async function openUsher(options: {
     { store, vault, clock, telemetry },
     config.tenants,
     config.pools.map((pool) => pool.name),
+    (tenant) => config.tools.credentials.filter(({ tenants }) => tenants.includes(tenant)).map(({ name }) => name),
   );
   refuseRejected(rejected);
+  const tools = opening.adopt(openTools(config, secrets, telemetry), (opened) => opened.close());
   const unfinished = opening.adopt(new UnfinishedTurns(store, telemetry), (turns) => turns.flush());
   const unstored = opening.adopt(new UnstoredTurns(store.system, telemetry), (buffer) => buffer.flush());
   const tenants = new Map(config.tenants.map((tenant) => [tenant.id, tenant]));
@@ -77,6 +80,7 @@ export async function openUsher(options: {
     leases: new TurnLeases(store.system, clock, telemetry),
     releases: directory,
     limits: new TurnLimits(new Map(config.tenants.map((tenant) => [tenant.id, tenant.limits]))),
+    tools,
     pool: (name) => pools.pool(name),
     draining: () => server.stopped,
   };

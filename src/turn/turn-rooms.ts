@@ -2,6 +2,7 @@ import type { Clock } from '#base';
 import type { ReleaseDirectory } from '#release';
 import type { Store } from '#store';
 import type { Telemetry } from '#telemetry';
+import type { ToolRoom } from '#tools';
 import type { Vault } from '#vault';
 import type { BackendPool } from './backend-pool.ts';
 import type { TurnLeases } from './turn-leases.ts';
@@ -20,6 +21,7 @@ export interface TurnRooms {
   readonly unfinished: UnfinishedTurns;
   readonly leases: TurnLeases;
   readonly limits: TurnLimits;
+  readonly tools: ToolRoom;
   /** @throws UsherError `config_invalid` where no pool has that name */
   pool(name: string): BackendPool;
   draining(): boolean;

@@ -1,3 +1,4 @@
+import { openArgumentCheck } from './argument-check.ts';
 import { readOperations, type ToolProblem } from './openapi/read-operations.ts';
 import { pathArguments, policyOf, type HttpToolFile, type McpServerFile, type ToolFile } from './tool-schema.ts';
 import type { ArgumentPlace, HttpTool, McpServerTools, ReleaseTool } from './tool-spec.ts';
@@ -12,17 +13,33 @@ export function readTools(
   documentOf: (path: string) => unknown,
 ): { readonly tools: readonly ReleaseTool[]; readonly problems: readonly ToolProblem[] } {
   const problems: ToolProblem[] = [];
+  const checked = (tool: HttpTool, path: ToolProblem['path']): readonly HttpTool[] => {
+    const problem = schemaProblem(tool);
+    if (problem === undefined) return [tool];
+    problems.push({ path, message: `the arguments of "${tool.name}" cannot be checked: ${problem}` });
+    return [];
+  };
   const tools = files.flatMap((file, index): readonly ReleaseTool[] => {
-    if (file.kind === 'http') return [httpToolOf(file)];
+    if (file.kind === 'http') return checked(httpToolOf(file), [index, 'parameters']);
     if (file.kind === 'mcp') return [mcpToolsOf(file)];
     const document = documentOf(file.document);
     if (document === undefined) return [];
     const read = readOperations(file, document);
-    if (read.ok) return read.value;
+    if (read.ok) return read.value.flatMap((tool) => checked(tool, [index, 'document']));
     problems.push(...read.problems.map(({ path, message }) => ({ path: [index, ...path], message })));
     return [];
   });
   return { tools, problems };
+}
+
+/** Told when the assistant is loaded rather than when the tool is called. */
+function schemaProblem({ parameters }: HttpTool): string | undefined {
+  try {
+    openArgumentCheck(parameters);
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message.replaceAll(/\s+/g, ' ').slice(0, 200) : 'unknown reason';
+  }
 }
 
 function httpToolOf(file: HttpToolFile): HttpTool {

@@ -25,3 +25,4 @@ export {
   type ToolPolicy,
 } from './tool-spec.ts';
 export type { ToolFile } from './tool-schema.ts';
+export { openArgumentCheck, type ArgumentCheck } from './argument-check.ts';

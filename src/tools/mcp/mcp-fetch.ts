@@ -1,0 +1,77 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { Readable } from 'node:stream';
+import type { FetchLike } from '@modelcontextprotocol/client';
+import type { Egress, EgressMethod } from '#egress';
+import { ToolFailure } from '../tool-failure.ts';
+
+/** What belongs to one call and not to the session that it is made in. */
+export interface McpCall {
+  readonly signal: AbortSignal;
+  readonly idempotencyKey: string | undefined;
+}
+
+/** The call that a request is made for, so that its end is the end of the request. */
+export const currentCall = new AsyncLocalStorage<McpCall>();
+
+export interface McpFetchOptions {
+  readonly egress: Egress;
+  readonly url: URL;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** All of one answer, streamed or not. */
+const answerBytesMax = 4 * 1024 * 1024;
+const silenceMs = 300_000;
+/** For what is said after a call has ended: that it was cancelled, that the session is over. */
+const afterwordMs = 2000;
+const bodiless = new Set([101, 204, 205, 304]);
+
+/** The client's `fetch`, by our one way out: to the declared address and to no other. */
+export function mcpFetch({ egress, url, headers }: McpFetchOptions): FetchLike {
+  return async (target, init = {}) => {
+    const asked = new URL(target);
+    if (asked.origin !== url.origin || asked.pathname !== url.pathname) {
+      throw new ToolFailure('failed', "The tool's server names another address, which is not called.");
+    }
+    const given = Object.fromEntries(new Headers(init.headers));
+    // A stream that stays open for the server's own news: none is wanted, and it would outlive its call.
+    if (init.method === 'GET' && given['last-event-id'] === undefined) return new Response(null, { status: 405 });
+    const call = currentCall.getStore();
+    const signal = call === undefined || call.signal.aborted ? AbortSignal.timeout(afterwordMs) : call.signal;
+    const reply = await egress.open(
+      {
+        method: (init.method ?? 'GET') as EgressMethod,
+        path: `${url.pathname}${url.search}`,
+        headers: {
+          'user-agent': 'usher',
+          ...given,
+          ...headers,
+          ...(call?.idempotencyKey === undefined ? {} : { 'idempotency-key': call.idempotencyKey }),
+        },
+        ...(typeof init.body === 'string' ? { body: init.body } : {}),
+      },
+      silenceMs,
+      signal,
+    );
+    const known = Object.entries(reply.headers).flatMap(([name, value]) =>
+      value === undefined ? [] : [[name, Array.isArray(value) ? value.join(', ') : value] as [string, string]],
+    );
+    if (bodiless.has(reply.status)) {
+      reply.body.destroy();
+      return new Response(null, { status: reply.status, headers: known });
+    }
+    return new Response(Readable.toWeb(Readable.from(bounded(reply.body))) as ReadableStream<Uint8Array>, {
+      status: reply.status,
+      headers: known,
+    });
+  };
+}
+
+async function* bounded(body: Readable): AsyncGenerator<Buffer> {
+  let bytes = 0;
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    bytes += chunk.byteLength;
+    if (bytes > answerBytesMax) throw new ToolFailure('failed', "The tool's server answered without an end.");
+    yield chunk;
+  }
+}

@@ -1,0 +1,44 @@
+import { Client, StreamableHTTPClientTransport, type jsonSchemaValidator } from '@modelcontextprotocol/client';
+import { currentCall, mcpFetch, type McpFetchOptions } from './mcp-fetch.ts';
+
+/** One session with a server, for one person. */
+export interface McpSession {
+  readonly client: Client;
+  close(): Promise<void>;
+}
+
+const connectMs = 5000;
+const closeMs = 1000;
+const pagesMax = 16;
+
+const unchecked: jsonSchemaValidator = {
+  getValidator: () => (input) => ({ valid: true, data: input as never, errorMessage: undefined }),
+};
+
+/** Shakes hands with the server, in the newest revision that both speak. */
+export async function openMcpSession(options: McpFetchOptions): Promise<McpSession> {
+  const client = new Client(
+    { name: 'usher', version: '1' },
+    {
+      versionNegotiation: { mode: 'auto' },
+      listMaxPages: pagesMax,
+      // The default would compile the server's schemas to code; a result is text for the model in any case.
+      jsonSchemaValidator: unchecked,
+    },
+  );
+  const transport = new StreamableHTTPClientTransport(options.url, { fetch: mcpFetch(options) });
+  // Not the caller's own signal: another call of the same person may wait for this session too.
+  const within = AbortSignal.timeout(connectMs);
+  await currentCall.run({ signal: within, idempotencyKey: undefined }, () =>
+    client.connect(transport, { signal: within, timeout: connectMs }),
+  );
+  return {
+    client,
+    close: async () => {
+      await currentCall.run({ signal: AbortSignal.timeout(closeMs), idempotencyKey: undefined }, async () => {
+        await transport.terminateSession().catch(() => undefined);
+        await client.close().catch(() => undefined);
+      });
+    },
+  };
+}
