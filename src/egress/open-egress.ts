@@ -80,6 +80,8 @@ export function openEgress(origin: URL, reach: Reach = 'configured'): Egress {
         bodyTimeout: silenceMs,
         ...(signal === undefined ? {} : { signal }),
       });
+      // Who reads is told by the reading; one that is destroyed unread must not end the process.
+      body.on('error', () => undefined);
       return { status: statusCode, headers, body };
     },
     close: () => pool.destroy(),

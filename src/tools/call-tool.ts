@@ -3,7 +3,7 @@ import type { Telemetry, ToolResult } from '#telemetry';
 import type { CallRates } from './call-rates.ts';
 import type { ToolContext, ToolOutcome } from './port.ts';
 import type { Arguments, RunnableTool } from './runnable-tool.ts';
-import { networkFailure, refusal, ToolFailure } from './tool-failure.ts';
+import { refusal, ToolFailure } from './tool-failure.ts';
 
 export interface CallRooms {
   readonly clock: Clock;

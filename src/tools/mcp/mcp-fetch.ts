@@ -8,6 +8,8 @@ import { ToolFailure } from '../tool-failure.ts';
 export interface McpCall {
   readonly signal: AbortSignal;
   readonly idempotencyKey: string | undefined;
+  /** Hears of an answer that broke off: the client itself would wait for the rest of it. */
+  broke?(error: unknown): void;
 }
 
 /** The call that a request is made for, so that its end is the end of the request. */
@@ -60,18 +62,23 @@ export function mcpFetch({ egress, url, headers }: McpFetchOptions): FetchLike {
       reply.body.destroy();
       return new Response(null, { status: reply.status, headers: known });
     }
-    return new Response(Readable.toWeb(Readable.from(bounded(reply.body))) as ReadableStream<Uint8Array>, {
+    return new Response(Readable.toWeb(Readable.from(bounded(reply.body, call))) as ReadableStream<Uint8Array>, {
       status: reply.status,
       headers: known,
     });
   };
 }
 
-async function* bounded(body: Readable): AsyncGenerator<Buffer> {
+async function* bounded(body: Readable, call: McpCall | undefined): AsyncGenerator<Buffer> {
   let bytes = 0;
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    bytes += chunk.byteLength;
-    if (bytes > answerBytesMax) throw new ToolFailure('failed', "The tool's server answered without an end.");
-    yield chunk;
+  try {
+    for await (const chunk of body as AsyncIterable<Buffer>) {
+      bytes += chunk.byteLength;
+      if (bytes > answerBytesMax) throw new ToolFailure('failed', "The tool's server answered without an end.");
+      yield chunk;
+    }
+  } catch (error) {
+    call?.broke?.(error);
+    throw error;
   }
 }

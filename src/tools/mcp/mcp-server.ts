@@ -150,18 +150,20 @@ export class McpServer {
     const { headers, secrets } = authorise(this.#declared, context, { ...this.#options.authority, origin });
     const person = [context.subject, context.assistant, ...secrets];
     try {
-      const result = await this.#sessions.use(
+      const broken = Promise.withResolvers<never>();
+      const call = { signal, idempotencyKey: context.idempotencyKey, broke: broken.reject };
+      const result = this.#sessions.use(
         person,
         () => openMcpSession(this.#reach(headers)),
         ({ client }) =>
-          currentCall.run({ signal, idempotencyKey: context.idempotencyKey }, () =>
+          currentCall.run(call, () =>
             client.callTool(
               { name: tool.name, arguments: given },
               { signal, timeout: timeoutMs + graceMs, toolDefinition: tool },
             ),
           ),
       );
-      return readMcpResult(result, bytesMax, secrets);
+      return readMcpResult(await Promise.race([result, broken.promise]), bytesMax, secrets);
     } catch (error) {
       throw mcpFailure(error, origin, secrets);
     }

@@ -1,0 +1,233 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { McpServer } from '@modelcontextprotocol/server';
+import { describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import type { SubjectId } from '#access';
+import { mcpTestServer } from '#test/mcp-server';
+import { scriptedBackend } from '#test/scripted-backend';
+import { call, messageOf, north, toldRoom } from '../tool-room.fixture.ts';
+
+function register(server: McpServer): void {
+  server.registerTool(
+    'add',
+    { description: 'Adds.', inputSchema: z.object({ a: z.number(), b: z.number() }) },
+    ({ a, b }) => ({
+      content: [{ type: 'text', text: String(a + b) }],
+    }),
+  );
+  server.registerTool(
+    'weather',
+    { inputSchema: z.object({}), outputSchema: z.object({ degrees: z.number() }) },
+    () => ({
+      content: [],
+      structuredContent: { degrees: 21 },
+    }),
+  );
+  server.registerTool('fail', { inputSchema: z.object({}) }, () => ({
+    isError: true,
+    content: [{ type: 'text', text: 'the stock is empty' }],
+  }));
+  server.registerTool('picture', { inputSchema: z.object({}) }, () => ({
+    content: [{ type: 'image', data: 'AAAA', mimeType: 'image/png' }],
+  }));
+  server.registerTool('huge', { inputSchema: z.object({}) }, () => ({
+    content: [{ type: 'text', text: 'x'.repeat(1_000_000) }],
+  }));
+  server.registerTool('endless', { inputSchema: z.object({}) }, () => ({
+    content: [{ type: 'text', text: 'x'.repeat(6_000_000) }],
+  }));
+  server.registerTool('slow', { inputSchema: z.object({}) }, async () => {
+    await delay(60_000, undefined, { ref: false });
+    return { content: [] };
+  });
+  server.registerTool('hidden', { inputSchema: z.object({}) }, () => ({ content: [{ type: 'text', text: 'never' }] }));
+}
+
+const names = ['add', 'weather', 'fail', 'picture', 'huge', 'endless', { name: 'slow', timeoutMs: 300, confirm: true }];
+
+function source(url: string, changes: object = {}): object {
+  return { kind: 'mcp', label: 'shop', url, tools: names, ...changes };
+}
+
+describe.each([
+  ['with sessions', true],
+  ['of the newest revision, without sessions', false],
+])('a server %s', (_name, sessions) => {
+  test('offers the tools that are declared and no other, as it describes them', async () => {
+    await using server = await mcpTestServer(register, { sessions });
+    await using told = toldRoom({ privateOrigins: [server.origin] });
+    const { tools } = await told.tools([source(server.url)]);
+    expect(tools.map(({ name }) => name)).toEqual(
+      ['add', 'weather', 'fail', 'picture', 'huge', 'endless', 'slow'].map((name) => `shop_${name}`),
+    );
+    expect(tools[0]).toMatchObject({
+      source: 'shop',
+      description: 'Adds.',
+      confirm: false,
+      parameters: { required: ['a', 'b'] },
+    });
+    expect(tools.at(-1)).toMatchObject({ confirm: true, timeoutMs: 300 });
+    expect(told.missing).toEqual([]);
+  });
+
+  test('answers calls; its errors, pictures and long texts are told for what they are', async () => {
+    await using server = await mcpTestServer(register, { sessions });
+    await using told = toldRoom({ privateOrigins: [server.origin] });
+    const set = await told.tools([source(server.url)]);
+    expect(await call(set, 'shop_add', { a: 2, b: 3 })).toEqual({ result: 'done', output: '5' });
+    expect(await call(set, 'shop_weather')).toEqual({ result: 'done', output: '{"degrees":21}' });
+    expect(await call(set, 'shop_picture')).toEqual({ result: 'done', output: '[image, left out]' });
+    expect(messageOf(await call(set, 'shop_fail'))).toBe('the stock is empty');
+    expect(messageOf(await call(set, 'shop_add', { a: 'two', b: 3 }))).toMatch(/a: .*"string" is invalid/);
+    const huge = await call(set, 'shop_huge');
+    expect(huge.result === 'done' && huge.output.length).toBeLessThan(66_000);
+    expect(messageOf(await call(set, 'shop_endless'))).toContain('without an end');
+    expect(messageOf(await call(set, 'shop_hidden'))).toContain('There is no tool');
+    expect(
+      server.requests.filter(({ method }) => method === 'tools/call').map(({ headers }) => headers['idempotency-key']),
+    ).toContain('call-1');
+    expect(told.unexpected).toEqual([]);
+  });
+
+  test('that is slow is given up after the time, and its connection is cut', async () => {
+    await using server = await mcpTestServer(register, { sessions });
+    await using told = toldRoom({ privateOrigins: [server.origin] });
+    const set = await told.tools([source(server.url)]);
+    expect(messageOf(await call(set, 'shop_slow'))).toContain('longer than 300 ms');
+    await expect.poll(() => server.cut()).toBe(1);
+    const abort = new AbortController();
+    const running = call(set, 'shop_slow', {}, {}, abort.signal);
+    await expect.poll(() => server.requests.filter(({ method }) => method === 'tools/call').length).toBe(2);
+    abort.abort();
+    expect(messageOf(await running)).toContain('stopped');
+    await expect.poll(() => server.cut()).toBe(2);
+    expect(await call(set, 'shop_add', { a: 1, b: 1 })).toEqual({ result: 'done', output: '2' });
+    expect(told.unexpected).toEqual([]);
+  });
+
+  test('is listed once for a release, however many ask', async () => {
+    await using server = await mcpTestServer(register, { sessions });
+    await using told = toldRoom({ privateOrigins: [server.origin] });
+    await Promise.all(Array.from({ length: 5 }, () => told.tools([source(server.url)])));
+    await told.tools([source(server.url)]);
+    expect(server.requests.filter(({ method }) => method === 'tools/list')).toHaveLength(1);
+  });
+});
+
+test('an answer that breaks off is told at once', async () => {
+  await using server = await mcpTestServer(register, { sessions: true });
+  await using told = toldRoom({ privateOrigins: [server.origin] });
+  const set = await told.tools([source(server.url, { tools: [{ name: 'slow', timeoutMs: 60_000 }] })]);
+  const running = call(set, 'shop_slow');
+  await expect.poll(() => server.requests.filter(({ method }) => method === 'tools/call').length).toBe(1);
+  server.cutAll();
+  expect(messageOf(await running)).toContain('broke the connection');
+});
+
+test('a session that the server has forgotten is opened anew, and the call made once', async () => {
+  let calls = 0;
+  await using server = await mcpTestServer(
+    (made) => {
+      made.registerTool('add', { inputSchema: z.object({}) }, () => {
+        calls += 1;
+        return { content: [{ type: 'text', text: 'ok' }] };
+      });
+    },
+    { sessions: true },
+  );
+  await using told = toldRoom({ privateOrigins: [server.origin] });
+  const set = await told.tools([source(server.url, { tools: ['add'] })]);
+  expect(await call(set, 'shop_add')).toMatchObject({ result: 'done' });
+  server.forget();
+  expect(await call(set, 'shop_add')).toMatchObject({ result: 'done' });
+  expect(calls).toBe(2);
+});
+
+test('two people never share a session, and one person keeps theirs', async () => {
+  await using server = await mcpTestServer(register, { sessions: true });
+  await using told = toldRoom({ privateOrigins: [server.origin] });
+  const set = await told.tools([source(server.url)]);
+  for (const subject of ['ann', 'bob', 'ann'] as SubjectId[]) await call(set, 'shop_weather', {}, { subject });
+  const [ann, bob, again] = server.requests
+    .filter(({ method }) => method === 'tools/call')
+    .map(({ headers }) => headers['mcp-session-id']);
+  expect(ann).toBeTypeOf('string');
+  expect(bob).not.toBe(ann);
+  expect(again).toBe(ann);
+});
+
+test("the person's own authorisation is sent with their calls, and the credential with the listing alone", async () => {
+  await using server = await mcpTestServer(register, {
+    sessions: true,
+    gate: ({ authorization }) => (authorization === undefined ? 401 : undefined),
+  });
+  const credential = {
+    name: 'crm',
+    secret: 'service-secret',
+    header: 'Authorization',
+    scheme: 'Bearer',
+    origins: [server.origin],
+    tenants: [north],
+  };
+  await using told = toldRoom({ privateOrigins: [server.origin], credentials: [credential] });
+  const set = await told.tools([source(server.url, { authorisation: 'user', credential: 'crm' })]);
+  expect(messageOf(await call(set, 'shop_weather'))).toContain('sign in');
+  expect(await call(set, 'shop_weather', {}, { userAuthorisation: 'ann-token' })).toMatchObject({ result: 'done' });
+  const sent = server.requests
+    .filter(({ method }) => method !== undefined)
+    .map(({ method, headers }) => `${method} ${headers['authorization']}`);
+  expect(sent).toContain('tools/list Bearer service-secret');
+  expect(sent).toContain('tools/call Bearer ann-token');
+  expect(sent).not.toContain('tools/call Bearer service-secret');
+});
+
+test.each([
+  ['is not there', undefined, /does not answer/],
+  ['wants an authorisation', 401, /status 401, so it did not accept/],
+  ['breaks', 500, /status 500/],
+])('the tools of a server that %s are left out, and the owner is told why', async (_name, status, said) => {
+  const server = await mcpTestServer(register, { sessions: true, gate: () => status });
+  if (status === undefined) await server[Symbol.asyncDispose]();
+  await using told = toldRoom({ privateOrigins: [server.origin] });
+  const http = { kind: 'http', name: 'time', description: 'The time.', url: 'https://api.example.com/time' };
+  const set = await told.tools([source(server.url), http]);
+  expect(set.tools.map(({ name }) => name)).toEqual(['time']);
+  expect(told.missing.join('\n')).toMatch(said);
+  expect(told.missing).toHaveLength(1);
+  await told.tools([source(server.url), http]);
+  expect(told.missing).toHaveLength(1);
+  expect(told.unexpected).toEqual([]);
+  if (status !== undefined) await server[Symbol.asyncDispose]();
+});
+
+test('a tool that the server does not have is told by its name', async () => {
+  await using server = await mcpTestServer(register, { sessions: false });
+  await using told = toldRoom({ privateOrigins: [server.origin] });
+  const set = await told.tools([source(server.url, { tools: ['add', 'subtract'] })]);
+  expect(set.tools).toHaveLength(1);
+  expect(told.missing.join()).toContain('has no tool "subtract"');
+});
+
+test('a server that answers garbage, HTML or a redirect is told as one that does not speak the protocol', async () => {
+  await using other = await scriptedBackend((_, response) => void response.end('{}'));
+  await using server = await scriptedBackend(({ path }, response) => {
+    if (path === '/html') response.setHeader('content-type', 'text/html').end('<p>hello</p>');
+    else if (path === '/garbage') response.setHeader('content-type', 'application/json').end('{"jsonrpc":');
+    else response.writeHead(307, { location: `http://127.0.0.1:${other.port}/mcp` }).end();
+  });
+  const origin = `http://127.0.0.1:${server.port}`;
+  await using told = toldRoom({ privateOrigins: [origin, `http://127.0.0.1:${other.port}`] });
+  for (const path of ['html', 'garbage', 'redirect'])
+    expect((await told.tools([source(`${origin}/${path}`)])).tools).toEqual([]);
+  expect(told.missing).toHaveLength(3);
+  expect(other.requests).toHaveLength(0);
+  expect(told.unexpected).toEqual([]);
+});
+
+test('a server on this machine is not reached unless the owner allows it', async () => {
+  await using server = await mcpTestServer(register, { sessions: true });
+  await using told = toldRoom();
+  expect((await told.tools([source(server.url)])).tools).toEqual([]);
+  expect(told.missing.join()).toContain('tools.privateOrigins');
+  expect(server.requests).toHaveLength(0);
+});
