@@ -129,3 +129,53 @@ test('a pool or a name that usher.yaml does not know is told at its place', asyn
     'assistant.yaml:1 "name" must be "helper", as usher.yaml calls this assistant',
   ]);
 });
+
+const pets = `openapi: 3.1.0
+servers: [{ url: https://pets.example.com }]
+paths:
+  /pets: { get: { operationId: listPets } }
+`;
+
+function petsTool(more = ''): string {
+  return `name: guide\ntools:\n  - kind: openapi\n    label: pets\n    document: tools/pets.yaml\n    operations: [listPets]\n${more}`;
+}
+
+test('tools are part of the release with the documents they come from; a release without has none', async () => {
+  const without = await loadAssistantFolder(folder);
+  expect(without.ok && 'tools' in without.release).toBe(false);
+  await put('assistant.yaml', petsTool());
+  await put('tools/pets.yaml', pets);
+  const first = await digest();
+  expect(await loadAssistantFolder(folder)).toMatchObject({
+    ok: true,
+    release: { tools: [{ name: 'pets_listPets' }] },
+  });
+  await put('tools/pets.yaml', `${pets}# changed\n`);
+  expect(await digest()).not.toBe(first);
+});
+
+test('a document that is missing, elsewhere or no document is told where it is named', async () => {
+  await put('assistant.yaml', petsTool());
+  expect(await problems()).toEqual([
+    'assistant.yaml:5 "document" names tools/pets.yaml, which the folder does not have; put the file there',
+  ]);
+  await put('tools/pets.yaml', 'paths: [');
+  expect((await problems()).join()).toContain('tools/pets.yaml:1 not valid YAML');
+  await put('tools/pets.yaml', 'swagger: 2.0');
+  expect((await problems()).join()).toContain(
+    'assistant.yaml:5 "document" is not an OpenAPI document of version 3.0 or 3.1',
+  );
+  for (const path of ['../pets.yaml', 'knowledge/pets.yaml']) {
+    await put('assistant.yaml', petsTool().replace('tools/pets.yaml', path));
+    expect((await problems()).join()).toMatch(/assistant.yaml:5 "document" must/);
+  }
+});
+
+test('a credential that the tenant does not have is told with the nearest', async () => {
+  await put('assistant.yaml', petsTool('    authorisation: service\n    credential: petz\n'));
+  await put('tools/pets.yaml', pets);
+  expect((await problems({ credentials: ['pets', 'crm'] })).join()).toContain(
+    'has no credential "petz" for this tenant; did you mean "pets"?',
+  );
+  expect(await problems({ credentials: ['petz'] })).toEqual([]);
+});
