@@ -37,7 +37,7 @@ export async function mcpTestServer(
   const serve: Fetch = options.sessions ? withSessions(made, sessions) : createMcpHandler(made).fetch;
   const requests: { headers: IncomingHttpHeaders; method: string | undefined }[] = [];
   let cut = 0;
-  const server = createServer(async (incoming, response) => {
+  const answer = async (incoming: IncomingMessage, response: ServerResponse): Promise<void> => {
     response.on('close', () => {
       if (!response.writableFinished) cut += 1;
     });
@@ -46,7 +46,9 @@ export async function mcpTestServer(
     const refused = options.gate?.(incoming.headers);
     if (refused !== undefined) response.writeHead(refused).end();
     else await pass(await serve(requestOf(incoming, body)), response);
-  });
+  };
+  // One whose connection was cut has nobody left to tell.
+  const server = createServer((incoming, response) => void answer(incoming, response).catch(() => response.destroy()));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
