@@ -186,6 +186,12 @@ test.each([
   expect(complaints(`  - ${yaml}`)).toContain(said);
 });
 
+test('a path beyond ASCII is sent encoded, with its arguments where they stand', () => {
+  const yaml =
+    '  - { kind: http, name: a, description: x, url: "https://bücher.example/straße/{größe}", parameters: { type: object, properties: { größe: { type: string } }, required: [größe] } }';
+  expect(toolsOf(yaml)[0]).toMatchObject({ origin: 'https://xn--bcher-kva.example', path: '/stra%C3%9Fe/{größe}' });
+});
+
 test('no two tools have one name, whatever their sources', () => {
   const http = (name: string) => `  - { kind: http, name: ${name}, description: x, url: "https://a.example" }\n`;
   const mcp = '  - { kind: mcp, label: shop, url: "https://a.example/mcp", tools: [x] }\n';

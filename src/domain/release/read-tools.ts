@@ -1,6 +1,13 @@
 import { openArgumentCheck } from './argument-check.ts';
 import { readOperations, type ToolProblem } from './openapi/read-operations.ts';
-import { pathArguments, policyOf, type HttpToolFile, type McpServerFile, type ToolFile } from './tool-schema.ts';
+import {
+  pathArguments,
+  policyOf,
+  sentPath,
+  type HttpToolFile,
+  type McpServerFile,
+  type ToolFile,
+} from './tool-schema.ts';
 import type { ArgumentPlace, HttpTool, McpServerTools, ReleaseTool } from './tool-spec.ts';
 
 /**
@@ -69,7 +76,7 @@ function httpToolOf(file: HttpToolFile): HttpTool {
 /** As written, not as an URL parser would spell it: that would encode the braces. */
 function splitAddress(address: string): { readonly origin: string; readonly path: string } {
   const origin = new URL(address.replaceAll(/[{}]/g, '_')).origin;
-  const path = address.replace(/^https?:\/\/[^/?]*/i, '');
+  const path = sentPath(address.replace(/^https?:\/\/[^/?]*/i, ''));
   return { origin, path: path.startsWith('/') ? path : `/${path}` };
 }
 

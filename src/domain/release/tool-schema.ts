@@ -216,6 +216,13 @@ function authorityProblems({ kind, authorisation, credential }: ToolFile): { key
   return [{ key: 'credential', message: 'is sent with authorisation: service alone; write that, or leave it out' }];
 }
 
+/** A path as it is sent: beyond ASCII it is encoded, `{arguments}` stay as they are. */
+export function sentPath(path: string): string {
+  return path.replaceAll(/\{[^{}]*\}|[^\x21-\x7e]/gu, (part) =>
+    part.startsWith('{') ? part : encodeURIComponent(part),
+  );
+}
+
 /** Names of the `{arguments}` of a path, in their order. */
 export function pathArguments(path: string): string[] {
   return Array.from(path.matchAll(/\{([^{}]*)\}/g), ([, name]) => name!);

@@ -1,5 +1,5 @@
 import { nearestWord } from '#base';
-import { pathArguments, policyOf, type OpenApiToolFile, type PolicyFile } from '../tool-schema.ts';
+import { pathArguments, policyOf, sentPath, type OpenApiToolFile, type PolicyFile } from '../tool-schema.ts';
 import { sourceToolName } from '../tool-name.ts';
 import type { ArgumentPlace, HttpTool } from '../tool-spec.ts';
 import { dereferenced, isObject, type JsonObject } from './json-pointer.ts';
@@ -120,6 +120,9 @@ function toolOf({ file, document, base, operation, own, complain }: ToolParts): 
   ];
   for (const reference of schemas.broken)
     complain(`operation "${operation.id}" refers to ${reference}, which is not in the document; put it in`);
+  if (/[?#\\]|\/\.{1,2}(?:\/|$)/.test(operation.path)) {
+    complain(`operation "${operation.id}" has a path with ?, # or dot segments; leave the operation out`);
+  }
   const inPath = pathArguments(operation.path);
   const described = fields.filter(({ place }) => place.in === 'path').map(({ name }) => name);
   const alone = [...inPath, ...described].filter((name) => !inPath.includes(name) || !described.includes(name));
@@ -142,7 +145,7 @@ function toolOf({ file, document, base, operation, own, complain }: ToolParts): 
     },
     method: operation.method,
     origin: base.origin,
-    path: `${base.path}${operation.path.startsWith('/') ? '' : '/'}${operation.path}`,
+    path: sentPath(`${base.path}${operation.path.startsWith('/') ? '' : '/'}${operation.path}`),
     places: Object.fromEntries(fields.map(({ name, place }) => [name, place])),
     headers: file.headers,
     authorisation: file.authorisation,
