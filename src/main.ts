@@ -11,10 +11,9 @@ import {
   type RejectedRelease,
   type WatchOptions,
 } from '#control';
-import { openHttpServer } from '#http';
-import type { Store } from '#store';
+import { openHttpServer, type HttpServer } from '#http';
 import { openTelemetry, type Telemetry } from '#telemetry';
-import { TurnLeases, TurnLimits, UnfinishedTurns, UnstoredTurns, type TurnRooms } from '#turn';
+import { EventWriter, LiveTurns, TurnLeases, TurnLimits, TurnWorker, UnstoredTurns, type TurnRooms } from '#turn';
 import { openPools, type OpenedPools } from './main/open-pools.ts';
 import { openRooms } from './main/open-rooms.ts';
 import { openTools } from './main/open-tools.ts';
@@ -38,9 +37,9 @@ export interface RunningUsher {
   close(): Promise<void>;
 }
 
-/** How often turns of lost processes are looked for. */
-const lostTurnsEveryMs = 2000;
 const poolsEveryMs = 1000;
+/** How long a response can be streamed again after it was made. */
+const eventsKeptMs = 24 * 3_600_000;
 
 /** Config -> rooms -> wires -> a server that answers. @throws UsherError with the mend */
 export async function openUsher(options: {
@@ -67,8 +66,9 @@ export async function openUsher(options: {
   );
   refuseRejected(rejected);
   const tools = opening.adopt(openTools(config, secrets, telemetry), (opened) => opened.close());
-  const unfinished = opening.adopt(new UnfinishedTurns(store, telemetry), (turns) => turns.flush());
   const unstored = opening.adopt(new UnstoredTurns(store.system, telemetry), (buffer) => buffer.flush());
+  const stopping = new AbortController();
+  const leases = opening.adopt(new TurnLeases(store.system, clock, telemetry), (held) => held.close());
   const tenants = new Map(config.tenants.map((tenant) => [tenant.id, tenant]));
   const rooms: TurnRooms = {
     clock,
@@ -76,16 +76,20 @@ export async function openUsher(options: {
     vault,
     telemetry,
     unstored,
-    unfinished,
-    leases: new TurnLeases(store.system, clock, telemetry),
+    leases,
+    writer: new EventWriter(store.system, telemetry),
+    live: new LiveTurns(),
+    runsTurns: true,
+    wakeWorker: () => worker.wake(),
+    stopping: stopping.signal,
     releases: directory,
     limits: new TurnLimits(new Map(config.tenants.map((tenant) => [tenant.id, tenant.limits]))),
     tools,
     pool: (name) => pools.pool(name),
     draining: () => server.stopped,
   };
-  // Before the first request: what still says that it runs lost its process, where this one is the only one.
-  await store.system.failLostTurns(config.storage.kind === 'sqlite' ? 'every' : 'lease_over');
+  // What still says that it runs lost its process, where this one is the only one.
+  if (config.storage.kind === 'sqlite') await store.system.expireLeases('every');
   const authenticator = openAuthenticator({ system: store.system, vault, tenants, clock, telemetry });
   const models = config.models.why;
   const server = await openHttpServer({
@@ -103,8 +107,8 @@ export async function openUsher(options: {
     cors: new Map(config.tenants.map((tenant) => [tenant.id, tenant.corsOrigins])),
     clock,
   });
-  opening.defer(() => server.close({ drainMs: config.limits.drainMs, announceMs: config.limits.announceMs }));
-  opening.use(sweepLostTurns(store, telemetry));
+  const worker = opening.adopt(new TurnWorker(rooms, { eventsKeptMs }), (opened) => opened.close());
+  opening.defer(() => closeServer(server, config, stopping));
   opening.use(watchPools(pools, telemetry));
   const first = config.tenants[0]!;
   const apiKey = await readyMadeKey(
@@ -138,15 +142,13 @@ function refuseRejected(rejected: readonly RejectedRelease[]): void {
   throw new UsherError('config_invalid', `${told.join('\n')}\nMend the assistant folder and start again.`);
 }
 
-/** Turns of other nodes that died become failed when their lease is over. */
-function sweepLostTurns(store: Store, telemetry: Telemetry): Disposable {
-  const timer = setInterval(() => {
-    store.system.failLostTurns('lease_over').catch((error: unknown) => {
-      if (error instanceof UsherError) telemetry.storeFailed({ operation: 'failLostTurns', code: error.code });
-      else telemetry.unexpected({ where: 'failLostTurns', error });
-    });
-  }, lostTurnsEveryMs);
-  return { [Symbol.dispose]: () => clearInterval(timer) };
+/** Drains; what still runs at the deadline is left to other nodes, or to the next start. */
+async function closeServer(server: HttpServer, { limits }: Config, stopping: AbortController): Promise<void> {
+  const { drainMs, announceMs } = limits;
+  const timer = setTimeout(() => stopping.abort(), announceMs + drainMs);
+  await server.close({ drainMs, announceMs });
+  clearTimeout(timer);
+  stopping.abort();
 }
 
 /** A promise that nobody waits for must not end the process: it is a defect of ours, told and survived. */

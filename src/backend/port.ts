@@ -10,6 +10,8 @@ export interface ModelRequest {
   readonly tools?: readonly FunctionTool[];
   readonly toolChoice?: 'auto' | 'none' | 'required' | { readonly name: string };
   readonly parallelCalls?: boolean;
+  /** The text of the answer so far: what is asked for is only what follows it. */
+  readonly continueFrom?: string;
   readonly format?:
     | { readonly type: 'json' }
     | { readonly type: 'schema'; readonly name: string; readonly schema: object; readonly strict: boolean };
@@ -96,6 +98,8 @@ export interface Backend {
   readonly name: string;
   /** What is said of it in the terminal and on the page: `gpt-4.1-mini at api.openai.com`. */
   readonly description: string;
+  /** Whether it can go on with an answer that another began. */
+  readonly continues?: boolean;
   /**
    * Asks for one answer and tells it piece by piece. Always streamed on the wire.
    * Aborting `signal` destroys the connection within 100 ms and rejects with `aborted`.

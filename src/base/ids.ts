@@ -10,6 +10,7 @@ const prefixes = {
   message: 'msg',
   call: 'fc',
   result: 'fco',
+  tool: 'mcp',
   feedback: 'fb',
   key: 'key',
   visitor: 'visitor',

@@ -48,11 +48,13 @@ type Build<Args, Row> = (query: {
   readonly arg: <Name extends keyof Args & string>(name: Name) => Args[Name];
   /** Epoch milliseconds by the database's own clock: the one that all nodes share. */
   readonly nowMs: RawBuilder<number>;
+  readonly dialect: Dialect;
 }) => Compilable<Row>;
 
 type BuildWithin<Args, Row> = (query: {
   readonly db: Kysely<Tables>;
   readonly arg: <Name extends keyof Args & string>(name: Name) => Args[Name];
+  readonly nowMs: RawBuilder<number>;
   /** The condition that keeps a table's rows within the caller's reach. */
   readonly within: (table: ContentTable) => RawBuilder<SqlBool>;
 }) => Compilable<Row>;
@@ -88,7 +90,8 @@ const builders: Readonly<Record<Dialect, Kysely<Tables>>> = {
   }),
 };
 
-const databaseNowMs: Readonly<Record<Dialect, RawBuilder<number>>> = {
+/** Epoch milliseconds by the database's own clock. */
+export const databaseNowMs: Readonly<Record<Dialect, RawBuilder<number>>> = {
   sqlite: sql<number>`cast(unixepoch('subsec') * 1000 as integer)`,
   postgres: sql<number>`cast(extract(epoch from clock_timestamp()) * 1000 as bigint)`,
 };
@@ -118,7 +121,8 @@ export function systemQuery<Args extends object, Row>(
     let statement = compiled.get(session.dialect);
     if (statement === undefined) {
       const nowMs = databaseNowMs[session.dialect];
-      statement = compile((db) => build({ db, arg: slot, nowMs }), session.dialect);
+      const { dialect } = session;
+      statement = compile((db) => build({ db, arg: slot, nowMs, dialect }), dialect);
       compiled.set(session.dialect, statement);
     }
     const values = statement.slots.map((name) => args[name as keyof Args]);
@@ -156,33 +160,44 @@ function compileWithin<Args, Row>(build: BuildWithin<Args, Row>, dialect: Dialec
     if (!person) return tenant;
     return sql<SqlBool>`(${tenant} and ${sql.ref(`${table}.subject`)} = ${slot('@subject')})`;
   };
-  const statement = compile((db) => build({ db, arg: slot, within }), dialect);
+  const statement = compile((db) => build({ db, arg: slot, within, nowMs: databaseNowMs[dialect] }), dialect);
   const whole = statement.slots.includes('@tenant') && (!person || statement.slots.includes('@subject'));
   if (!whole) throw new Error(`a content query does not use its reach: ${statement.sql}`);
   return statement;
 }
 
 /** Rows of one statement; 17 columns of 64 rows stay far below both databases' limit on parameters. */
-const rowsPerInsert = 64;
+const rowsPerStatement = 64;
 
 /** An insert of any number of rows, in one statement for each 64. */
 export function insertQuery<Row extends object>(
   build: (db: Kysely<Tables>, rows: readonly Row[]) => Compilable,
 ): (session: Session, rows: readonly Row[]) => Promise<void> {
+  const insert = rowsQuery<Row, unknown>(build);
+  return async (session, rows) => void (await insert(session, rows));
+}
+
+/** A query about any number of rows, in one statement for each 64; answers what all of them answered. */
+export function rowsQuery<Row extends object, Answer>(
+  build: (db: Kysely<Tables>, rows: readonly Row[], dialect: Dialect) => Compilable<Answer>,
+): (session: Session, rows: readonly Row[]) => Promise<readonly Answer[]> {
   const compiled = new Map<string, { readonly statement: Compiled; readonly cells: readonly Cell[] }>();
   return async (session, rows) => {
-    for (let from = 0; from < rows.length; from += rowsPerInsert) {
-      const part = rows.slice(from, from + rowsPerInsert);
+    const answers: Answer[] = [];
+    for (let from = 0; from < rows.length; from += rowsPerStatement) {
+      const part = rows.slice(from, from + rowsPerStatement);
       const form = `${session.dialect} ${part.length}`;
       let found = compiled.get(form);
       if (found === undefined) {
-        const statement = compile((db) => build(db, slotRows(part.length)), session.dialect);
+        const { dialect } = session;
+        const statement = compile((db) => build(db, slotRows(part.length), dialect), dialect);
         found = { statement, cells: statement.slots.map(cellOf) };
         compiled.set(form, found);
       }
       const values = found.cells.map(({ row, column }) => part[row]![column as keyof Row]);
-      await session.rows(found.statement, values);
+      answers.push(...((await session.rows(found.statement, values)) as readonly Answer[]));
     }
+    return answers;
   };
 }
 

@@ -12,6 +12,8 @@ import type { Sealed } from '#vault';
 export interface Tables {
   conversations: ConversationsTable;
   turns: TurnsTable;
+  turn_events: TurnEventsTable;
+  queued_turns: QueuedTurnsTable;
   items: ItemsTable;
   feedback: FeedbackTable;
   releases: ReleasesTable;
@@ -24,7 +26,7 @@ export interface Tables {
 }
 
 /** The tables that hold what is about a person: reached by tenant and subject only. */
-export type ContentTable = 'conversations' | 'turns' | 'items' | 'feedback';
+export type ContentTable = 'conversations' | 'turns' | 'turn_events' | 'queued_turns' | 'items' | 'feedback';
 
 interface Owned {
   tenant: TenantId;
@@ -68,6 +70,45 @@ interface TurnsTable extends Owned, UsageColumns {
   owner: Id<'node'>;
   lease_until_ms: number;
   finished_at_ms: number | null;
+  /** Grows at each claim; a write under an older one is refused. */
+  epoch: number;
+  attempts: number;
+  background: number;
+  queued: number;
+  cancel_asked: number;
+  heard_until_ms: number;
+  /** Why it failed, as its caller was told: never content. */
+  message: string | null;
+  idempotency_key: Uint8Array | null;
+  body_key: Uint8Array | null;
+}
+
+/** Events of a turn in batches, as they were flushed. */
+interface TurnEventsTable extends Owned {
+  turn: Id<'turn'>;
+  epoch: number;
+  first_seq: number;
+  last_seq: number;
+  content: Sealed;
+  created_at_ms: number;
+}
+
+/** Turns that were accepted and have not begun. */
+interface QueuedTurnsTable extends Owned {
+  id: Id<'turn'>;
+  conversation: Id<'conversation'> | null;
+  previous: Id<'turn'> | null;
+  assistant: string;
+  environment: string;
+  release: ReleaseDigest;
+  background: number;
+  settings: Sealed;
+  input: Sealed;
+  idempotency_key: Uint8Array | null;
+  body_key: Uint8Array | null;
+  queued_at_ms: number;
+  /** Null for one that waits as long as it takes. */
+  deadline_ms: number | null;
 }
 
 interface ItemsTable extends Owned {

@@ -8,8 +8,10 @@ import type { Sealed, WrappedKey } from '#vault';
 import type {
   ApiKeyRow,
   AuditRecord,
+  EventBatch,
   NewItem,
   NewTurn,
+  QueuedTurn,
   Store,
   TenantStore,
   TurnFinish,
@@ -52,6 +54,9 @@ export function aTurn(change: Partial<NewTurn> = {}): NewTurn {
     startedAtMs: 2000,
     owner: newId('node'),
     leaseMs: 60_000,
+    background: false,
+    queued: false,
+    repeats: { idempotency: null, body: null },
     ...change,
   };
 }
@@ -200,7 +205,7 @@ export function storeContract(open: () => Promise<Store>): void {
       expect(await tenant.turnItems(turn.id, 'input')).toEqual([]);
       expect(await tenant.feedback(turn.id)).toBeUndefined();
       expect(await tenant.items(id, { limit: 9, order: 'oldest-first' })).toEqual([]);
-      expect(await tenant.finishTurn(turn.id, aFinish(), [anItem()])).toBe(false);
+      expect(await tenant.finishTurn(turn.id, 1, aFinish(), [anItem()])).toBe(false);
     });
   });
 
@@ -212,7 +217,7 @@ export function storeContract(open: () => Promise<Store>): void {
       expect(await tenant.appendItems(id, [c], 1500)).toBe(true);
       const turn = aTurn({ conversation: id });
       await tenant.beginTurn(turn, [d]);
-      await tenant.finishTurn(turn.id, aFinish(), [e]);
+      await tenant.finishTurn(turn.id, 1, aFinish(), [e]);
       expect(await tenant.deleteItem(id, e.id)).toBe(true);
       expect(await tenant.deleteItem(id, e.id)).toBe(false);
       await tenant.appendItems(id, [f], 4000);
@@ -268,10 +273,11 @@ export function storeContract(open: () => Promise<Store>): void {
       const [question, answer] = [anItem(), anItem()];
       const turn = aTurn();
       expect(await tenant.beginTurn(turn, [question])).toBe('begun');
-      const { owner: _owner, leaseMs: _leaseMs, ...kept } = turn;
+      const { owner: _owner, leaseMs: _leaseMs, repeats: _repeats, ...asked } = turn;
+      const kept = { ...asked, epoch: 1, message: null };
       const running = { ...kept, state: 'running', reason: null, usage: null, backend: null, finishedAtMs: null };
       expect(plain(await tenant.turn(turn.id))).toEqual(plain(running));
-      expect(await tenant.finishTurn(turn.id, aFinish(), [answer])).toBe(true);
+      expect(await tenant.finishTurn(turn.id, 1, aFinish(), [answer])).toBe(true);
       const finished = { ...kept, state: 'completed', reason: 'stop', usage, backend: 'first', finishedAtMs: 3000 };
       expect(plain(await tenant.turn(turn.id))).toEqual(plain(finished));
       expect((await tenant.turnItems(turn.id, 'input')).map((row) => [row.id, row.position])).toEqual([
@@ -293,7 +299,7 @@ export function storeContract(open: () => Promise<Store>): void {
       for (const [outcome, reason] of outcomes) {
         const turn = aTurn();
         await tenant.beginTurn(turn, []);
-        await tenant.finishTurn(turn.id, aFinish({ outcome, backend: null }), []);
+        await tenant.finishTurn(turn.id, 1, aFinish({ outcome, backend: null }), []);
         expect(await tenant.turn(turn.id)).toMatchObject({ state: outcome.state, reason, backend: null });
       }
     });
@@ -303,12 +309,12 @@ export function storeContract(open: () => Promise<Store>): void {
       const turn = aTurn();
       await tenant.beginTurn(turn, []);
       const outcomes = await Promise.all([
-        tenant.finishTurn(turn.id, aFinish(), [anItem()]),
-        tenant.finishTurn(turn.id, aFinish({ outcome: { state: 'cancelled' } }), [anItem()]),
+        tenant.finishTurn(turn.id, 1, aFinish(), [anItem()]),
+        tenant.finishTurn(turn.id, 1, aFinish({ outcome: { state: 'cancelled' } }), [anItem()]),
       ]);
       expect(outcomes.toSorted()).toEqual([false, true]);
       expect(await tenant.turnItems(turn.id, 'output')).toHaveLength(1);
-      expect(await tenant.finishTurn(newId('turn'), aFinish(), [])).toBe(false);
+      expect(await tenant.finishTurn(newId('turn'), 1, aFinish(), [])).toBe(false);
     });
 
     test('locks its conversation while it runs, and leaves no trace when it is locked out', async () => {
@@ -320,7 +326,7 @@ export function storeContract(open: () => Promise<Store>): void {
       expect(await tenant.beginTurn(second, [anItem()])).toBe('locked');
       expect(await tenant.turn(second.id)).toBeUndefined();
       expect(await tenant.conversation(id)).toMatchObject({ assistant: 'guide', release: digest, updatedAtMs: 2000 });
-      await tenant.finishTurn(first.id, aFinish(), []);
+      await tenant.finishTurn(first.id, 1, aFinish(), []);
       expect(await tenant.beginTurn(second, [anItem()])).toBe('begun');
       expect(await tenant.conversation(id)).toMatchObject({ assistant: 'guide', release: digest, updatedAtMs: 5000 });
       expect(ids(await tenant.items(id, { limit: 9, order: 'oldest-first' }))).toHaveLength(2);
@@ -344,7 +350,7 @@ export function storeContract(open: () => Promise<Store>): void {
         for (let round = 0; round < 8; round += 1) {
           const turn = aTurn({ conversation: id });
           if ((await tenant.beginTurn(turn, [anItem()])) !== 'begun') continue;
-          expect(await tenant.finishTurn(turn.id, aFinish(), [anItem()])).toBe(true);
+          expect(await tenant.finishTurn(turn.id, 1, aFinish(), [anItem()])).toBe(true);
           finished += 1;
         }
       };
@@ -371,22 +377,24 @@ export function storeContract(open: () => Promise<Store>): void {
       expect(await tenant.turnItems(turn.id, 'input')).toEqual([]);
     });
 
-    test('that lost its process fails as interrupted once its lease is over, and unlocks', async () => {
+    test('that lost its node is claimed once its lease is over, by one node, under a new epoch', async () => {
       const tenant = wholeTenant();
       const id = await aConversation(tenant);
       const lost = aTurn({ conversation: id, leaseMs: -1 });
       const running = aTurn();
       await tenant.beginTurn(lost, [anItem()]);
       await tenant.beginTurn(running, []);
-      const before = Date.now();
-      expect(await store.system.failLostTurns('lease_over')).toBeGreaterThanOrEqual(1);
-      const failed = await tenant.turn(lost.id);
-      expect(failed).toMatchObject({ state: 'failed', reason: 'interrupted' });
-      expect(Math.abs(failed!.finishedAtMs! - before)).toBeLessThan(60_000);
-      expect(await tenant.turn(running.id)).toMatchObject({ state: 'running' });
-      expect(await tenant.beginTurn(aTurn({ conversation: id }), [])).toBe('begun');
-      expect(await tenant.finishTurn(lost.id, aFinish(), [anItem()])).toBe(false);
-      await tenant.finishTurn(running.id, aFinish(), []);
+      const claims = Array.from({ length: 4 }, () => store.system.claimTurns(newId('node'), 60_000, 100));
+      const claimed = (await Promise.all(claims)).flat();
+      expect(claimed.filter(({ turn }) => turn === lost.id)).toMatchObject([{ epoch: 2, attempts: 2 }]);
+      expect(claimed.some(({ turn }) => turn === running.id)).toBe(false);
+      expect(await tenant.turn(lost.id)).toMatchObject({ state: 'running', epoch: 2 });
+      // Its first node writes no more.
+      expect(await tenant.finishTurn(lost.id, 1, aFinish(), [anItem()])).toBe(false);
+      expect(await tenant.beginTurn(aTurn({ conversation: id }), [])).toBe('locked');
+      expect(await tenant.finishTurn(lost.id, 2, aFinish(), [anItem()])).toBe(true);
+      expect(await tenant.items(id, { limit: 9, order: 'oldest-first' })).toHaveLength(2);
+      await tenant.finishTurn(running.id, 1, aFinish(), []);
     });
 
     test('keeps its lease while its owner renews, and only what still runs is renewed', async () => {
@@ -394,14 +402,246 @@ export function storeContract(open: () => Promise<Store>): void {
       const owner = newId('node');
       const [first, second, another] = [aTurn({ owner, leaseMs: -1 }), aTurn({ owner }), aTurn({ leaseMs: -1 })];
       for (const turn of [first, second, another]) await tenant.beginTurn(turn, []);
-      await tenant.finishTurn(second.id, aFinish(), []);
-      expect(await store.system.renewTurns(owner, 60_000)).toEqual([first.id]);
-      await store.system.failLostTurns('lease_over');
-      expect(await tenant.turn(first.id)).toMatchObject({ state: 'running' });
-      expect(await tenant.turn(another.id)).toMatchObject({ state: 'failed' });
-      expect(await store.system.failLostTurns('every')).toBeGreaterThanOrEqual(1);
-      expect(await tenant.turn(first.id)).toMatchObject({ state: 'failed', reason: 'interrupted' });
+      await tenant.finishTurn(second.id, 1, aFinish(), []);
+      expect(await store.system.renewTurns(owner, 60_000)).toEqual([
+        { turn: first.id, cancelAsked: false, isHeard: false },
+      ]);
+      const claimed = await store.system.claimTurns(newId('node'), 60_000, 1000);
+      expect(claimed.map(({ turn }) => turn)).toContain(another.id);
+      expect(claimed.map(({ turn }) => turn)).not.toContain(first.id);
+      await store.system.expireLeases(newId('node'));
+      expect(await store.system.claimTurns(newId('node'), 60_000, 1000)).toEqual([]);
+      await store.system.expireLeases(owner);
+      const rest = await store.system.claimTurns(newId('node'), 60_000, 1000);
+      expect(rest.map(({ turn }) => turn)).toContain(first.id);
       expect(await store.system.renewTurns(owner, 60_000)).toEqual([]);
+    });
+
+    test('tells its owner whether others hear it, and that it was asked to stop, while it runs', async () => {
+      const tenant = wholeTenant();
+      const owner = newId('node');
+      const turn = aTurn({ owner });
+      await tenant.beginTurn(turn, []);
+      expect(await tenant.askCancel(turn.id)).toBe(true);
+      await tenant.hearTurn(turn.id, 60_000);
+      const held = { turn: turn.id, cancelAsked: true, isHeard: true };
+      expect(await store.system.renewTurns(owner, 60_000)).toEqual([held]);
+      await tenant.hearTurn(turn.id, -1);
+      expect(await store.system.renewTurns(owner, 60_000)).toEqual([{ ...held, isHeard: false }]);
+      await tenant.finishTurn(turn.id, 1, aFinish(), []);
+      expect(await tenant.askCancel(turn.id)).toBe(false);
+      expect(await wholeTenant().askCancel(turn.id)).toBe(false);
+    });
+
+    test('is the one that runs in its conversation', async () => {
+      const tenant = wholeTenant();
+      const id = await aConversation(tenant);
+      expect(await tenant.runningTurn(id)).toBeUndefined();
+      const turn = aTurn({ conversation: id });
+      await tenant.beginTurn(turn, []);
+      expect(await tenant.runningTurn(id)).toBe(turn.id);
+      expect(await wholeTenant().runningTurn(id)).toBeUndefined();
+      await tenant.finishTurn(turn.id, 1, aFinish(), []);
+      expect(await tenant.runningTurn(id)).toBeUndefined();
+    });
+  });
+
+  describe('events of a turn', () => {
+    const batch = (tenant: TenantId, turn: NewTurn, epoch: number, firstSeq: number, lastSeq: number): EventBatch => {
+      return {
+        tenant,
+        turn: turn.id,
+        subject: turn.subject,
+        epoch,
+        firstSeq,
+        lastSeq,
+        content: sealed(),
+        createdAtMs: 5,
+      };
+    };
+
+    test('come back in order from any of them on, with the last of them in the transaction that ends it', async () => {
+      const tenantId = aTenant();
+      const tenant = wholeTenant(tenantId);
+      const turn = aTurn();
+      await tenant.beginTurn(turn, []);
+      const [first, second] = [batch(tenantId, turn, 1, 1, 4), batch(tenantId, turn, 1, 5, 5)];
+      expect(await store.system.appendEvents([second, first])).toMatchObject([{ turn: turn.id, cancelAsked: false }]);
+      const { content } = batch(tenantId, turn, 1, 6, 9);
+      expect(await tenant.finishTurn(turn.id, 1, aFinish(), [], { firstSeq: 6, lastSeq: 9, content })).toBe(true);
+      const rows = await tenant.turnEvents(turn.id, -1, 100);
+      expect(rows.map(({ firstSeq, lastSeq, epoch }) => [firstSeq, lastSeq, epoch])).toEqual([
+        [1, 4, 1],
+        [5, 5, 1],
+        [6, 9, 1],
+      ]);
+      expect(plain(rows[0]!.content)).toBe(plain(first.content));
+      expect((await tenant.turnEvents(turn.id, 4, 100)).map(({ firstSeq }) => firstSeq)).toEqual([5, 6]);
+      expect((await tenant.turnEvents(turn.id, 3, 1)).map(({ firstSeq }) => firstSeq)).toEqual([1]);
+      expect(await wholeTenant().turnEvents(turn.id, -1, 100)).toEqual([]);
+      expect(await store.reach({ tenant: tenantId, subject: bob }).turnEvents(turn.id, -1, 100)).toEqual([]);
+    });
+
+    test('of a stale epoch, or of a turn that ended, are refused, and take none of their company with them', async () => {
+      const tenantId = aTenant();
+      const tenant = wholeTenant(tenantId);
+      const [stale, ended, sound] = [aTurn({ leaseMs: -1 }), aTurn(), aTurn()];
+      for (const turn of [stale, ended, sound]) await tenant.beginTurn(turn, []);
+      await store.system.claimTurns(newId('node'), 60_000, 1000);
+      await tenant.finishTurn(ended.id, 1, aFinish(), []);
+      const batches = [stale, ended, sound].map((turn) => batch(tenantId, turn, 1, 1, 1));
+      expect(await store.system.appendEvents(batches)).toMatchObject([{ turn: sound.id, cancelAsked: false }]);
+      expect(await tenant.turnEvents(stale.id, -1, 9)).toEqual([]);
+      expect(await tenant.turnEvents(ended.id, -1, 9)).toEqual([]);
+      expect(await tenant.turnEvents(sound.id, -1, 9)).toHaveLength(1);
+      expect(await store.system.appendEvents([batch(tenantId, stale, 2, 1, 1)])).toHaveLength(1);
+      expect(await store.system.appendEvents([])).toEqual([]);
+    });
+
+    test('of hundreds of turns are appended together while their leases are renewed and claimed', async () => {
+      const tenantId = aTenant();
+      const tenant = wholeTenant(tenantId);
+      const owner = newId('node');
+      const turns = Array.from({ length: 150 }, () => aTurn({ owner }));
+      await Promise.all(turns.map((turn) => tenant.beginTurn(turn, [])));
+      const rounds = Array.from({ length: 6 }, (_, round) => [
+        store.system.appendEvents(turns.map((turn) => batch(tenantId, turn, 1, round + 1, round + 1))),
+        store.system.renewTurns(owner, 60_000),
+      ]);
+      for (const held of await Promise.all(rounds.flat())) expect(held).toHaveLength(150);
+      expect(await tenant.turnEvents(turns[77]!.id, -1, 9)).toHaveLength(6);
+    });
+
+    test('go with their turn, and by age once it has ended', async () => {
+      const tenantId = aTenant();
+      const tenant = wholeTenant(tenantId);
+      const [gone, ended, running] = [aTurn(), aTurn(), aTurn()];
+      for (const turn of [gone, ended, running]) {
+        await tenant.beginTurn(turn, []);
+        await store.system.appendEvents([batch(tenantId, turn, 1, 1, 1)]);
+      }
+      await tenant.deleteTurn(gone.id);
+      expect(await tenant.turnEvents(gone.id, -1, 9)).toEqual([]);
+      await tenant.finishTurn(ended.id, 1, aFinish(), []);
+      expect(await store.system.deleteEvents(5, 1000)).toBe(0);
+      expect(await store.system.deleteEvents(6, 1000)).toBeGreaterThan(0);
+      expect(await tenant.turnEvents(ended.id, -1, 9)).toEqual([]);
+      expect(await tenant.turnEvents(running.id, -1, 9)).toHaveLength(1);
+    });
+  });
+
+  describe('a queue of turns', () => {
+    const waiting = (change: Partial<QueuedTurn> = {}): QueuedTurn => {
+      const { owner: _owner, leaseMs: _leaseMs, startedAtMs: _startedAtMs, queued: _queued, ...asked } = aTurn();
+      return { ...asked, background: true, input: sealed(), queuedAtMs: 2000, deadlineMs: null, ...change };
+    };
+    const begun = (turn: QueuedTurn): NewTurn => {
+      const { input: _input, queuedAtMs: _queuedAtMs, deadlineMs: _deadlineMs, ...asked } = turn;
+      return { ...asked, queued: true, startedAtMs: 3000, owner: newId('node'), leaseMs: 60_000 };
+    };
+    const ready = async (tenant: TenantId) =>
+      (await store.system.readyTurns(10_000)).filter((row) => row.tenant === tenant).map(({ turn }) => turn);
+
+    test('gives each back as it was put in, to be begun once', async () => {
+      const tenantId = aTenant();
+      const tenant = wholeTenant(tenantId);
+      const turn = waiting();
+      expect(await tenant.enqueueTurn(turn, 5)).toBe('queued');
+      expect(plain(await tenant.queuedTurn(turn.id))).toEqual(plain(turn));
+      expect(await wholeTenant().queuedTurn(turn.id)).toBeUndefined();
+      expect(await ready(tenantId)).toEqual([turn.id]);
+      const begins = [1, 2, 3].map(() => tenant.beginQueuedTurn(begun(turn), [anItem()]));
+      expect((await Promise.all(begins)).toSorted()).toEqual(['begun', 'gone', 'gone']);
+      expect(await ready(tenantId)).toEqual([]);
+      expect(await tenant.turn(turn.id)).toMatchObject({ state: 'running', background: true, epoch: 1 });
+      expect(await tenant.turnItems(turn.id, 'input')).toHaveLength(1);
+    });
+
+    test('lets those of one conversation begin in order, one at a time, and none overtake', async () => {
+      const tenantId = aTenant();
+      const tenant = wholeTenant(tenantId);
+      const conversation = await aConversation(tenant);
+      const [first, second] = [waiting({ conversation }), waiting({ conversation, queuedAtMs: 2001 })];
+      for (const turn of [first, second]) expect(await tenant.enqueueTurn(turn, 2)).toBe('queued');
+      expect(await tenant.enqueueTurn(waiting({ conversation }), 2)).toBe('full');
+      expect(await ready(tenantId)).toEqual([first.id]);
+      expect(await tenant.beginTurn(aTurn({ conversation }), [anItem()])).toBe('locked');
+      expect(await tenant.beginQueuedTurn(begun(second), [anItem()])).toBe('locked');
+      expect(await tenant.beginQueuedTurn(begun(first), [anItem()])).toBe('begun');
+      expect(await ready(tenantId)).toEqual([]);
+      expect(await tenant.beginQueuedTurn(begun(second), [anItem()])).toBe('locked');
+      await tenant.finishTurn(first.id, 1, aFinish(), [anItem()]);
+      expect(await ready(tenantId)).toEqual([second.id]);
+      expect(await tenant.beginQueuedTurn(begun(second), [anItem()])).toBe('begun');
+      const rows = await tenant.items(conversation, { limit: 9, order: 'oldest-first' });
+      expect(rows.map(({ turn }) => turn)).toEqual([first.id, first.id, second.id]);
+    });
+
+    test('ends one that never began, with what was said, while another of its conversation runs', async () => {
+      const tenantId = aTenant();
+      const tenant = wholeTenant(tenantId);
+      const conversation = await aConversation(tenant);
+      await tenant.beginTurn(aTurn({ conversation }), []);
+      const late = waiting({ conversation, deadlineMs: 1 });
+      await tenant.enqueueTurn(late, 5);
+      expect(await ready(tenantId)).toEqual([late.id]);
+      const outcome = { state: 'failed', code: 'conversation_locked', message: 'Too late.' } as const;
+      expect(await tenant.endQueuedTurn(begun(late), [anItem()], aFinish({ outcome }))).toBe(true);
+      expect(await tenant.endQueuedTurn(begun(late), [anItem()], aFinish({ outcome }))).toBe(false);
+      const ended = { state: 'failed', reason: 'conversation_locked', message: 'Too late.', finishedAtMs: 3000 };
+      expect(await tenant.turn(late.id)).toMatchObject(ended);
+      expect(await tenant.turnItems(late.id, 'input')).toHaveLength(1);
+    });
+
+    test('takes a turn of a conversation or after a turn that exists only, of oneself only', async () => {
+      const tenantId = aTenant();
+      const tenant = wholeTenant(tenantId);
+      const lost = waiting({ conversation: newId('conversation') });
+      expect(await tenant.enqueueTurn(lost, 5)).toBe('conversation_missing');
+      expect(await tenant.enqueueTurn(waiting({ previous: newId('turn') }), 5)).toBe('previous_missing');
+      const person = store.reach({ tenant: tenantId, subject: bob });
+      await expect(person.enqueueTurn(waiting(), 5)).rejects.toMatchObject({ code: 'forbidden' });
+    });
+  });
+
+  describe('a repeat', () => {
+    const key = () => randomBytes(32);
+
+    test('finds the one turn of its idempotency key, running, ended or queued', async () => {
+      const tenantId = aTenant();
+      const tenant = wholeTenant(tenantId);
+      const repeats = { idempotency: key(), body: key() };
+      const none = { idempotency: repeats.idempotency, body: null };
+      expect(await tenant.repeatedTurn(none, 0)).toBeUndefined();
+      const turn = aTurn({ repeats });
+      expect(await tenant.beginTurn(turn, [])).toBe('begun');
+      expect(await tenant.beginTurn(aTurn({ repeats }), [])).toBe('repeated');
+      expect(plain(await tenant.repeatedTurn(none, 0))).toEqual(plain({ turn: turn.id, body: repeats.body }));
+      expect(await wholeTenant().repeatedTurn(none, 0)).toBeUndefined();
+      expect(await store.reach({ tenant: tenantId, subject: bob }).repeatedTurn(none, 0)).toBeUndefined();
+      await tenant.finishTurn(turn.id, 1, aFinish(), []);
+      expect(await tenant.repeatedTurn(none, 0)).toMatchObject({ turn: turn.id });
+      const {
+        owner: _owner,
+        leaseMs: _leaseMs,
+        startedAtMs: _startedAtMs,
+        queued: _queued,
+        ...asked
+      } = aTurn({ repeats });
+      const queued = { ...asked, input: sealed(), queuedAtMs: 1, deadlineMs: null };
+      expect(await tenant.enqueueTurn(queued, 5)).toBe('repeated');
+      const fresh = { idempotency: key(), body: null };
+      expect(await tenant.enqueueTurn({ ...queued, repeats: fresh }, 5)).toBe('queued');
+      expect(await tenant.repeatedTurn(fresh, 0)).toMatchObject({ turn: queued.id });
+    });
+
+    test('finds the newest turn of its body within the window', async () => {
+      const tenant = wholeTenant();
+      const repeats = { idempotency: null, body: key() };
+      const [old, young] = [aTurn({ repeats, startedAtMs: 10 }), aTurn({ repeats, startedAtMs: 20 })];
+      for (const turn of [old, young]) expect(await tenant.beginTurn(turn, [])).toBe('begun');
+      expect(await tenant.repeatedTurn(repeats, 5)).toMatchObject({ turn: young.id });
+      expect(await tenant.repeatedTurn(repeats, 21)).toBeUndefined();
     });
   });
 
@@ -414,7 +654,7 @@ export function storeContract(open: () => Promise<Store>): void {
         const [question, answer] = [anItem(), anItem()];
         const turn: NewTurn = aTurn({ previous });
         await tenant.beginTurn(turn, [question]);
-        await tenant.finishTurn(turn.id, aFinish(), [answer]);
+        await tenant.finishTurn(turn.id, 1, aFinish(), [answer]);
         items.push(question, answer);
         previous = turn.id;
       }
@@ -471,7 +711,7 @@ export function storeContract(open: () => Promise<Store>): void {
         expect(await outside.deleteItem(id, item.id)).toBe(false);
         expect(await outside.beginTurn(aTurn({ subject, conversation: id }), [])).toBe('conversation_missing');
         expect(await outside.beginTurn(aTurn({ subject, previous: turn.id }), [])).toBe('previous_missing');
-        expect(await outside.finishTurn(turn.id, aFinish(), [anItem()])).toBe(false);
+        expect(await outside.finishTurn(turn.id, 1, aFinish(), [anItem()])).toBe(false);
         expect(await outside.turn(turn.id)).toBeUndefined();
         expect(await outside.turnItems(turn.id, 'input')).toEqual([]);
         expect(await outside.chainItems(turn.id, 9)).toEqual([]);

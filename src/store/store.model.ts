@@ -140,7 +140,7 @@ const steps: Readonly<Record<string, Step>> = {
     const found = model.turn(reach, id);
     const running = found?.state === 'running';
     const finish = aFinish({ outcome: { state: 'cancelled' }, finishedAtMs: model.nowMs });
-    expect(await store.finishTurn(id, finish, items)).toBe(running);
+    expect(await store.finishTurn(id, 1, finish, items)).toBe(running);
     if (!running) return;
     found.state = 'cancelled';
     const of = model.conversations.find((row) => row.tenant === found.tenant && row.id === found.conversation);

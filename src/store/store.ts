@@ -60,12 +60,34 @@ export interface NewTurn {
   readonly environment: string;
   /** The digest really served. */
   readonly release: ReleaseDigest;
-  /** The caller's own settings, to answer a later retrieve with. */
+  /** What was asked, and the caller's own settings: enough to go on with it on another node. */
   readonly settings: Sealed;
   readonly startedAtMs: number;
+  /** Whether nobody waits for it: it runs to its end with or without a listener. */
+  readonly background: boolean;
+  /** Whether it waited in the queue before it began. */
+  readonly queued: boolean;
+  readonly repeats: RepeatKeys;
   /** The process that runs it, and for how long it is believed without a renewal, by the database's clock. */
   readonly owner: Id<'node'>;
   readonly leaseMs: number;
+}
+
+/** What a repeated request is recognised by, as keyed digests that tell nothing of it. */
+export interface RepeatKeys {
+  /** Of the caller's own `Idempotency-Key`: one turn for each. */
+  readonly idempotency: Uint8Array | null;
+  /** Of caller, conversation and body: the newest turn with it. */
+  readonly body: Uint8Array | null;
+}
+
+/** A turn that was accepted and waits: for its conversation to be free, or for a worker. */
+export interface QueuedTurn extends Omit<NewTurn, 'startedAtMs' | 'owner' | 'leaseMs' | 'queued'> {
+  /** Its input items, which enter the conversation when it begins. */
+  readonly input: Sealed;
+  readonly queuedAtMs: number;
+  /** When it has waited too long; null for never. */
+  readonly deadlineMs: number | null;
 }
 
 export interface TurnFinish {
@@ -75,8 +97,47 @@ export interface TurnFinish {
   readonly finishedAtMs: number;
 }
 
-export interface TurnRow extends Omit<NewTurn, 'owner' | 'leaseMs'> {
+/** A batch of a turn's events, flushed together. `seq` counts a turn's events from 0. */
+export interface NewEvents {
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+  readonly content: Sealed;
+}
+
+export interface EventsRow extends NewEvents {
+  readonly epoch: number;
+  readonly subject: SubjectId;
+}
+
+/** A batch under the epoch that its writer holds. */
+export interface EventBatch extends EventsRow {
+  readonly tenant: TenantId;
+  readonly turn: Id<'turn'>;
+  readonly createdAtMs: number;
+}
+
+/** A turn that its node may go on with. */
+export interface HeldTurn {
+  readonly turn: Id<'turn'>;
+  readonly cancelAsked: boolean;
+  /** Whether another node has a listener of it. */
+  readonly isHeard: boolean;
+}
+
+/** A turn whose node was lost, now this node's. */
+export interface ClaimedTurn {
+  readonly tenant: TenantId;
+  readonly turn: Id<'turn'>;
+  readonly epoch: number;
+  /** How many nodes have run it, this one included. */
+  readonly attempts: number;
+}
+
+export interface TurnRow extends Omit<NewTurn, 'owner' | 'leaseMs' | 'repeats'> {
   readonly state: TurnState;
+  readonly epoch: number;
+  /** What the caller of a failed turn was told. */
+  readonly message: string | null;
   /** `reason` of an incomplete turn, `code` of a failed one. */
   readonly reason: string | null;
   readonly usage: Usage | null;
@@ -86,7 +147,9 @@ export interface TurnRow extends Omit<NewTurn, 'owner' | 'leaseMs'> {
 
 /** What is kept of a turn whose content is not: who was served what, by whom, for how many tokens. */
 export interface UnstoredTurn
-  extends Omit<NewTurn, 'settings' | 'conversation' | 'previous' | 'owner' | 'leaseMs'>, TurnFinish {
+  extends
+    Omit<NewTurn, 'settings' | 'conversation' | 'previous' | 'owner' | 'leaseMs' | 'background' | 'queued' | 'repeats'>,
+    TurnFinish {
   readonly tenant: TenantId;
 }
 
@@ -105,7 +168,8 @@ export interface PageRequest {
   readonly after?: string;
 }
 
-export type BeginTurn = 'begun' | 'locked' | 'conversation_missing' | 'previous_missing';
+export type BeginTurn = 'begun' | 'locked' | 'repeated' | 'conversation_missing' | 'previous_missing';
+export type EnqueueTurn = Exclude<BeginTurn, 'begun' | 'locked'> | 'queued' | 'full';
 
 /** Everything within one reach. */
 export interface TenantStore {
@@ -132,12 +196,42 @@ export interface TenantStore {
   /**
    * One transaction: the turn as `running`, its input items, `updatedAtMs`, and the conversation's
    * assistant and release where those were still null. `locked` when the conversation already has a
-   * running turn.
+   * running turn, or one that waits; `repeated` when its idempotency key is taken.
    */
   beginTurn(turn: NewTurn, input: readonly NewItem[]): Promise<BeginTurn>;
-  /** One transaction: state, usage, output items, `updatedAtMs`. False where the turn no longer runs. */
-  finishTurn(id: Id<'turn'>, finish: TurnFinish, output: readonly NewItem[]): Promise<boolean>;
+  /**
+   * One transaction: state, usage, output items, the last events, `updatedAtMs`. False where the turn
+   * no longer runs, or runs under a later epoch.
+   */
+  finishTurn(
+    id: Id<'turn'>,
+    epoch: number,
+    finish: TurnFinish,
+    output: readonly NewItem[],
+    events?: NewEvents,
+  ): Promise<boolean>;
   turn(id: Id<'turn'>): Promise<TurnRow | undefined>;
+  /** Batches that hold events after `seq`, in order. */
+  turnEvents(id: Id<'turn'>, after: number, most: number): Promise<readonly EventsRow[]>;
+  /** The turn that runs in a conversation. */
+  runningTurn(conversation: Id<'conversation'>): Promise<Id<'turn'> | undefined>;
+  /** A listener of it is there, for so long by the database's clock: what runs it must not take it for unheard. */
+  hearTurn(id: Id<'turn'>, forMs: number): Promise<void>;
+  /** Asks whatever node runs it to stop. False where it does not run. */
+  askCancel(id: Id<'turn'>): Promise<boolean>;
+  /** The turn, running, ended or queued, that has this idempotency key, else the newest with this body since then. */
+  repeatedTurn(
+    keys: RepeatKeys,
+    sinceMs: number,
+  ): Promise<{ readonly turn: Id<'turn'>; readonly body: Uint8Array | null } | undefined>;
+
+  /** `full` when so many of its conversation wait already. */
+  enqueueTurn(turn: QueuedTurn, mostWaiting: number): Promise<EnqueueTurn>;
+  queuedTurn(id: Id<'turn'>): Promise<QueuedTurn | undefined>;
+  /** As `beginTurn`, and out of the queue; `gone` where it does not wait there, `locked` where it is not its turn. */
+  beginQueuedTurn(turn: NewTurn, input: readonly NewItem[]): Promise<BeginTurn | 'gone'>;
+  /** A queued turn ends before it began. False where it does not wait. */
+  endQueuedTurn(turn: NewTurn, input: readonly NewItem[], finish: TurnFinish): Promise<boolean>;
   turnItems(id: Id<'turn'>, part: 'input' | 'output'): Promise<readonly ItemRow[]>;
   /**
    * Items of this turn and of those it follows, newest turns first counted, answered oldest first.
@@ -197,12 +291,20 @@ export interface SystemStore extends KeyStore {
   /** All of them or none. */
   recordUnstoredTurns(turns: readonly UnstoredTurn[]): Promise<void>;
   /** Extends the lease of every turn that this owner still runs; answers which those are. */
-  renewTurns(owner: Id<'node'>, leaseMs: number): Promise<readonly Id<'turn'>[]>;
+  renewTurns(owner: Id<'node'>, leaseMs: number): Promise<readonly HeldTurn[]>;
+  /** Appends each batch whose epoch is still its turn's own; answers the turns of those. */
+  appendEvents(batches: readonly EventBatch[]): Promise<readonly HeldTurn[]>;
+  /** Takes turns whose lease is over, oldest lease first, each under a new epoch. */
+  claimTurns(owner: Id<'node'>, leaseMs: number, most: number): Promise<readonly ClaimedTurn[]>;
   /**
-   * Turns that say `running` and whose lease is over become `failed` with `interrupted`; answers how
-   * many. `every`: whatever their lease, for the one process that may run any.
+   * Ends the leases of an owner that stops, so that others go on with its turns at once; of `every`
+   * owner for the one process that may run any, at its start.
    */
-  failLostTurns(which: 'lease_over' | 'every'): Promise<number>;
+  expireLeases(of: Id<'node'> | 'every'): Promise<void>;
+  /** Queued turns that could begin, the first of each conversation, or whose deadline is over; oldest first. */
+  readyTurns(most: number): Promise<readonly { readonly tenant: TenantId; readonly turn: Id<'turn'> }[]>;
+  /** Events of ended turns flushed before then, at most so many batches; answers how many went. */
+  deleteEvents(beforeMs: number, most: number): Promise<number>;
   /** Whether any tenant key exists: a database that has some must not get a new root key. */
   hasTenantKeys(): Promise<boolean>;
 }

@@ -65,6 +65,18 @@ export const metricTable = {
     help: 'Tokens of turns that ended. `cached_input` is part of `input`, `reasoning` part of `output`.',
     labels: ['tenant', 'assistant', 'type'],
   },
+  takeovers: {
+    name: 'usher_turns_taken_over_total',
+    kind: 'counter',
+    help: 'Turns of lost nodes that this node went on with.',
+    labels: ['assistant'],
+  },
+  staleWrites: {
+    name: 'usher_stale_writes_total',
+    kind: 'counter',
+    help: 'Writes that were refused since another node holds the turn.',
+    labels: ['result'],
+  },
   attempts: {
     name: 'usher_backend_attempts_total',
     kind: 'counter',

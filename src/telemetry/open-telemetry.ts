@@ -80,8 +80,16 @@ function turnEvents(
   log: Logger,
   instruments: Instruments,
   otel: Otel | undefined,
-): Pick<Telemetry, 'turnFinished' | 'attemptFinished'> {
+): Pick<Telemetry, 'turnFinished' | 'attemptFinished' | 'staleWriteRefused' | 'turnTaken'> {
   return {
+    staleWriteRefused(event) {
+      instruments.staleWrites.inc({ result: 'refused' });
+      log.warn(event, 'stale write refused');
+    },
+    turnTaken(event) {
+      instruments.takeovers.inc({ assistant: event.assistant });
+      log.info(event, 'turn taken over');
+    },
     turnFinished(event) {
       const { tenant, assistant, environment, state, code = '' } = event;
       instruments.turns.inc({ tenant, assistant, environment, state, code });

@@ -42,6 +42,10 @@ export interface Telemetry {
     readonly firstTokenMs: number | undefined;
     readonly durationMs: number;
   }): void;
+  /** A node that was taken for lost wrote again: its write was refused. */
+  staleWriteRefused(event: { readonly turn: string }): void;
+  /** A turn of a lost node goes on here. */
+  turnTaken(event: { readonly turn: string; readonly assistant: string; readonly attempt: number }): void;
   attemptFinished(event: {
     readonly turn: string;
     readonly backend: string;

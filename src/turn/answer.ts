@@ -1,6 +1,21 @@
 import { newId, type Id } from '#base';
 import type { ModelEvent } from '#backend';
-import type { CallItem, Citation, ContentPart, Item, ItemStatus, MessageItem, TurnEvent } from '#conversation';
+import {
+  nothingTold,
+  type CallItem,
+  type Citation,
+  type ContentPart,
+  type Item,
+  type ItemStatus,
+  type MessageItem,
+  type OpenedItem,
+  type Placed,
+  type Replayed,
+  type StepFinish,
+  type ToolItem,
+  type TurnEvent,
+  type Usage,
+} from '#conversation';
 
 /**
  * Where a turn's events go, in order, also while an earlier promise is pending. A returned promise
@@ -23,8 +38,6 @@ interface OpenMessage {
 }
 
 interface BegunCall {
-  readonly kind: 'call';
-  readonly id: Id<'call'>;
   readonly modelIndex: number;
   readonly callId: string;
   readonly name: string;
@@ -32,29 +45,95 @@ interface BegunCall {
 }
 
 interface OpenCall extends BegunCall {
+  readonly kind: 'call';
+  readonly id: Id<'call'>;
   readonly index: number;
 }
 
+interface OpenTool extends BegunCall {
+  readonly kind: 'tool';
+  readonly id: Id<'tool'>;
+  readonly source: string;
+  readonly index: number;
+}
+
+type Open = OpenMessage | OpenCall | OpenTool;
+
+/** A call of one of the assistant's own tools whose arguments are whole. */
+export interface PendingTool extends Placed<ToolItem> {
+  /** Whether it was about to be run when its node was lost: it may have had its effect. */
+  readonly acting: boolean;
+}
+
+export interface AnswerOptions {
+  /** Where a tool of the assistant's own comes from; undefined for a function of the caller. */
+  readonly sourceOf?: (name: string) => string | undefined;
+  /** Where a turn stands that another node began. */
+  readonly from?: Replayed;
+}
+
 /**
- * Builds an answer's items from a model's pieces and relays each piece on its way: per item
- * `opened`, deltas, `closed`; one item open at a time. Some servers mix the pieces of parallel
- * calls: a call that begins before the arguments of the open one are whole waits for its turn.
+ * Builds an answer's items from the pieces of one or several answers of a model, and relays each
+ * piece on its way: per item `opened`, deltas, `closed`; one item open at a time. Some servers mix
+ * the pieces of parallel calls: a call that begins before the arguments of the open one are whole
+ * waits for its turn.
  */
 export class Answer {
-  readonly items: Item[] = [];
-  #open: OpenMessage | OpenCall | undefined;
+  #kept: readonly Placed[];
+  #pending: readonly PendingTool[];
+  #open: Open | undefined;
+  #next: number;
+  #stepFrom: number;
   /** By the model's index, in the order in which they began. */
   readonly #waiting = new Map<number, BegunCall>();
   #characters = 0;
+  /** What was told of the open item is not known for sure: it cannot be gone on with. */
+  #isTailUnknown: boolean;
   readonly #relay: Relay;
+  readonly #sourceOf: (name: string) => string | undefined;
 
-  constructor(relay: Relay) {
+  constructor(relay: Relay, { sourceOf = () => undefined, from = nothingTold }: AnswerOptions = {}) {
     this.#relay = relay;
+    this.#sourceOf = sourceOf;
+    this.#kept = from.kept;
+    this.#pending = from.pending;
+    this.#open = from.open === undefined ? undefined : reopened(from.open);
+    this.#next = from.nextIndex;
+    this.#stepFrom = from.stepFrom;
+    this.#isTailUnknown = from.open !== undefined;
   }
 
-  /** Whether anything was relayed: after that, no other backend can take over unseen. */
+  /** The items that count and are closed, in order. */
+  get items(): readonly Item[] {
+    return this.#kept.map(({ item }) => item);
+  }
+
+  /** Those of earlier answers of models in this turn. */
+  get earlierItems(): readonly Item[] {
+    return this.#kept.filter(({ index }) => index < this.#stepFrom).map(({ item }) => item);
+  }
+
+  /** Whether the present answer calls a tool of the assistant's own. */
+  get callsTool(): boolean {
+    if (this.#open?.kind === 'tool' || this.#pending.length > 0) return true;
+    return [...this.#waiting.values()].some(({ name }) => this.#sourceOf(name) !== undefined);
+  }
+
+  get pending(): readonly PendingTool[] {
+    return this.#pending;
+  }
+
+  /** Whether the present answer has told anything: after that, no other backend can take over unseen. */
   get begun(): boolean {
-    return this.#open !== undefined || this.items.length > 0;
+    const isOfStep = ({ index }: Placed): boolean => index >= this.#stepFrom;
+    return this.#open !== undefined || this.#kept.some(isOfStep) || this.#pending.some(isOfStep);
+  }
+
+  /** The text that the present answer came to, where it is nothing else: another model can go on with it. */
+  get prefix(): string | undefined {
+    const open = this.#open;
+    if (open?.kind !== 'message' || open.part !== 'text' || open.index !== this.#stepFrom) return undefined;
+    return open.text === '' ? undefined : open.text;
   }
 
   get characters(): number {
@@ -62,7 +141,7 @@ export class Answer {
   }
 
   get overlong(): boolean {
-    return this.#characters > charactersMax || this.items.length > itemsMax;
+    return this.#characters > charactersMax || this.#next > itemsMax;
   }
 
   add(event: ModelEvent): void | Promise<void> {
@@ -77,27 +156,96 @@ export class Answer {
     }
   }
 
-  /** Closes what is under way: whole, or cut short. */
+  /**
+   * What the present answer told counts no more: its open item is closed as it is, and what follows
+   * are new items. With `prefix` the first of them begins with the text so far, for a model that
+   * goes on with it.
+   */
+  restart(prefix?: string): void | Promise<void> {
+    this.#waiting.clear();
+    const closing = this.#closeOpen('incomplete');
+    const from = this.#stepFrom;
+    this.#kept = this.#kept.filter(({ index }) => index < from);
+    this.#pending = this.#pending.filter(({ index }) => index < from);
+    this.#stepFrom = this.#next;
+    this.#characters = 0;
+    this.#isTailUnknown = false;
+    return allOf(
+      closing,
+      this.#relay({ type: 'restarted', index: from }),
+      prefix === undefined ? undefined : this.#addText('text', prefix),
+    );
+  }
+
+  /** Makes ready for a model that goes on with `prefix`: on the open item, unless what was told of it is unknown. */
+  resume(): void | Promise<void> {
+    return this.#isTailUnknown ? this.restart(this.prefix) : undefined;
+  }
+
+  /** A model's answer is whole: its calls of tools are pending now, and what follows is the next answer. */
+  endStep(step: {
+    readonly usage: Usage;
+    readonly backend: string | null;
+    readonly finish: StepFinish;
+  }): void | Promise<void> {
+    const closing = this.#closeAll('completed');
+    this.#stepFrom = this.#next;
+    return allOf(closing, this.#relay({ type: 'stepped', ...step }));
+  }
+
+  /** Settles once it is durable that the tool is about to run. */
+  act({ index, item }: PendingTool): void | Promise<void> {
+    return this.#relay({ type: 'acting', index, itemId: item.id });
+  }
+
+  /** What came of a pending tool. */
+  settle(
+    { index, item }: PendingTool,
+    outcome: Pick<ToolItem, 'output' | 'error'>,
+    status: ItemStatus = 'completed',
+  ): void | Promise<void> {
+    this.#pending = this.#pending.filter((call) => call.index !== index);
+    return this.#keep(index, { ...item, ...outcome, status });
+  }
+
+  /** Closes all that is under way: whole, or cut short. */
   close(status: ItemStatus): void | Promise<void> {
+    const closing = this.#closeAll(status);
+    const pending = this.#pending.map((call) =>
+      this.settle(call, { output: null, error: cancelledTool }, 'incomplete'),
+    );
+    return allOf(closing, ...pending);
+  }
+
+  #closeAll(status: ItemStatus): void | Promise<void> {
     const closing = this.#closeOpen(status);
     if (this.#waiting.size === 0) return closing;
-    const pending = [closing];
-    for (const call of this.#waiting.values()) pending.push(this.#openCall(call), this.#closeOpen(status));
+    const closings = [closing];
+    for (const call of this.#waiting.values()) closings.push(this.#openCall(call), this.#closeOpen(status));
     this.#waiting.clear();
-    return allOf(...pending);
+    return allOf(...closings);
   }
 
   #closeOpen(status: ItemStatus): void | Promise<void> {
     const open = this.#open;
-    if (open === undefined) return;
+    if (open === undefined) return undefined;
     this.#open = undefined;
-    const item = open.kind === 'message' ? messageItem(open, status) : callItem(open, status);
-    this.items.push(item);
-    return this.#relay({ type: 'closed', index: open.index, item });
+    this.#isTailUnknown = false;
+    if (open.kind === 'message') return this.#keep(open.index, messageItem(open, status));
+    if (open.kind === 'call') return this.#keep(open.index, callItem(open, status));
+    const item = toolItem(open, status);
+    if (status === 'incomplete') return this.#keep(open.index, { ...item, error: cancelledTool });
+    this.#pending = [...this.#pending, { index: open.index, item, acting: false }];
+    return this.#relay({ type: 'called', index: open.index, item });
+  }
+
+  #keep(index: number, item: Item): void | Promise<void> {
+    this.#kept = [...this.#kept, { index, item }].sort((one, other) => one.index - other.index);
+    return this.#relay({ type: 'closed', index, item });
   }
 
   #addText(part: 'text' | 'refusal', delta: string): void | Promise<void> {
-    if (delta === '') return;
+    if (delta === '') return undefined;
     this.#characters += delta.length;
     const open = this.#open;
     if (open?.kind === 'message' && open.part === part) {
@@ -108,11 +256,11 @@ export class Answer {
   }
 
   #openMessage(part: 'text' | 'refusal', delta: string): void | Promise<void> {
-    const closing = this.close('completed');
+    const closing = this.#closeAll('completed');
     const open: OpenMessage = {
       kind: 'message',
       id: newId('message'),
-      index: this.items.length,
+      index: this.#next++,
       part,
       text: delta,
       citations: [],
@@ -128,9 +276,9 @@ export class Answer {
   #addCall(event: Extract<ModelEvent, { type: 'call' }>): void | Promise<void> {
     this.#characters += event.arguments.length;
     const open = this.#open;
-    if (open?.kind === 'call' && open.modelIndex === event.index) {
+    if (open !== undefined && open.kind !== 'message' && open.modelIndex === event.index) {
       open.arguments += event.arguments;
-      if (event.arguments === '') return;
+      if (event.arguments === '') return undefined;
       return allOf(
         this.#relay({ type: 'arguments', index: open.index, itemId: open.id, delta: event.arguments }),
         this.#openWaiting(),
@@ -139,7 +287,7 @@ export class Answer {
     const waiting = this.#waiting.get(event.index);
     if (waiting !== undefined) {
       waiting.arguments += event.arguments;
-      return;
+      return undefined;
     }
     this.#waiting.set(event.index, begunCall(event));
     return this.#openWaiting();
@@ -149,7 +297,8 @@ export class Answer {
   #openWaiting(): void | Promise<void> {
     const pending: (void | Promise<void>)[] = [];
     for (const [modelIndex, call] of this.#waiting) {
-      if (this.#open?.kind === 'call' && !isWhole(this.#open.arguments)) break;
+      const open = this.#open;
+      if (open !== undefined && open.kind !== 'message' && !isWhole(open.arguments)) break;
       this.#waiting.delete(modelIndex);
       pending.push(this.#openCall(call));
     }
@@ -158,23 +307,51 @@ export class Answer {
 
   #openCall(call: BegunCall): void | Promise<void> {
     const closing = this.#closeOpen('completed');
-    const open: OpenCall = { ...call, index: this.items.length };
+    const source = this.#sourceOf(call.name);
+    const index = this.#next++;
+    const open: OpenCall | OpenTool =
+      source === undefined
+        ? { ...call, kind: 'call', id: newId('call'), index }
+        : { ...call, kind: 'tool', id: newId('tool'), source, index };
     this.#open = open;
     return allOf(
       closing,
-      this.#relay({ type: 'opened', index: open.index, item: callItem({ ...open, arguments: '' }, 'incomplete') }),
+      this.#relay({ type: 'opened', index, item: begunItem(open) }),
       open.arguments === ''
         ? undefined
-        : this.#relay({ type: 'arguments', index: open.index, itemId: open.id, delta: open.arguments }),
+        : this.#relay({ type: 'arguments', index, itemId: open.id, delta: open.arguments }),
     );
   }
 
   #addCitation(citation: Citation): void | Promise<void> {
     const open = this.#open;
-    if (open?.kind !== 'message') return;
+    if (open?.kind !== 'message') return undefined;
     open.citations.push(citation);
     return this.#relay({ type: 'cited', index: open.index, itemId: open.id, citation });
   }
+}
+
+/** What the model reads of a tool that was stopped. */
+const cancelledTool = 'The call was cancelled before it was done.';
+
+function reopened({ index, item }: Placed<OpenedItem>): Open {
+  switch (item.kind) {
+    case 'message': {
+      const part = item.content[0];
+      if (part === undefined || part.type === 'image') throw new Error('an answer begins with text or a refusal');
+      const citations = part.type === 'text' ? [...(part.citations ?? [])] : [];
+      return { kind: 'message', id: item.id, index, part: part.type, text: part.text, citations };
+    }
+    case 'call':
+    case 'tool':
+      // No further piece of it can come: its index at the model it came from is of no use.
+      return { ...item, index, modelIndex: -1 };
+  }
+}
+
+function begunItem(open: OpenCall | OpenTool): CallItem | ToolItem {
+  const empty = { ...open, arguments: '' };
+  return empty.kind === 'call' ? callItem(empty, 'incomplete') : toolItem(empty, 'incomplete');
 }
 
 function messageItem(open: OpenMessage, status: ItemStatus): MessageItem {
@@ -188,10 +365,13 @@ function callItem(open: OpenCall, status: ItemStatus): CallItem {
   return { kind: 'call', id: open.id, callId: open.callId, name: open.name, arguments: open.arguments, status };
 }
 
+function toolItem(open: OpenTool, status: ItemStatus): ToolItem {
+  const { id, callId, source, name } = open;
+  return { kind: 'tool', id, callId, source, name, arguments: open.arguments, output: null, error: null, status };
+}
+
 function begunCall(event: Extract<ModelEvent, { type: 'call' }>): BegunCall {
   return {
-    kind: 'call',
-    id: newId('call'),
     modelIndex: event.index,
     // Some servers leave the id out; the next turn needs one to tie the result to the call.
     callId: event.callId ?? newId('call').replace('fc_', 'call_'),

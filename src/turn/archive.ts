@@ -1,10 +1,12 @@
 import { UsherError, newId, parseId, type Id } from '#base';
 import { reachOf, type Principal, type SubjectId } from '#access';
 import type { Item } from '#conversation';
-import type { ConversationRow, FeedbackRow, ItemRow, PageRequest, TurnRow } from '#store';
+import type { ConversationRow, FeedbackRow, ItemRow, PageRequest, QueuedTurn, TurnRow } from '#store';
 import { admitSaid } from './admit-said.ts';
 import { isBeyond } from './beyond.ts';
+import { cancelTurn } from './cancel-turn.ts';
 import type { TurnRooms } from './turn-rooms.ts';
+import { openInput, openSettings } from './asked-turn.ts';
 import { openItem, sealItem } from './seal-items.ts';
 
 type ArchiveRooms = Pick<TurnRooms, 'store' | 'vault' | 'clock'>;
@@ -22,7 +24,10 @@ export interface Conversation {
   readonly updatedAtMs: number;
 }
 
-export interface RecordedTurn extends Omit<TurnRow, 'settings'> {
+/** A turn that was taken: it waits, runs, or has ended. */
+type KnownTurn = Omit<TurnRow, 'state'> & { readonly state: TurnRow['state'] | 'queued' };
+
+export interface RecordedTurn extends Omit<KnownTurn, 'settings'> {
   readonly settings: string;
   readonly output: readonly Item[];
 }
@@ -130,8 +135,8 @@ export async function readTurn(rooms: ArchiveRooms, principal: Principal, id: Id
   const store = rooms.store.reach(reachOf(principal));
   const row = await turnRow(rooms, principal, id);
   const vault = await rooms.vault.subject(principal.tenant, row.subject);
-  const output = await openItems(rooms, principal, await store.turnItems(id, 'output'));
-  return { ...row, settings: vault.openText({ table: 'turns', row: id }, row.settings), output };
+  const output = row.state === 'queued' ? [] : await openItems(rooms, principal, await store.turnItems(id, 'output'));
+  return { ...row, settings: openSettings(vault, id, row.settings), output };
 }
 
 export async function readTurnInput(
@@ -140,12 +145,21 @@ export async function readTurnInput(
   id: Id<'turn'>,
 ): Promise<readonly Item[]> {
   const store = rooms.store.reach(reachOf(principal));
-  await turnRow(rooms, principal, id);
-  return openItems(rooms, principal, await store.turnItems(id, 'input'));
+  const { state, subject } = await turnRow(rooms, principal, id);
+  if (state !== 'queued') return openItems(rooms, principal, await store.turnItems(id, 'input'));
+  const queued = await store.queuedTurn(id);
+  if (queued === undefined) return openItems(rooms, principal, await store.turnItems(id, 'input'));
+  return openInput(await rooms.vault.subject(principal.tenant, subject), id, queued.input);
 }
 
-export async function deleteTurn(rooms: ArchiveRooms, principal: Principal, id: Id<'turn'>): Promise<void> {
-  await turnRow(rooms, principal, id);
+/** One that is not done is stopped first. */
+export async function deleteTurn(
+  rooms: Parameters<typeof cancelTurn>[0],
+  principal: Principal,
+  id: Id<'turn'>,
+): Promise<void> {
+  const { state } = await turnRow(rooms, principal, id);
+  if (state === 'queued' || state === 'running') await cancelTurn(rooms, principal, id);
   if (!(await rooms.store.reach(reachOf(principal)).deleteTurn(id))) throw noTurn();
 }
 
@@ -178,10 +192,19 @@ async function conversationRow(rooms: ArchiveRooms, principal: Principal, id: st
   return row;
 }
 
-async function turnRow(rooms: ArchiveRooms, principal: Principal, id: Id<'turn'>): Promise<TurnRow> {
-  const row = await rooms.store.reach(reachOf(principal)).turn(id);
+async function turnRow(rooms: ArchiveRooms, principal: Principal, id: Id<'turn'>): Promise<KnownTurn> {
+  const store = rooms.store.reach(reachOf(principal));
+  // Looked for once more after the queue: it may have left it between the two.
+  const row = (await store.turn(id)) ?? queuedRow(await store.queuedTurn(id)) ?? (await store.turn(id));
   if (row === undefined || isBeyond(principal, row)) throw noTurn();
   return row;
+}
+
+function queuedRow(queued: QueuedTurn | undefined): KnownTurn | undefined {
+  if (queued === undefined) return undefined;
+  const { input: _input, deadlineMs: _deadlineMs, repeats: _repeats, queuedAtMs, ...rest } = queued;
+  const unknown = { reason: null, message: null, usage: null, backend: null, finishedAtMs: null };
+  return { ...rest, ...unknown, state: 'queued', queued: true, epoch: 0, startedAtMs: queuedAtMs };
 }
 
 async function openConversation(

@@ -1,6 +1,6 @@
-import type { AnswerEnd, BackendFailure } from '#backend';
+import type { AnswerEnd, BackendFailure, ModelRequest } from '#backend';
 import { prefixChain, type Need } from '#balancer';
-import type { TurnOutcome, Usage } from '#conversation';
+import { addUsage, noUsage, type TurnOutcome, type Usage } from '#conversation';
 import type { Answer } from './answer.ts';
 import type { BackendPool } from './backend-pool.ts';
 import { failureReason, type FailureReason, type Refusal } from './failure-reason.ts';
@@ -14,28 +14,39 @@ export interface Dispatched extends AttemptTrace {
   readonly usage: Usage;
 }
 
+/** One answer of a model. */
+export interface Question {
+  readonly prompt: ModelRequest;
+  readonly promptTokens: number;
+  readonly answer: Answer;
+  readonly signal: AbortSignal;
+}
+
+/** Answers that broke off after their first token and were rescued, in one answer of a model at the most. */
+const rescuesMax = 3;
+
 /**
- * Step 4: pools in the assistant's order, in each the balancer's pick; before the first token a
- * failed attempt is repeated elsewhere within the retry budget, after it the turn fails visibly.
+ * Step 4: pools in the assistant's order, in each the balancer's pick; a failed attempt is repeated
+ * elsewhere within the retry budget. Before the first token nobody sees it; after it the owner's
+ * setting says whether another backend goes on with the answer, makes it anew, or it fails visibly.
  */
-export async function dispatch(
-  rooms: TurnRooms,
-  turn: PromptedTurn,
-  answer: Answer,
-  signal: AbortSignal,
-): Promise<Dispatched> {
-  const need = needOf(turn);
+export async function dispatch(rooms: TurnRooms, turn: PromptedTurn, question: Question): Promise<Dispatched> {
+  const { answer, signal } = question;
+  const need = needOf(turn, question);
+  const { rescue } = turn.served.release.spec.turns;
   const tried = new Set<string>();
   let refusal: Refusal | undefined;
   let failure: BackendFailure | undefined;
   let failedPool: BackendPool | undefined;
+  let wasted = noUsage;
+  let rescues = 0;
   for (const { pool, model, isFallback } of routeOf(rooms, turn)) {
     for (;;) {
       if (tried.size >= pool.attemptsMax) break;
       const pick = await pool.pick({ ...need, exclude: tried }, signal);
       if (signal.aborted) {
         if (pick.result === 'picked') pool.settle(pick.ticket, { result: 'neutral' });
-        return cancelled(turn, answer, noTrace);
+        return cancelled(question, noTrace, wasted);
       }
       if (pick.result === 'none') {
         refusal ??= pick;
@@ -47,21 +58,41 @@ export async function dispatch(
         break;
       }
       tried.add(pick.ticket.backend);
-      const prompt = model === undefined ? turn.prompt : { ...turn.prompt, model };
-      const attempt = await tryBackend(rooms, { id: turn.id, prompt, answer, pool, ticket: pick.ticket, signal });
-      if (attempt.result === 'ended') return ended(turn, answer, attempt.end, attempt.trace);
-      if (attempt.result === 'stopped') return cancelled(turn, answer, attempt.trace);
+      const prompt = model === undefined ? question.prompt : { ...question.prompt, model };
+      const attempt = await tryBackend(rooms, {
+        id: turn.id,
+        prompt,
+        answer,
+        pool,
+        ticket: pick.ticket,
+        signal,
+        mayContinue: rescue === 'continue',
+      });
+      if (attempt.result === 'ended') return ended(question, attempt.end, attempt.trace, wasted);
+      if (attempt.result === 'stopped') return cancelled(question, attempt.trace, wasted);
       failure = attempt.failure;
       failedPool = pool;
-      if (!attempt.retry) return failed(turn, answer, failureReason(failure, undefined), attempt.trace);
+      const isRefused = failure.kind === 'refused';
+      if (attempt.told) {
+        rescues += 1;
+        if (rescue === 'fail' || rescues > rescuesMax) return failed(question, failure, attempt.trace, wasted);
+        wasted = addUsage(wasted, estimatedUsage(question));
+        // A cut is no fault of the request: the others, and a lone backend itself, may be asked again.
+        tried.clear();
+        if (pool.members().length > 1) tried.add(pick.ticket.backend);
+      }
+      if (isRefused) return failed(question, failure, attempt.trace, wasted);
     }
   }
-  const usage = failure === undefined ? noUsage : estimatedUsage(turn, answer);
+  const usage = failure === undefined ? noUsage : addUsage(wasted, estimatedUsage(question));
   const outcome = { state: 'failed', ...failureReason(failure, refusal) } as const;
   return { outcome, usage, backend: failure?.backend ?? null, firstTokenMs: undefined };
 }
 
 const noTrace: AttemptTrace = { backend: null, firstTokenMs: undefined };
+
+/** Stopped between two answers of models. */
+export const cancelledDispatch: Pick<Dispatched, 'outcome'> = { outcome: { state: 'cancelled' } };
 
 interface Way {
   readonly pool: BackendPool;
@@ -78,17 +109,17 @@ function routeOf(rooms: TurnRooms, turn: PromptedTurn): Way[] {
   return fallback === undefined ? named : [...named, { pool: fallback, model: undefined, isFallback: true }];
 }
 
-function needOf(turn: PromptedTurn): Omit<Need, 'exclude'> {
-  const texts = turn.prompt.messages.map((message) =>
+function needOf(turn: PromptedTurn, { prompt, promptTokens }: Question): Omit<Need, 'exclude'> {
+  const texts = prompt.messages.map((message) =>
     typeof message.content === 'string'
       ? message.content
       : message.content.map((part) => (part.type === 'text' ? part.text : part.url)).join(''),
   );
-  return { promptTokens: turn.promptTokens, ...prefixChain(texts, turn.reach.tenant) };
+  return { promptTokens, ...prefixChain(texts, turn.reach.tenant) };
 }
 
-function ended(turn: PromptedTurn, answer: Answer, end: AnswerEnd, trace: AttemptTrace): Dispatched {
-  const usage = end.usage ?? estimatedUsage(turn, answer);
+function ended(question: Question, end: AnswerEnd, trace: AttemptTrace, wasted: Usage): Dispatched {
+  const usage = addUsage(wasted, end.usage ?? estimatedUsage(question));
   switch (end.finish) {
     case 'stop':
     case 'call':
@@ -99,30 +130,27 @@ function ended(turn: PromptedTurn, answer: Answer, end: AnswerEnd, trace: Attemp
   }
 }
 
-function cancelled(turn: PromptedTurn, answer: Answer, trace: AttemptTrace): Dispatched {
-  return { outcome: { state: 'cancelled' }, usage: estimatedUsage(turn, answer), ...trace };
+function cancelled(question: Question, trace: AttemptTrace, wasted: Usage): Dispatched {
+  const usage = addUsage(wasted, estimatedUsage(question));
+  return { outcome: { state: 'cancelled' }, usage, ...trace };
 }
 
-function failed(turn: PromptedTurn, answer: Answer, reason: FailureReason, trace: AttemptTrace): Dispatched {
-  return { outcome: { state: 'failed', ...reason }, usage: estimatedUsage(turn, answer), ...trace };
+function failed(question: Question, failure: BackendFailure, trace: AttemptTrace, wasted: Usage): Dispatched {
+  const reason: FailureReason = failureReason(failure, undefined);
+  return { outcome: { state: 'failed', ...reason }, usage: addUsage(wasted, estimatedUsage(question)), ...trace };
 }
 
 /** A turn that broke on a defect of ours; the cause is in the logs. */
 export function failedDispatch(turn: PromptedTurn, answer: Answer): Dispatched {
   const outcome = { state: 'failed', code: 'internal', message: 'The server failed. Repeat the request.' } as const;
-  return { outcome, usage: estimatedUsage(turn, answer), ...noTrace };
+  const { promptTokens, prompt } = turn;
+  const usage = estimatedUsage({ promptTokens, prompt, answer, signal: AbortSignal.abort() });
+  return { outcome, usage, ...noTrace };
 }
 
-export const noUsage: Usage = {
-  inputTokens: 0,
-  cachedInputTokens: 0,
-  outputTokens: 0,
-  reasoningTokens: 0,
-  estimated: true,
-};
-
 /** Where the backend could not report: the prompt was read whole, the answer up to where it stopped. */
-function estimatedUsage(turn: PromptedTurn, answer: Answer): Usage {
-  const last = answer.characters === 0 ? 0 : Math.max(1, Math.ceil(answer.characters / 4));
-  return { ...noUsage, inputTokens: turn.promptTokens || estimateTokens(turn.prompt.question), outputTokens: last };
+function estimatedUsage({ answer, prompt, promptTokens }: Question): Usage {
+  const outputTokens = answer.characters === 0 ? 0 : Math.max(1, Math.ceil(answer.characters / 4));
+  const inputTokens = promptTokens || estimateTokens(prompt.question);
+  return { ...noUsage, inputTokens, outputTokens, estimated: true };
 }

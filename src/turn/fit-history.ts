@@ -23,7 +23,8 @@ function closeCalls(items: readonly Item[], fresh: readonly Item[]): readonly It
   const called = new Set(items.filter((item) => item.kind === 'call').map((item) => item.callId));
   const answered = new Set([...items, ...fresh].filter((item) => item.kind === 'result').map((item) => item.callId));
   return items.filter((item) => {
-    if (item.kind === 'call') return answered.has(item.callId);
+    // One that was cut short stays: it is put before the model as cancelled.
+    if (item.kind === 'call') return answered.has(item.callId) || item.status === 'incomplete';
     if (item.kind === 'result') return called.has(item.callId);
     return true;
   });

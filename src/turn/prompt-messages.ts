@@ -1,5 +1,5 @@
 import type { PromptMessage, PromptPart } from '#backend';
-import { textOf, type CallItem, type Item, type MessageItem } from '#conversation';
+import { textOf, type CallItem, type Item, type MessageItem, type ToolItem } from '#conversation';
 import type { Passage } from '#release';
 
 type AssistantMessage = Extract<PromptMessage, { role: 'assistant' }>;
@@ -11,6 +11,7 @@ type AssistantMessage = Extract<PromptMessage, { role: 'assistant' }>;
  */
 export function promptMessages(system: string, items: readonly Item[], passages: readonly Passage[]): PromptMessage[] {
   const messages: PromptMessage[] = system === '' ? [] : [{ role: 'system', content: system }];
+  const answered = new Set(items.filter((item) => item.kind === 'result').map(({ callId }) => callId));
   const lastUser = items.findLastIndex((item) => item.kind === 'message' && item.role === 'user');
   items.forEach((item, index) => {
     switch (item.kind) {
@@ -21,9 +22,14 @@ export function promptMessages(system: string, items: readonly Item[], passages:
         break;
       case 'call':
         addCall(messages, item);
+        if (item.status === 'incomplete' && !answered.has(item.callId)) addResult(messages, item.callId, cancelledCall);
+        break;
+      case 'tool':
+        addCall(messages, item);
+        addResult(messages, item.callId, item.output ?? `Error: ${item.error ?? 'it did not run.'}`);
         break;
       case 'result':
-        messages.push({ role: 'tool', callId: item.callId, content: item.output });
+        addResult(messages, item.callId, item.output);
         break;
     }
   });
@@ -43,9 +49,15 @@ function spokenByUser(item: MessageItem, passages: readonly Passage[]): PromptMe
   return { role: 'user', content: parts };
 }
 
+const cancelledCall = 'Cancelled before it was made.';
+
+function addResult(messages: PromptMessage[], callId: string, content: string): void {
+  messages.push({ role: 'tool', callId, content });
+}
+
 /** Calls of one answer share a message with the text before them, as models emit them. */
-function addCall(messages: PromptMessage[], item: CallItem): void {
-  const call = { callId: item.callId, name: item.name, arguments: item.arguments };
+function addCall(messages: PromptMessage[], item: CallItem | ToolItem): void {
+  const call = { callId: item.callId, name: item.name, arguments: wholeArguments(item) };
   const last = messages.at(-1);
   const calling: AssistantMessage =
     last?.role === 'assistant'
@@ -60,4 +72,15 @@ function quotePassages(passages: readonly Passage[]): string {
     (passage) => `<passage source="${passage.source}" title="${passage.title}">\n${passage.text}\n</passage>`,
   );
   return `Passages of the assistant's own knowledge that may help with the question below. Name the source of what you use.\n\n${quoted.join('\n\n')}`;
+}
+
+/** Model servers refuse a call whose arguments were cut short. */
+function wholeArguments(item: CallItem | ToolItem): string {
+  if (item.status === 'completed') return item.arguments;
+  try {
+    JSON.parse(item.arguments);
+    return item.arguments;
+  } catch {
+    return '{}';
+  }
 }

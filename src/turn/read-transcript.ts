@@ -3,6 +3,7 @@ import { reachOf, type Principal } from '#access';
 import type { Item } from '#conversation';
 import type { FeedbackRow, PageRequest, TenantStore, TurnRow } from '#store';
 import type { SubjectVault } from '#vault';
+import { openSettings } from './asked-turn.ts';
 import { openItem } from './seal-items.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 
@@ -66,7 +67,7 @@ async function readTurn(store: TenantStore, vault: SubjectVault, id: Id<'turn'>)
     state,
     reason,
     startedAtMs,
-    settings: vault.openText({ table: 'turns', row: id }, turn.settings),
+    settings: openSettings(vault, id, turn.settings),
     feedback: verdict === undefined ? null : { rating: verdict.rating, comment },
   };
 }

@@ -121,6 +121,8 @@ async function readHistory(
       ...(after === undefined ? {} : { after }),
     });
     for (const row of rows) {
+      // A turn that is gone on with: its own items are its input, and come after this.
+      if (row.turn === turn.id) continue;
       const item = openItem(vault, row);
       newestFirst.push(item);
       remaining -= estimateItemTokens(item);

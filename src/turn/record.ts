@@ -1,79 +1,78 @@
 import { UsherError, type ErrorCode } from '#base';
 import type { TurnEvent } from '#conversation';
+import type { NewTurn } from '#store';
 import type { SubjectVault } from '#vault';
 import type { Answer } from './answer.ts';
-import { noUsage, type Dispatched } from './dispatch.ts';
+import { sealAsked } from './asked-turn.ts';
+import type { Dispatched } from './dispatch.ts';
 import { turnLeaseMs, type TurnLease } from './turn-leases.ts';
+import type { TurnLog } from './turn-log.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import { sealItem } from './seal-items.ts';
-import type { PromptedTurn } from './turn-steps.ts';
+import type { PlannedTurn, PromptedTurn } from './turn-steps.ts';
 
 export type FinishedEvent = Extract<TurnEvent, { type: 'finished' }>;
 
 /**
  * Commits the turn as running, with what was said to it: from here on it is never unknown. Answers
- * the lease under which this node runs it; none where nothing is kept.
+ * `locked` where its conversation has another, `repeated` where its idempotency key has its turn.
  */
-export async function begin(rooms: TurnRooms, turn: PromptedTurn): Promise<TurnLease | undefined> {
-  const { request, vault } = turn;
-  if (!request.stored || vault === undefined) return undefined;
-  const begunAtMs = rooms.clock.monotonicMs();
-  try {
-    await beginStored(rooms, turn, vault);
-    return rooms.leases.hold(turn.id, begunAtMs);
-  } catch (error) {
-    // The store may have committed before it failed.
-    if (error instanceof UsherError && !refusals.has(error.code)) {
-      const finishedAtMs = rooms.clock.wallMs();
-      rooms.unfinished.add(turn.reach, turn.id, { usage: noUsage, backend: null, finishedAtMs }, error);
-    }
-    throw error;
+export async function begin(
+  rooms: TurnRooms,
+  turn: PlannedTurn,
+  vault: SubjectVault,
+): Promise<'begun' | 'locked' | 'repeated'> {
+  const input = turn.request.input.map((item) => sealItem(vault, item));
+  const begun = await rooms.store.reach(turn.reach).beginTurn(newTurn(rooms, turn, vault), input);
+  switch (begun) {
+    case 'begun':
+    case 'locked':
+    case 'repeated':
+      return begun;
+    case 'conversation_missing':
+    case 'previous_missing':
+      throw missing(begun);
   }
 }
 
-/** What `beginStored` says of a turn that did not begin. */
-const refusals: ReadonlySet<ErrorCode> = new Set(['conversation_locked', 'not_found']);
-
-async function beginStored(rooms: TurnRooms, turn: PromptedTurn, vault: SubjectVault): Promise<void> {
+export function newTurn(rooms: TurnRooms, turn: PlannedTurn, vault: SubjectVault): NewTurn {
   const { request } = turn;
-  const begun = await rooms.store.reach(turn.reach).beginTurn(
-    {
-      id: turn.id,
-      subject: turn.subject,
-      conversation: request.conversation ?? null,
-      previous: request.previous ?? null,
-      assistant: turn.served.assistant,
-      environment: turn.served.environment,
-      release: turn.served.release.digest,
-      settings: vault.seal({ table: 'turns', row: turn.id }, request.settings),
-      startedAtMs: turn.startedAtMs,
-      owner: rooms.leases.owner,
-      leaseMs: turnLeaseMs,
-    },
-    request.input.map((item) => sealItem(vault, item)),
-  );
-  switch (begun) {
-    case 'begun':
-      return nameConversation(rooms, turn, vault);
-    case 'locked':
-      throw new UsherError(
-        'conversation_locked',
-        'This conversation already has a running response. Wait for its end, or stop it.',
-        { param: 'conversation' },
-      );
-    case 'conversation_missing':
-      throw new UsherError('not_found', 'There is no such conversation.', { param: 'conversation' });
-    case 'previous_missing':
-      throw new UsherError('not_found', 'There is no such earlier response.', { param: 'previous_response_id' });
-  }
+  return {
+    id: turn.id,
+    subject: turn.subject,
+    conversation: request.conversation ?? null,
+    previous: request.previous ?? null,
+    assistant: turn.served.assistant,
+    environment: turn.served.environment,
+    release: turn.served.release.digest,
+    settings: sealAsked(vault, turn.id, request),
+    startedAtMs: turn.startedAtMs,
+    background: request.background,
+    queued: false,
+    repeats: turn.repeats,
+    owner: rooms.leases.owner,
+    leaseMs: turnLeaseMs,
+  };
+}
+
+export function missing(what: 'conversation_missing' | 'previous_missing'): UsherError {
+  return what === 'conversation_missing'
+    ? new UsherError('not_found', 'There is no such conversation.', { param: 'conversation' })
+    : new UsherError('not_found', 'There is no such earlier response.', { param: 'previous_response_id' });
+}
+
+export function conversationLocked(
+  message = 'This conversation already has a running response. Wait for its end, or stop it.',
+): UsherError {
+  return new UsherError('conversation_locked' satisfies ErrorCode, message, { param: 'conversation' });
 }
 
 const titleCharactersMax = 80;
 
 /** A conversation is listed by the first thing that was said in it. Without a title it is as good a conversation. */
-async function nameConversation(rooms: TurnRooms, turn: PromptedTurn, vault: SubjectVault): Promise<void> {
-  const { conversation } = turn;
-  if (conversation === undefined || conversation.title !== null) return;
+export async function nameConversation(rooms: TurnRooms, turn: PromptedTurn): Promise<void> {
+  const { conversation, vault } = turn;
+  if (conversation === undefined || conversation.title !== null || vault === undefined) return;
   const title = turn.prompt.question.replaceAll(/\s+/g, ' ').trim().slice(0, titleCharactersMax);
   if (title === '') return;
   const sealed = vault.seal({ table: 'conversations', row: `${conversation.id}/title` }, title);
@@ -85,17 +84,23 @@ async function nameConversation(rooms: TurnRooms, turn: PromptedTurn, vault: Sub
   }
 }
 
+export interface Recording {
+  readonly answer: Answer;
+  readonly answered: Dispatched;
+  readonly log: TurnLog | undefined;
+  readonly lease: TurnLease | undefined;
+}
+
 /**
- * Step 6: one transaction with the answer's items, what was really served and its usage; also after
- * an abort. What cannot be committed is not called completed.
+ * Step 6: one transaction with the answer's items, what was really served, its usage and its last
+ * events; also after an abort. What cannot be committed is not called completed: it stays running
+ * until its lease is over, and then goes on with whatever node can commit it.
+ *
+ * @throws UsherError of the store; `interrupted` where the turn is another node's, or was deleted
  */
-export async function record(
-  rooms: TurnRooms,
-  turn: PromptedTurn,
-  answer: Answer,
-  dispatched: Dispatched,
-): Promise<FinishedEvent> {
-  const finished = await commit(rooms, turn, answer, dispatched);
+export async function record(rooms: TurnRooms, turn: PromptedTurn, recording: Recording): Promise<FinishedEvent> {
+  const { answered } = recording;
+  const finished = await commit(rooms, turn, recording);
   const { outcome, usage } = finished;
   rooms.telemetry.turnFinished({
     turn: turn.id,
@@ -103,13 +108,13 @@ export async function record(
     assistant: turn.served.assistant,
     environment: turn.served.environment,
     release: turn.served.release.digest,
-    backend: dispatched.backend,
+    backend: answered.backend,
     model: turn.prompt.model,
     state: outcome.state,
     code: outcome.state === 'failed' ? outcome.code : undefined,
     usage,
     startedAtMs: turn.startedAtMs,
-    firstTokenMs: dispatched.firstTokenMs,
+    firstTokenMs: answered.firstTokenMs,
     durationMs: rooms.clock.monotonicMs() - turn.startedMonotonicMs,
   });
   return finished;
@@ -118,12 +123,12 @@ export async function record(
 async function commit(
   rooms: TurnRooms,
   turn: PromptedTurn,
-  answer: Answer,
-  { outcome, usage, backend }: Dispatched,
+  { answer, answered, log, lease }: Recording,
 ): Promise<FinishedEvent> {
+  const { outcome, usage, backend } = answered;
   const finish = { outcome, usage, backend, finishedAtMs: rooms.clock.wallMs() };
-  const { request, vault, served, reach } = turn;
-  if (!request.stored || vault === undefined) {
+  const { vault, served, reach } = turn;
+  if (log === undefined || lease === undefined || vault === undefined) {
     rooms.unstored.add({
       ...finish,
       id: turn.id,
@@ -136,25 +141,15 @@ async function commit(
     });
     return { type: 'finished', outcome, usage, finishedAtMs: finish.finishedAtMs };
   }
+  const output = answer.items.map((item) => sealItem(vault, item));
   try {
-    const output = answer.items.map((item) => sealItem(vault, item));
-    const held = await rooms.store.reach(reach).finishTurn(turn.id, finish, output);
-    if (held) return { type: 'finished', outcome, usage, finishedAtMs: finish.finishedAtMs };
-    return lost(finish, new UsherError('interrupted', 'The conversation was deleted while the answer was made.'));
+    const events = await log.last();
+    const isHeld = await rooms.store.reach(reach).finishTurn(turn.id, lease.epoch, finish, output, events);
+    if (!isHeld) throw new UsherError('interrupted', 'The answer is no longer this node’s, or was deleted.');
+    log.end();
+    return { type: 'finished', outcome, usage, finishedAtMs: finish.finishedAtMs };
   } catch (error) {
-    if (!(error instanceof UsherError)) throw error;
-    rooms.telemetry.storeFailed({ operation: 'finishTurn', code: error.code });
-    rooms.unfinished.add(reach, turn.id, finish, error);
-    return lost(finish, error);
+    if (error instanceof UsherError) rooms.telemetry.storeFailed({ operation: 'finishTurn', code: error.code });
+    throw error;
   }
-}
-
-function lost(finish: Pick<FinishedEvent, 'usage' | 'finishedAtMs'>, error: UsherError): FinishedEvent {
-  const { usage, finishedAtMs } = finish;
-  return {
-    type: 'finished',
-    outcome: { state: 'failed', code: error.code, message: error.message },
-    usage,
-    finishedAtMs,
-  };
 }

@@ -4,6 +4,7 @@ import type { ServedRelease } from '#release';
 import type { ConversationRow, TurnRow } from '#store';
 import { checkLength } from './admit-said.ts';
 import { isBeyond } from './beyond.ts';
+import { repeatKeys } from './repeats.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import type { AdmittedTurn, PlannedTurn } from './turn-steps.ts';
 
@@ -24,10 +25,15 @@ export async function resolve(rooms: TurnRooms, turn: AdmittedTurn): Promise<Pla
   if (request.previous !== undefined && isBeyond(request.principal, previous)) {
     throw new UsherError('not_found', 'There is no such earlier response.', { param: 'previous_response_id' });
   }
+  if (previous?.state === 'running') {
+    throw new UsherError('invalid_request', 'The earlier response is still running. Wait for its end, or stop it.', {
+      param: 'previous_response_id',
+    });
+  }
   const subject = subjectOf(turn, conversation ?? previous);
   const served = await servedRelease(rooms, turn, conversation ?? previous);
   if (request.principal.kind === 'user') restrictPerson(rooms, turn, served, subject);
-  return { ...turn, conversation, subject, served };
+  return { ...turn, conversation, subject, served, repeats: await repeatKeys(rooms, request) };
 }
 
 /** What the assistant allows one person at its page. */

@@ -1,18 +1,23 @@
-import type { StartedTurn } from '#conversation';
+import { nothingTold } from '#conversation';
 import { admit } from './admit.ts';
-import { Answer, type Relay } from './answer.ts';
-import { dispatch, failedDispatch, type Dispatched } from './dispatch.ts';
+import type { Relay } from './answer.ts';
+import { Audience } from './audience.ts';
+import { carryOut, holdTurn } from './carry-out.ts';
+import { followTurn } from './follow-turn.ts';
+import { queueTurn } from './queue-turn.ts';
 import { recall } from './recall.ts';
-import { begin, record, type FinishedEvent } from './record.ts';
+import { begin, conversationLocked, nameConversation, type FinishedEvent } from './record.ts';
+import { findRepeated } from './repeats.ts';
 import { resolve } from './resolve.ts';
-import type { TurnLease } from './turn-leases.ts';
 import type { TurnRooms } from './turn-rooms.ts';
-import type { PromptedTurn, TurnRequest } from './turn-steps.ts';
+import type { AdmittedTurn, PlannedTurn, TurnRequest } from './turn-steps.ts';
 
 /**
  * One turn from admission to record. Events go to `relay` as they come: one `started` after what
- * was said is committed, one `finished` after the answer is. Aborting `signal` stops the backend;
- * what was generated until then is recorded.
+ * was said is committed, one `finished` after the answer is. A repeat of a request joins the turn
+ * that it asked for first. Aborting `signal` is the listener's leaving: a turn that is not stored
+ * stops at once, a stored one after its assistant's `outliveClientMs`; what was generated until
+ * then is recorded.
  *
  * @throws UsherError for a request that is refused before the turn started
  */
@@ -22,85 +27,57 @@ export async function runTurn(
   relay: Relay,
   signal: AbortSignal,
 ): Promise<FinishedEvent> {
+  const repeated = await findRepeated(rooms, request);
+  if (repeated !== undefined) return followTurn(rooms, request.principal, repeated, relay, signal);
   const admitted = admit(rooms, request);
-  const audience = new Audience(relay, signal);
-  let lease: TurnLease | undefined;
   try {
     const planned = await resolve(rooms, admitted);
+    if (planned.request.stored && !rooms.runsTurns) return await waitFor(rooms, planned, relay, signal);
     const prompted = await recall(rooms, planned);
-    lease = await begin(rooms, prompted);
-    if (lease !== undefined) audience.leaveWith(lease.lost);
-    const answer = new Answer(audience.tell);
-    await audience.tell({ type: 'started', turn: startedTurn(prompted) });
-    const dispatched = await dispatchSafely(rooms, prompted, answer, audience.gone);
-    await answer.close(dispatched.outcome.state === 'completed' ? 'completed' : 'incomplete');
-    lease?.release();
-    const finished = await record(rooms, prompted, answer, lease?.lost.aborted ? interrupted(dispatched) : dispatched);
-    await audience.tell(finished);
-    return finished;
+    const { vault } = prompted;
+    if (!request.stored || vault === undefined) {
+      const audience = new Audience(0, { relay, signal });
+      return await carryOut(rooms, prompted, { audience, held: undefined });
+    }
+    const begunAtMs = rooms.clock.monotonicMs();
+    const begun = await begin(rooms, prompted, vault);
+    if (begun === 'repeated') return await joinFirst(rooms, prompted, relay, signal);
+    if (begun === 'locked') return await waitFor(rooms, planned, relay, signal);
+    const audience = new Audience(outliveMs(planned), { relay, signal });
+    const held = holdTurn(rooms, audience, { id: prompted.id, epoch: 1, begunAtMs });
+    await nameConversation(rooms, prompted);
+    return await carryOut(rooms, prompted, { audience, held: { ...held, firstSeq: 1, from: nothingTold } });
   } finally {
-    lease?.release();
     admitted.release();
-    audience.close();
   }
 }
 
-/** Who listens to a turn. Once a relay fails nobody does: the backend is stopped, the record still made. */
-class Audience {
-  readonly #gone = new AbortController();
-  readonly #relay: Relay;
-  readonly #reasons: AbortSignal[] = [];
-
-  constructor(relay: Relay, signal: AbortSignal) {
-    this.#relay = relay;
-    this.leaveWith(signal);
-  }
-
-  /** Nobody listens any more, or may be told, once this aborts. */
-  leaveWith(signal: AbortSignal): void {
-    this.#reasons.push(signal);
-    if (signal.aborted) this.#leave();
-    else signal.addEventListener('abort', this.#leave, { once: true });
-  }
-
-  get gone(): AbortSignal {
-    return this.#gone.signal;
-  }
-
-  readonly tell: Relay = (event) => {
-    if (this.gone.aborted) return;
-    return this.#relay(event)?.catch(this.#leave);
-  };
-
-  close(): void {
-    for (const signal of this.#reasons) signal.removeEventListener('abort', this.#leave);
-  }
-
-  readonly #leave = (): void => this.#gone.abort();
+export function outliveMs({ request, served }: PlannedTurn): number {
+  return request.background ? Infinity : served.release.spec.turns.outliveClientMs;
 }
 
-/** A defect of ours after the turn began must not leave it running for ever: it is recorded as failed. */
-async function dispatchSafely(
+/** Its conversation is busy, or another role runs turns: it waits in the queue, and is followed from there. */
+async function waitFor(
   rooms: TurnRooms,
-  turn: PromptedTurn,
-  answer: Answer,
-  gone: AbortSignal,
-): Promise<Dispatched> {
-  try {
-    return await dispatch(rooms, turn, answer, gone);
-  } catch (error) {
-    rooms.telemetry.unexpected({ where: 'dispatch', error });
-    return failedDispatch(turn, answer);
-  }
+  planned: PlannedTurn,
+  relay: Relay,
+  signal: AbortSignal,
+): Promise<FinishedEvent> {
+  const { whileBusy } = planned.served.release.spec.turns;
+  if (whileBusy === 'refuse' && rooms.runsTurns) throw conversationLocked();
+  const queued = await queueTurn(rooms, planned);
+  if (queued === 'repeated') return joinFirst(rooms, planned, relay, signal);
+  return followTurn(rooms, planned.request.principal, planned.id, relay, signal);
 }
 
-/** This node may no longer speak for the turn: whatever it has, it is not the whole answer. */
-function interrupted(dispatched: Dispatched): Dispatched {
-  const message = 'The server lost its hold of this answer. Send the message again.';
-  return { ...dispatched, outcome: { state: 'failed', code: 'interrupted', message } };
-}
-
-function startedTurn(turn: PromptedTurn): StartedTurn {
-  const { assistant, environment, release } = turn.served;
-  return { id: turn.id, assistant, environment, release: release.digest, startedAtMs: turn.startedAtMs };
+/** Two requests with one idempotency key came at once: the other was first. */
+async function joinFirst(
+  rooms: TurnRooms,
+  { request }: AdmittedTurn,
+  relay: Relay,
+  signal: AbortSignal,
+): Promise<FinishedEvent> {
+  const first = await findRepeated(rooms, request);
+  if (first === undefined) throw conversationLocked();
+  return followTurn(rooms, request.principal, first, relay, signal);
 }

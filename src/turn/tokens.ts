@@ -24,5 +24,12 @@ export function estimateItemTokens(item: Item): number {
       return framingTokens + estimateTokens(item.name) + estimateTokens(item.arguments);
     case 'result':
       return framingTokens + estimateTokens(item.output);
+    case 'tool':
+      return (
+        2 * framingTokens +
+        estimateTokens(item.name) +
+        estimateTokens(item.arguments) +
+        estimateTokens(item.output ?? item.error ?? '')
+      );
   }
 }

@@ -11,11 +11,11 @@ export interface AttemptTrace {
   readonly firstTokenMs: number | undefined;
 }
 
-/** What one attempt came to. `retry`: nothing was relayed, so another backend may try unseen. */
+/** What one attempt came to. `told`: it was relayed as far as it came. */
 type Ending =
   | { readonly result: 'ended'; readonly end: AnswerEnd }
   | { readonly result: 'stopped' }
-  | { readonly result: 'failed'; readonly failure: BackendFailure; readonly retry: boolean };
+  | { readonly result: 'failed'; readonly failure: BackendFailure; readonly told: boolean };
 
 export type Attempt = Ending & { readonly trace: AttemptTrace };
 
@@ -29,12 +29,15 @@ export async function tryBackend(
     readonly pool: BackendPool;
     readonly ticket: Ticket;
     readonly signal: AbortSignal;
+    /** Whether it may go on with what the answer has already, where it can. */
+    readonly mayContinue: boolean;
   },
 ): Promise<Attempt> {
-  const { id, prompt, answer, pool, ticket, signal } = attempt;
+  const { id, answer, pool, ticket, signal } = attempt;
   const { backend } = ticket;
   const startedMs = rooms.clock.monotonicMs();
   let firstTokenMs: number | undefined;
+  const { prompt, begin } = beginning(attempt);
   const stop = new AbortController();
   const abort = (): void => stop.abort();
   signal.addEventListener('abort', abort, { once: true });
@@ -45,13 +48,15 @@ export async function tryBackend(
       {
         head: (limits) => pool.head(ticket, limits),
         event: (event) => {
+          let begun: void | Promise<void> = undefined;
           if (firstTokenMs === undefined) {
             firstTokenMs = rooms.clock.monotonicMs() - startedMs;
             pool.firstToken(ticket);
+            begun = begin();
           }
           const relayed = answer.add(event);
           if (answer.overlong) stop.abort();
-          return relayed;
+          return begun === undefined ? relayed : Promise.all([begun, relayed]).then(() => undefined);
         },
       },
       pool.timeouts,
@@ -59,7 +64,7 @@ export async function tryBackend(
     );
     ending = { result: 'ended', end };
   } catch (error) {
-    ending = endingOf(error, answer, signal);
+    ending = endingOf(error, answer, signal, firstTokenMs !== undefined);
     if (ending.result === 'failed') pool.head(ticket, ending.failure.limits);
   } finally {
     signal.removeEventListener('abort', abort);
@@ -70,12 +75,29 @@ export async function tryBackend(
   return { ...ending, trace: { backend, firstTokenMs } };
 }
 
+/**
+ * What is asked where the answer has begun already, and what its first event does to it: it goes on
+ * with the text so far, or what was told counts no more. Not before: a backend that tells nothing
+ * changes nothing.
+ */
+function beginning({ prompt, answer, pool, ticket, mayContinue }: Parameters<typeof tryBackend>[1]): {
+  readonly prompt: ModelRequest;
+  readonly begin: () => void | Promise<void>;
+} {
+  if (!answer.begun) return { prompt, begin: () => undefined };
+  const { prefix } = answer;
+  if (prefix === undefined || !mayContinue || pool.backend(ticket).continues !== true) {
+    return { prompt, begin: () => answer.restart() };
+  }
+  return { prompt: { ...prompt, continueFrom: prefix }, begin: () => answer.resume() };
+}
+
 /** @throws what is a defect of ours and not of the backend */
-function endingOf(error: unknown, answer: Answer, signal: AbortSignal): Ending {
+function endingOf(error: unknown, answer: Answer, signal: AbortSignal, told: boolean): Ending {
   if (answer.overlong) return { result: 'ended', end: { finish: 'length', usage: undefined } };
   if (signal.aborted) return { result: 'stopped' };
   if (!(error instanceof BackendFailure)) throw error;
-  return { result: 'failed', failure: error, retry: !answer.begun && error.kind !== 'refused' };
+  return { result: 'failed', failure: error, told };
 }
 
 function settlementOf(ending: Ending | undefined, answer: Answer): Settlement {

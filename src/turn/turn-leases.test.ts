@@ -45,10 +45,13 @@ async function running(leases: TurnLeases): Promise<{ id: Id<'turn'>; lease: Tur
       startedAtMs: Date.now(),
       owner: leases.owner,
       leaseMs: turnLeaseMs,
+      background: false,
+      queued: false,
+      repeats: { idempotency: null, body: null },
     },
     [],
   );
-  return { id, lease: leases.hold(id, begunAtMs) };
+  return { id, lease: leases.hold(id, 1, begunAtMs, () => undefined) };
 }
 
 describe('the lease of a turn', () => {
@@ -56,7 +59,7 @@ describe('the lease of a turn', () => {
     const leases = new TurnLeases(store.system, systemClock, telemetry);
     const { id, lease } = await running(leases);
     await delay(turnLeaseMs + 1500);
-    await store.system.failLostTurns('lease_over');
+    await store.system.claimTurns(newId('node'), turnLeaseMs, 100);
     expect(await tenant().turn(id)).toMatchObject({ state: 'running' });
     expect(lease.lost.aborted).toBe(false);
     lease.release();

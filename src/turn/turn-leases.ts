@@ -1,5 +1,5 @@
 import { newId, UsherError, type Clock, type Id } from '#base';
-import type { SystemStore } from '#store';
+import type { HeldTurn, SystemStore } from '#store';
 import type { Telemetry } from '#telemetry';
 
 /** How long a node is believed to run a turn without saying so again, by the database's clock. */
@@ -15,16 +15,25 @@ const lookEveryMs = 500;
 
 /** One turn that this node runs. */
 export interface TurnLease {
+  readonly epoch: number;
   /** Aborts when this node must no longer act for the turn. */
   readonly lost: AbortSignal;
+  /** Whether it may act at this very moment: a process that slept learns it here first. */
+  isHeld(): boolean;
+  /** Another node was found to hold it. */
+  lose(): void;
   /** The turn needs no more of it: what is left is a write that the database itself guards. Harmless again. */
   release(): void;
 }
+
+/** What the database says of a turn each time that it is renewed. */
+export type Renewed = (held: HeldTurn) => void;
 
 interface Held {
   readonly begunAtMs: number;
   readonly heldAtMs: number;
   readonly lose: AbortController;
+  readonly renewed: Renewed;
 }
 
 /**
@@ -34,28 +43,42 @@ interface Held {
 export class TurnLeases {
   readonly owner: Id<'node'> = newId('node');
   readonly #held = new Map<Id<'turn'>, Held>();
-  readonly #store: Pick<SystemStore, 'renewTurns'>;
+  readonly #store: Pick<SystemStore, 'renewTurns' | 'expireLeases'>;
   readonly #clock: Clock;
   readonly #telemetry: Telemetry;
   #renewedAtMs = 0;
   #timer: NodeJS.Timeout | undefined;
   #renewing = false;
 
-  constructor(store: Pick<SystemStore, 'renewTurns'>, clock: Clock, telemetry: Telemetry) {
+  constructor(store: Pick<SystemStore, 'renewTurns' | 'expireLeases'>, clock: Clock, telemetry: Telemetry) {
     this.#store = store;
     this.#clock = clock;
     this.#telemetry = telemetry;
   }
 
-  /** After the commit as running. `begunAtMs`: monotonic, before that commit was asked for. */
-  hold(turn: Id<'turn'>, begunAtMs: number): TurnLease {
-    const held = { begunAtMs, heldAtMs: this.#clock.monotonicMs(), lose: new AbortController() };
+  /** How many turns this node runs. */
+  get count(): number {
+    return this.#held.size;
+  }
+
+  /**
+   * After the commit as this node's. `begunAtMs`: monotonic, before that commit was asked for.
+   * `renewed` hears what the database says of the turn.
+   */
+  hold(turn: Id<'turn'>, epoch: number, begunAtMs: number, renewed: Renewed): TurnLease {
+    const held: Held = { begunAtMs, heldAtMs: this.#clock.monotonicMs(), lose: new AbortController(), renewed };
     this.#held.set(turn, held);
     this.#timer ??= setInterval(() => this.#look(), lookEveryMs);
     return {
+      epoch,
       lost: held.lose.signal,
+      isHeld: () => {
+        if (!held.lose.signal.aborted && this.#isOver(held, this.#clock.monotonicMs())) held.lose.abort();
+        return !held.lose.signal.aborted;
+      },
+      lose: () => held.lose.abort(),
       release: () => {
-        this.#held.delete(turn);
+        if (this.#held.get(turn) === held) this.#held.delete(turn);
         if (this.#held.size > 0) return;
         clearInterval(this.#timer);
         this.#timer = undefined;
@@ -63,11 +86,24 @@ export class TurnLeases {
     };
   }
 
+  /** This node stops: others may go on at once with what it leaves behind. */
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    for (const { lose } of this.#held.values()) lose.abort();
+    try {
+      await this.#store.expireLeases(this.owner);
+    } catch (error) {
+      this.#failed('expireLeases', error);
+    }
+  }
+
+  #isOver({ begunAtMs }: Held, nowMs: number): boolean {
+    return nowMs - Math.max(begunAtMs, this.#renewedAtMs) >= fenceMs;
+  }
+
   #look(): void {
     const nowMs = this.#clock.monotonicMs();
-    for (const { begunAtMs, lose } of this.#held.values()) {
-      if (nowMs - Math.max(begunAtMs, this.#renewedAtMs) >= fenceMs) lose.abort();
-    }
+    for (const held of this.#held.values()) if (this.#isOver(held, nowMs)) held.lose.abort();
     // One at a time: a database that hangs must not be asked again and again.
     if (!this.#renewing && nowMs - this.#renewedAtMs >= renewEveryMs) void this.#renew(nowMs);
   }
@@ -75,17 +111,24 @@ export class TurnLeases {
   async #renew(startedMs: number): Promise<void> {
     this.#renewing = true;
     try {
-      const renewed = new Set(await this.#store.renewTurns(this.owner, turnLeaseMs));
+      const renewed = await this.#store.renewTurns(this.owner, turnLeaseMs);
+      const byTurn = new Map(renewed.map((held) => [held.turn, held]));
       this.#renewedAtMs = startedMs;
-      for (const [turn, { heldAtMs, lose }] of this.#held) {
+      for (const [turn, { heldAtMs, lose, renewed: tell }] of this.#held) {
+        const own = byTurn.get(turn);
+        if (own !== undefined) tell(own);
         // One that is held since the renewal began was not there to be renewed.
-        if (heldAtMs < startedMs && !renewed.has(turn)) lose.abort();
+        else if (heldAtMs < startedMs) lose.abort();
       }
     } catch (error) {
-      const code = error instanceof UsherError ? error.code : 'internal';
-      this.#telemetry.storeFailed({ operation: 'renewTurns', code });
+      this.#failed('renewTurns', error);
     } finally {
       this.#renewing = false;
     }
+  }
+
+  #failed(operation: string, error: unknown): void {
+    const code = error instanceof UsherError ? error.code : 'internal';
+    this.#telemetry.storeFailed({ operation, code });
   }
 }

@@ -5,9 +5,10 @@ import type { Telemetry } from '#telemetry';
 import type { ToolRoom } from '#tools';
 import type { Vault } from '#vault';
 import type { BackendPool } from './backend-pool.ts';
+import type { EventWriter } from './event-writer.ts';
+import type { LiveTurns } from './live-turns.ts';
 import type { TurnLeases } from './turn-leases.ts';
 import type { TurnLimits } from './turn-limits.ts';
-import type { UnfinishedTurns } from './unfinished-turns.ts';
 import type { UnstoredTurns } from './unstored-turns.ts';
 
 /** What a turn works with. */
@@ -18,11 +19,19 @@ export interface TurnRooms {
   readonly telemetry: Telemetry;
   readonly releases: ReleaseDirectory;
   readonly unstored: UnstoredTurns;
-  readonly unfinished: UnfinishedTurns;
+  readonly writer: EventWriter;
+  readonly live: LiveTurns;
   readonly leases: TurnLeases;
   readonly limits: TurnLimits;
   readonly tools: ToolRoom;
   /** @throws UsherError `config_invalid` where no pool has that name */
   pool(name: string): BackendPool;
+  /** Whether this process runs stored turns; else it hands them to those that do. */
+  readonly runsTurns: boolean;
+  /** A turn was put into the queue, or a conversation became free. */
+  wakeWorker(): void;
+  /** True once nothing new is accepted. */
   draining(): boolean;
+  /** Aborts when what still runs is to be left to others. */
+  readonly stopping: AbortSignal;
 }

@@ -3,7 +3,7 @@ import type { Principal, Reach, SubjectId } from '#access';
 import type { FunctionTool, ModelRequest } from '#backend';
 import type { Item } from '#conversation';
 import type { ModelParameters, ServedRelease } from '#release';
-import type { ConversationRow } from '#store';
+import type { ConversationRow, RepeatKeys } from '#store';
 import type { SubjectVault } from '#vault';
 
 /** What a caller asks for, already validated and free of the wire's own words. */
@@ -17,6 +17,14 @@ export interface TurnRequest {
   readonly previous: Id<'turn'> | undefined;
   /** Whether content is kept. What was served, and for how many tokens, always is. */
   readonly stored: boolean;
+  /** Whether it runs without a listener; stored then. */
+  readonly background: boolean;
+  /** What its request is recognised by when it comes again. */
+  readonly repeat: RepeatHint | undefined;
+  /** The end user's own bearer, for tools that declare that they need it. Never kept. */
+  readonly userAuthorisation: string | undefined;
+  /** Calls of the assistant's own tools at the most. */
+  readonly toolCallsMax: number | undefined;
   readonly input: readonly Item[];
   /** The application's own instructions for this turn, after the assistant's. */
   readonly instructions: string | undefined;
@@ -27,6 +35,16 @@ export interface TurnRequest {
   readonly format: ModelRequest['format'];
   /** The caller's settings as text, kept sealed with a stored turn to answer a later retrieve with. */
   readonly settings: string;
+}
+
+/** How a request tells that it may be, or is, one that came before. */
+export interface RepeatHint {
+  /** The caller's own `Idempotency-Key`. */
+  readonly idempotencyKey: string | undefined;
+  /** Whether the client says that it repeats, as OpenAI's do. */
+  readonly isAnnounced: boolean;
+  /** The body as text, always the same for the same request. */
+  readonly body: string;
 }
 
 /** After admit: it counts against its tenant's limits until `release` is called. */
@@ -45,6 +63,7 @@ export interface PlannedTurn extends AdmittedTurn {
   readonly served: ServedRelease;
   readonly subject: SubjectId;
   readonly conversation: ConversationRow | undefined;
+  readonly repeats: RepeatKeys;
 }
 
 /** After recall: what the model will be asked. `vault` is the subject's, present where content is kept. */

@@ -19,10 +19,16 @@ export {
 export type { Relay } from './answer.ts';
 export { BackendPool } from './backend-pool.ts';
 export { readTranscript, type Transcript, type TranscriptTurn } from './read-transcript.ts';
+export { cancelTurn } from './cancel-turn.ts';
+export { EventWriter } from './event-writer.ts';
+export { followTurn } from './follow-turn.ts';
+export { LiveTurns } from './live-turns.ts';
+export { startInBackground, type TakenTurn } from './queue-turn.ts';
+export type { FinishedEvent } from './record.ts';
 export { runTurn } from './run-turn.ts';
 export { TurnLeases } from './turn-leases.ts';
 export { TurnLimits } from './turn-limits.ts';
+export { TurnWorker } from './turn-worker.ts';
 export type { TurnRooms } from './turn-rooms.ts';
-export type { TurnRequest } from './turn-steps.ts';
-export { UnfinishedTurns } from './unfinished-turns.ts';
+export type { RepeatHint, TurnRequest } from './turn-steps.ts';
 export { UnstoredTurns } from './unstored-turns.ts';

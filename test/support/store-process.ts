@@ -32,11 +32,14 @@ async function writeForEver(): Promise<never> {
         startedAtMs: 1,
         owner: newId('node'),
         leaseMs: 60_000,
+        background: false,
+        queued: false,
+        repeats: { idempotency: null, body: null },
       },
       [{ id: newId('message'), content: sealed() }],
     );
     const finish = { outcome: { state: 'completed', reason: 'stop' }, usage, backend: null, finishedAtMs: 2 } as const;
-    await tenant.finishTurn(id, finish, [{ id: newId('message'), content: sealed() }]);
+    await tenant.finishTurn(id, 1, finish, [{ id: newId('message'), content: sealed() }]);
     process.send?.(id);
   }
 }

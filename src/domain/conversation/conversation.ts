@@ -9,5 +9,16 @@ export {
   type MessageItem,
   type ResultItem,
   type Role,
+  type ToolItem,
 } from './item.ts';
-export type { StartedTurn, TurnEvent, TurnOutcome, TurnState, Usage } from './turn-event.ts';
+export type {
+  DeltaEvent,
+  OpenedItem,
+  StartedTurn,
+  StepFinish,
+  TurnEvent,
+  TurnOutcome,
+  TurnState,
+  Usage,
+} from './turn-event.ts';
+export { addUsage, noUsage, nothingTold, replay, type Placed, type Replayed } from './replay.ts';

@@ -42,8 +42,25 @@ export interface ResultItem {
   readonly status: ItemStatus;
 }
 
+/** A call of a tool that the assistant itself has, with what came of it. */
+export interface ToolItem {
+  readonly kind: 'tool';
+  readonly id: Id<'tool'>;
+  /** What the model calls the call; ties the result to it. */
+  readonly callId: string;
+  /** Where the tool comes from: a label of the assistant's own. */
+  readonly source: string;
+  readonly name: string;
+  readonly arguments: string;
+  /** Null until it ran, and where it failed. */
+  readonly output: string | null;
+  /** Why it failed, for the model to read; null where it did not. */
+  readonly error: string | null;
+  readonly status: ItemStatus;
+}
+
 /** One message, call or result in a conversation. */
-export type Item = MessageItem | CallItem | ResultItem;
+export type Item = MessageItem | CallItem | ResultItem | ToolItem;
 export type ItemId = Item['id'];
 
 /** The plain text of an item's parts, for prompts and titles. */

@@ -1,7 +1,7 @@
 import type { Id } from '#base';
 import type { ErrorCode } from '#base';
 import type { ReleaseDigest } from '#release';
-import type { CallItem, Citation, Item, MessageItem } from './item.ts';
+import type { CallItem, Citation, Item, MessageItem, ToolItem } from './item.ts';
 
 /** What is fixed when a turn starts. */
 export interface StartedTurn {
@@ -33,14 +33,47 @@ export type TurnState = 'running' | TurnOutcome['state'];
 
 /**
  * What a running turn tells, in order: one `started`; per item `opened`, deltas, `closed`; one
- * `finished`. `index` is the item's place in the answer, from 0.
+ * `finished`. `index` is the item's place among all that were told, from 0.
+ *
+ * A turn whose answer broke off may begin anew: the open item is closed as incomplete, then
+ * `restarted` says that the items from `index` on count no more.
  */
 export type TurnEvent =
+  /** It waits, for its conversation or for a worker. */
+  | { readonly type: 'queued'; readonly turn: StartedTurn }
   | { readonly type: 'started'; readonly turn: StartedTurn }
-  | { readonly type: 'opened'; readonly index: number; readonly item: MessageItem | CallItem }
+  | { readonly type: 'opened'; readonly index: number; readonly item: OpenedItem }
+  | DeltaEvent
+  /** The arguments of a tool's call are whole. */
+  | { readonly type: 'called'; readonly index: number; readonly item: ToolItem }
+  /** The tool is about to be run: from here on it may have had its effect. */
+  | { readonly type: 'acting'; readonly index: number; readonly itemId: Id<'tool'> }
+  | { readonly type: 'closed'; readonly index: number; readonly item: Item }
+  /** A model has ended an answer of its own; a turn with tools has several. */
+  | { readonly type: 'stepped'; readonly usage: Usage; readonly backend: string | null; readonly finish: StepFinish }
+  | { readonly type: 'restarted'; readonly index: number }
+  /** Up to `count` deltas of the open item may have been told that nobody knows any more. */
+  | { readonly type: 'bridged'; readonly index: number; readonly item: OpenedItem; readonly count: number }
+  | {
+      readonly type: 'finished';
+      readonly outcome: TurnOutcome;
+      readonly usage: Usage;
+      readonly finishedAtMs: number;
+    };
+
+/** Items that come piece by piece, as they begin: without content. */
+export type OpenedItem = MessageItem | CallItem | ToolItem;
+
+export type StepFinish = 'stop' | 'length' | 'call' | 'filtered';
+
+/** A piece of the open item. These alone may be told before they are durable. */
+export type DeltaEvent =
   | { readonly type: 'text'; readonly index: number; readonly itemId: Id<'message'>; readonly delta: string }
   | { readonly type: 'refusal'; readonly index: number; readonly itemId: Id<'message'>; readonly delta: string }
   | { readonly type: 'cited'; readonly index: number; readonly itemId: Id<'message'>; readonly citation: Citation }
-  | { readonly type: 'arguments'; readonly index: number; readonly itemId: Id<'call'>; readonly delta: string }
-  | { readonly type: 'closed'; readonly index: number; readonly item: Item }
-  | { readonly type: 'finished'; readonly outcome: TurnOutcome; readonly usage: Usage; readonly finishedAtMs: number };
+  | {
+      readonly type: 'arguments';
+      readonly index: number;
+      readonly itemId: Id<'call'> | Id<'tool'>;
+      readonly delta: string;
+    };

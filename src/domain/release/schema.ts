@@ -82,6 +82,36 @@ const limits = z.strictObject({
     .describe('Questions that one person may ask within a minute.'),
 });
 
+const turns = z.strictObject({
+  rescue: z
+    .enum(['continue', 'restart', 'fail'])
+    .default('continue')
+    .describe(
+      'What becomes of an answer that breaks off because its model server or its node is lost. `continue`: another goes on where it stopped, where the model server can, else as `restart`; `restart`: it is made anew; `fail`: it fails visibly.',
+    ),
+  whileBusy: z
+    .enum(['refuse', 'queue'])
+    .default('refuse')
+    .describe(
+      'What becomes of a message while its conversation has a running turn: `refuse` with `conversation_locked`, or `queue` it.',
+    ),
+  queueMax: z.int().min(1).max(100).default(5).describe('Messages of one conversation that may wait, with `queue`.'),
+  queueMs: z
+    .int()
+    .min(100)
+    .max(3_600_000)
+    .default(60_000)
+    .describe('How long a message may wait until it is refused, with `queue`.'),
+  outliveClientMs: z
+    .int()
+    .min(0)
+    .max(3_600_000)
+    .default(30_000)
+    .describe(
+      'How long a stored turn goes on after its last listener left, so that they can come back to it; then it is stopped. Background turns run to their end.',
+    ),
+});
+
 const page = z.strictObject({
   access: z
     .enum(['public', 'token'])
@@ -136,6 +166,7 @@ const shape = z.strictObject({
   context: context.prefault({}).describe('What is put before the model.'),
   knowledge: knowledge.prefault({}).describe('How the documents in `knowledge/` are used.'),
   limits: limits.prefault({}).describe('What one person may ask of it.'),
+  turns: turns.prefault({}).describe('What holds when a connection, a model server or a node is lost.'),
   disclosure: z
     .string()
     .min(1)

@@ -36,6 +36,16 @@ export interface AssistantSpec {
     readonly inputCharacters: number;
     readonly turnsPerMinutePerUser: number;
   };
+  readonly turns: {
+    /** What becomes of an answer that broke off, when its backend or its node is lost. */
+    readonly rescue: 'continue' | 'restart' | 'fail';
+    /** What becomes of a message that comes while the conversation has a running turn. */
+    readonly whileBusy: 'refuse' | 'queue';
+    readonly queueMax: number;
+    readonly queueMs: number;
+    /** How long a stored turn goes on after its last listener left. */
+    readonly outliveClientMs: number;
+  };
   readonly page: {
     /** `public`: anyone may open `/chat/<assistant>`; `token`: only holders of an end-user token. */
     readonly access: 'public' | 'token';

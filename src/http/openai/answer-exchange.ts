@@ -1,6 +1,14 @@
 import { UsherError } from '#base';
-import type { Item, StartedTurn, TurnEvent, TurnOutcome, Usage } from '#conversation';
-import { runTurn, type TurnRequest, type TurnRooms } from '#turn';
+import {
+  nothingTold,
+  replay,
+  type Item,
+  type StartedTurn,
+  type TurnEvent,
+  type TurnOutcome,
+  type Usage,
+} from '#conversation';
+import type { FinishedEvent, Relay } from '#turn';
 import type { EventStream, Exchange } from '../exchange.ts';
 import { rescue, type ErrorBody } from '../rescue.ts';
 
@@ -10,6 +18,8 @@ export interface StreamWriter {
   write(event: TurnEvent): string;
   /** In-band failure, for a wire whose terminal event does not say it; '' where it did. */
   failure(body: ErrorBody): string;
+  /** Whether its terminal event says that a turn was cancelled. */
+  readonly tellsCancelled: boolean;
 }
 
 /** A proxy on the way gives up on silence after 30 s or more; a comment every 15 s is below all of them. */
@@ -24,41 +34,45 @@ export interface WholeAnswer {
   readonly finishedAtMs: number;
 }
 
-/** Runs a turn to its end. @throws UsherError where it failed, with the code it failed with */
-export async function answerWhole(rooms: TurnRooms, exchange: Exchange, request: TurnRequest): Promise<WholeAnswer> {
+/** Tells the events of a turn to `relay` and settles with its last. */
+export type Telling = (relay: Relay) => Promise<FinishedEvent>;
+
+/** Hears a turn to its end. @throws UsherError where it failed, with the code it failed with */
+export async function answerWhole(exchange: Exchange, telling: Telling): Promise<WholeAnswer> {
   let turn: StartedTurn | undefined;
-  const items: Item[] = [];
-  const relay = (event: TurnEvent): void => {
+  let heard = nothingTold;
+  const { outcome, usage, finishedAtMs } = await telling((event) => {
     if (event.type === 'started') turn = event.turn;
-    if (event.type === 'closed') items.push(event.item);
-  };
-  const { outcome, usage, finishedAtMs } = await runTurn(rooms, request, relay, exchange.signal);
+    if (event.type === 'closed' || event.type === 'restarted') heard = replay([event], heard);
+  });
   if (turn === undefined) throw new UsherError('internal', 'The turn ended before it started.');
   if (outcome.state === 'failed') throw failureOf(outcome);
-  if (outcome.state === 'cancelled')
-    throw new UsherError('client_gone', 'The client left before the answer was whole.');
   exchange.setHeader('x-usher-release', turn.release);
-  return { turn, items, outcome, usage, finishedAtMs };
+  return { turn, items: heard.kept.map(({ item }) => item), outcome, usage, finishedAtMs };
 }
 
 /**
  * Streams a turn. Until the wire has something to say, failure is still an HTTP status; after it, an
  * in-band event and a torn connection, so that nobody takes the rest for the whole.
  */
-export async function answerStreamed(
-  rooms: TurnRooms,
-  exchange: Exchange,
-  request: TurnRequest,
-  writer: StreamWriter,
-): Promise<void> {
+export async function answerStreamed(exchange: Exchange, writer: StreamWriter, telling: Telling): Promise<void> {
   let stream: EventStream | undefined;
   let keepAlive: NodeJS.Timeout | undefined;
   let isTold = false;
-  const relay = (event: TurnEvent): void | Promise<void> => {
-    if (event.type === 'started') exchange.setHeader('x-usher-release', event.turn.release);
+  let unwritable: unknown;
+  const relay: Relay = (event) => {
+    if (unwritable !== undefined) return undefined;
+    if (event.type === 'started' && stream === undefined) exchange.setHeader('x-usher-release', event.turn.release);
     isTold = event.type === 'finished';
-    const block = writer.write(event);
-    if (block === '') return;
+    let block: string;
+    try {
+      block = writer.write(event);
+    } catch (error) {
+      // This wire has no word for what became of the answer: the listener is lost, the turn is not.
+      unwritable = error;
+      return Promise.reject(error instanceof Error ? error : new Error('unwritable'));
+    }
+    if (block === '') return undefined;
     if (stream === undefined) {
       const opened = exchange.openStream();
       stream = opened;
@@ -67,7 +81,8 @@ export async function answerStreamed(
     return stream.write(block);
   };
   try {
-    const { outcome } = await runTurn(rooms, request, relay, exchange.signal);
+    const { outcome } = await telling(relay);
+    if (unwritable !== undefined) throw unwritable;
     // Without its terminal event a stream never ends cleanly, whatever became of the turn.
     if (stream !== undefined && !isTold) stream.destroy();
     else await finishStream(exchange, stream, outcome, writer);
@@ -91,6 +106,7 @@ async function finishStream(
     case 'incomplete':
       return stream?.end();
     case 'cancelled':
+      if (writer.tellsCancelled) return stream?.end();
       stream?.destroy();
       return;
     case 'failed': {

@@ -1,6 +1,6 @@
-import type { TurnRooms } from '#turn';
+import { runTurn, type TurnRooms } from '#turn';
 import type { Exchange, Route } from '../exchange.ts';
-import { answerStreamed, answerWhole } from './answer-exchange.ts';
+import { answerStreamed, answerWhole, type Telling } from './answer-exchange.ts';
 import { chatCompletionSchema, readChatRequest } from './read-chat-request.ts';
 import { readBody } from './read-body.ts';
 import { talkPolicy } from './talk-policy.ts';
@@ -23,8 +23,9 @@ export function chatCompletionRoutes(rooms: TurnRooms): Route[] {
 async function createCompletion(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const body = readBody(chatCompletionSchema, await exchange.json());
   const request = readChatRequest(exchange, body);
+  const telling: Telling = (relay) => runTurn(rooms, request, relay, exchange.signal);
   if (body.stream === true) {
-    return answerStreamed(rooms, exchange, request, new ChunkWriter(body.stream_options?.include_usage === true));
+    return answerStreamed(exchange, new ChunkWriter(body.stream_options?.include_usage === true), telling);
   }
-  exchange.sendJson(200, writeCompletion(await answerWhole(rooms, exchange, request)));
+  exchange.sendJson(200, writeCompletion(await answerWhole(exchange, telling)));
 }

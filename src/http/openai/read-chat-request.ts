@@ -5,6 +5,7 @@ import type { TurnRequest } from '#turn';
 import type { Exchange } from '../exchange.ts';
 import { metadataSchema, modelSchema, streamSchema, subjectSchema, userSchema } from './read-body.ts';
 import { argumentsSchema, calledNameSchema, callIdSchema, detailSchema, imageUrlSchema } from './read-items.ts';
+import { readCaller } from './read-caller.ts';
 import { effortSchema, readParameters, samplingShape, tokensSchema } from './read-parameters.ts';
 import {
   choiceWordSchema,
@@ -124,6 +125,9 @@ export function readChatRequest(exchange: Exchange, body: ChatBody): TurnRequest
     conversation: undefined,
     previous: undefined,
     stored,
+    background: false,
+    ...readCaller(exchange, body),
+    toolCallsMax: undefined,
     input: body.messages.flatMap(readMessage),
     instructions: undefined,
     parameters: readParameters({ ...body, max_output_tokens: body.max_completion_tokens ?? body.max_tokens }),

@@ -15,6 +15,7 @@ import {
   readFormat,
   readFunction,
 } from './read-tools.ts';
+import { readCaller } from './read-caller.ts';
 import type { ResponseSettings } from './response-body.ts';
 import { turnOfResponseId } from './wire-ids.ts';
 
@@ -28,9 +29,12 @@ export const responseSchema = z.looseObject({
     .nullish()
     .describe('Whether the response is kept, encrypted, to be read again and followed. Absent: true.'),
   background: z
-    .literal(false, 'must be false: background responses are not served, so stream instead')
+    .boolean()
     .nullish()
-    .describe('Always false.'),
+    .describe(
+      'Whether it is made without a listener: the answer comes at once, `queued`, and is retrieved or streamed later. Needs `store`.',
+    ),
+  max_tool_calls: z.number().int().min(0).nullish().describe('Calls of the assistant’s own tools at the most.'),
   conversation: z
     .union([z.string(), z.object({ id: z.string().describe('The same, as an object.') })])
     .nullish()
@@ -97,6 +101,15 @@ export function readResponseRequest(
       param: 'previous_response_id',
     });
   }
+  if (settings.background && !settings.store) {
+    throw new UsherError(
+      'invalid_request',
+      'A background response must be stored. Leave "store" out, or set it true.',
+      {
+        param: 'store',
+      },
+    );
+  }
   return {
     principal: exchange.principal,
     model: body.model,
@@ -107,6 +120,9 @@ export function readResponseRequest(
         ? undefined
         : turnOfResponseId(settings.previous_response_id, 'previous_response_id'),
     stored: settings.store,
+    background: settings.background,
+    ...readCaller(exchange, body),
+    toolCallsMax: body.max_tool_calls ?? undefined,
     input: readItems(body.input),
     instructions: body.instructions ?? undefined,
     parameters: readParameters({ ...body, reasoning_effort: body.reasoning?.effort }),
@@ -133,6 +149,8 @@ export function readSettings(body: ResponseRequest): ResponseSettings {
     tools: (body.tools ?? []).map(writeTool),
     text: body.text ?? { format: { type: 'text' } },
     store: body.store ?? true,
+    background: body.background ?? false,
+    ...(body.max_tool_calls == null ? {} : { max_tool_calls: body.max_tool_calls }),
     reasoning: { effort: body.reasoning?.effort ?? null, summary: null },
     safety_identifier: body.safety_identifier ?? null,
     ...(body.user == null ? {} : { user: body.user }),

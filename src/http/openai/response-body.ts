@@ -17,6 +17,9 @@ export interface ResponseSettings {
   readonly tools: readonly unknown[];
   readonly text: unknown;
   readonly store: boolean;
+  readonly background: boolean;
+  /** Absent where it was not sent. */
+  readonly max_tool_calls?: number;
   readonly reasoning: { readonly effort: string | null; readonly summary: null };
   readonly safety_identifier: string | null;
   /** Absent where it was not sent: the wire knows no null here. */
@@ -37,6 +40,7 @@ export const plainSettings: ResponseSettings = {
   tools: [],
   text: { format: { type: 'text' } },
   store: true,
+  background: false,
   reasoning: { effort: null, summary: null },
   safety_identifier: null,
 };
@@ -47,7 +51,7 @@ export interface ResponseParts {
   readonly release: RecordedTurn['release'];
   readonly startedAtMs: number;
   readonly finishedAtMs: number | null;
-  readonly state: TurnState;
+  readonly state: TurnState | 'queued';
   readonly reason: string | null;
   readonly message: string | null;
   readonly items: readonly Item[];
@@ -65,7 +69,6 @@ export function responseBody(parts: ResponseParts): object {
     created_at: Math.floor(parts.startedAtMs / 1000),
     completed_at: state === 'completed' && parts.finishedAtMs !== null ? Math.floor(parts.finishedAtMs / 1000) : null,
     status: state === 'running' ? 'in_progress' : state,
-    background: false,
     error:
       state === 'failed'
         ? { code: wireErrorCode(parts.reason), message: parts.message ?? failureMessage(parts.reason) }
@@ -89,7 +92,6 @@ export function responseBody(parts: ResponseParts): object {
 export function recordedResponse(turn: RecordedTurn): object {
   return responseBody({
     ...turn,
-    message: null,
     items: turn.output,
     settings: JSON.parse(turn.settings) as ResponseSettings,
   });
@@ -114,9 +116,7 @@ function wireErrorCode(code: string | null): string {
 
 /** What a recorded failure is called when it is read again. */
 export function failureMessage(code: string | null): string {
-  return code === 'interrupted'
-    ? 'The server stopped while it made this answer. Send the message again.'
-    : `The answer failed with ${code ?? 'internal'}. Send the message again.`;
+  return `The answer failed with ${code ?? 'internal'}. Send the message again.`;
 }
 
 function outputText(items: readonly Item[]): string {

@@ -1,5 +1,5 @@
-import { UsherError } from '#base';
-import type { Item, StartedTurn, TurnEvent } from '#conversation';
+import { parseId, UsherError } from '#base';
+import type { Item, OpenedItem, StartedTurn, TurnEvent } from '#conversation';
 import type { StreamWriter } from './answer-exchange.ts';
 import { reasonOf, responseBody, type ResponseParts, type ResponseSettings } from './response-body.ts';
 import { writeCitation, writeItem, writePart } from './write-items.ts';
@@ -7,7 +7,9 @@ import { writeCitation, writeItem, writePart } from './write-items.ts';
 /** Every event of a response with what it tells, in the order in which they first come. */
 export const responseEvents = {
   'response.created': 'The turn is committed; `response` holds its id and no output yet.',
-  'response.in_progress': 'The model is asked.',
+  'response.queued': 'It waits: for its conversation, or because nobody waits for it.',
+  'response.in_progress':
+    'The model is asked. A second one says that the answer begins anew: what was told so far counts no more, and new items follow.',
   'response.output_item.added': 'An item of the answer begins: a message or a call of a function.',
   'response.content_part.added': 'The text or the refusal of a message begins.',
   'response.output_text.delta': 'The next piece of the text.',
@@ -18,6 +20,11 @@ export const responseEvents = {
   'response.content_part.done': 'The text or the refusal, with its sources.',
   'response.function_call_arguments.delta': 'The next piece of the arguments of a call, which are JSON.',
   'response.function_call_arguments.done': 'The arguments as a whole; missing where the call was cut short.',
+  'response.mcp_call_arguments.delta': 'The next piece of the arguments of a call of the assistant’s own tool.',
+  'response.mcp_call_arguments.done': 'Those arguments as a whole.',
+  'response.mcp_call.in_progress': 'The tool runs.',
+  'response.mcp_call.completed': 'It has run; the item holds its output.',
+  'response.mcp_call.failed': 'It failed; the item says why.',
   'response.output_item.done': 'The item as a whole; its `status` says whether it was cut short.',
   'response.completed': 'Terminal: the answer is whole.',
   'response.incomplete': 'Terminal: it ended early; `incomplete_details` says why.',
@@ -29,33 +36,38 @@ type EventType = keyof typeof responseEvents;
 /** Events of one response, numbered from 0 without gaps. */
 export class ResponseEventWriter implements StreamWriter {
   readonly #settings: ResponseSettings;
-  readonly #items: Item[] = [];
+  #items: (Item | undefined)[] = [];
+  readonly #after: number;
+  #isQueued = false;
   #turn: StartedTurn | undefined;
   #sequence = 0;
-  #parts = 0;
   #citations = 0;
 
-  constructor(settings: ResponseSettings) {
+  /** `after`: events up to this number were told before, and are left out. */
+  constructor(settings: ResponseSettings, after = -1) {
     this.#settings = settings;
+    this.#after = after;
   }
 
   write(event: TurnEvent): string {
     switch (event.type) {
+      case 'queued': {
+        this.#turn = event.turn;
+        this.#isQueued = true;
+        const response = this.#response({ state: 'queued' });
+        return this.#event('response.created', { response }) + this.#event('response.queued', { response });
+      }
       case 'started': {
         this.#turn = event.turn;
         const response = this.#response({ state: 'running' });
-        return this.#event('response.created', { response }) + this.#event('response.in_progress', { response });
+        const created = this.#isQueued ? '' : this.#event('response.created', { response });
+        return created + this.#event('response.in_progress', { response });
       }
       case 'opened':
-        this.#parts = 0;
-        this.#citations = 0;
-        return this.#event('response.output_item.added', {
-          output_index: event.index,
-          item: writeItem(event.item.kind === 'message' ? { ...event.item, content: [] } : event.item, 'in_progress'),
-        });
+        return this.#opened(event);
       case 'text':
       case 'refusal':
-        return this.#openPart(event) + this.#delta(event);
+        return this.#delta(event);
       case 'cited':
         return this.#event('response.output_text.annotation.added', {
           item_id: event.itemId,
@@ -65,11 +77,24 @@ export class ResponseEventWriter implements StreamWriter {
           annotation: writeCitation(event.citation),
         });
       case 'arguments':
-        return this.#event('response.function_call_arguments.delta', {
-          item_id: event.itemId,
+        return this.#arguments(event);
+      case 'called':
+        return this.#event('response.mcp_call_arguments.done', {
+          item_id: event.item.id,
           output_index: event.index,
-          delta: event.delta,
+          arguments: event.item.arguments,
         });
+      case 'acting':
+        return this.#event('response.mcp_call.in_progress', { item_id: event.itemId, output_index: event.index });
+      case 'stepped':
+        return '';
+      case 'restarted':
+        this.#items = this.#items.slice(0, event.index);
+        return this.#event('response.in_progress', {
+          response: { ...this.#response({ state: 'running' }), output: [] },
+        });
+      case 'bridged':
+        return this.#bridge(event);
       case 'closed':
         return this.#closed(event.index, event.item);
       case 'finished':
@@ -77,27 +102,54 @@ export class ResponseEventWriter implements StreamWriter {
     }
   }
 
+  readonly tellsCancelled = true;
+
   /** The terminal event has said it. */
   failure(): string {
     return '';
   }
 
-  #openPart(event: Extract<TurnEvent, { type: 'text' | 'refusal' }>): string {
-    if (this.#parts > 0) return '';
-    this.#parts = 1;
-    return this.#event('response.content_part.added', {
-      item_id: event.itemId,
-      output_index: event.index,
-      content_index: 0,
-      part: writePart({ type: event.type, text: '' }, 'assistant'),
+  #opened({ index, item }: Extract<TurnEvent, { type: 'opened' }>): string {
+    this.#citations = 0;
+    const begun = item.kind === 'message' ? { ...item, content: [] } : item;
+    const added = this.#event('response.output_item.added', {
+      output_index: index,
+      item: writeItem(begun, 'in_progress'),
     });
+    const part = item.kind === 'message' ? item.content[0] : undefined;
+    if (part === undefined || part.type === 'image') return added;
+    const opened = { item_id: item.id, output_index: index, content_index: 0, part: writePart(part, 'assistant') };
+    return added + this.#event('response.content_part.added', opened);
+  }
+
+  #arguments({ index, itemId, delta }: Extract<TurnEvent, { type: 'arguments' }>): string {
+    const type =
+      parseId('tool', itemId) === undefined
+        ? 'response.function_call_arguments.delta'
+        : 'response.mcp_call_arguments.delta';
+    return this.#event(type, { item_id: itemId, output_index: index, delta });
+  }
+
+  /** Numbers that may have been told already, each as a delta that says nothing. */
+  #bridge({ index, item, count }: Extract<TurnEvent, { type: 'bridged' }>): string {
+    let block = '';
+    for (let told = 0; told < count; told += 1) block += this.#emptyDelta(index, item);
+    return block;
+  }
+
+  #emptyDelta(index: number, item: OpenedItem): string {
+    if (item.kind !== 'message') return this.#arguments({ type: 'arguments', index, itemId: item.id, delta: '' });
+    const type = item.content[0]?.type === 'refusal' ? 'refusal' : 'text';
+    return this.#delta({ type, index, itemId: item.id, delta: '' });
   }
 
   /** The hot path: one per token, so written without an object in between. */
   #delta(event: Extract<TurnEvent, { type: 'text' | 'refusal' }>): string {
+    const number = this.#sequence++;
+    if (number <= this.#after) return '';
     const type = event.type === 'text' ? 'response.output_text.delta' : 'response.refusal.delta';
     const logprobs = event.type === 'text' ? ',"logprobs":[]' : '';
-    return `event: ${type}\ndata: {"type":"${type}","sequence_number":${this.#sequence++},"item_id":"${event.itemId}","output_index":${event.index},"content_index":0,"delta":${JSON.stringify(event.delta)}${logprobs}}\n\n`;
+    return `event: ${type}\ndata: {"type":"${type}","sequence_number":${number},"item_id":"${event.itemId}","output_index":${event.index},"content_index":0,"delta":${JSON.stringify(event.delta)}${logprobs}}\n\n`;
   }
 
   #closed(index: number, item: Item): string {
@@ -110,6 +162,9 @@ export class ResponseEventWriter implements StreamWriter {
   }
 
   #contentDone(at: { item_id: string; output_index: number }, item: Item): string {
+    if (item.kind === 'tool' && item.status === 'completed') {
+      return this.#event(item.error === null ? 'response.mcp_call.completed' : 'response.mcp_call.failed', at);
+    }
     // Arguments of a call that was cut short are not done: nothing may act on them.
     if (item.kind === 'call' && item.status === 'completed') {
       return this.#event('response.function_call_arguments.done', {
@@ -131,10 +186,10 @@ export class ResponseEventWriter implements StreamWriter {
 
   #finished(event: Extract<TurnEvent, { type: 'finished' }>): string {
     const { outcome, usage, finishedAtMs } = event;
-    // Whoever cancelled does not listen any more, and the wire has no event for it.
-    if (outcome.state === 'cancelled') return '';
+    // The wire has no event of its own for a response that was cancelled; its status says it.
+    const type = outcome.state === 'cancelled' ? 'incomplete' : outcome.state;
     const response = this.#response({ state: outcome.state, ...reasonOf(outcome), usage, finishedAtMs });
-    return `${this.#event(`response.${outcome.state}`, { response })}data: [DONE]\n\n`;
+    return `${this.#event(`response.${type}`, { response })}data: [DONE]\n\n`;
   }
 
   #response(now: Partial<ResponseParts> & Pick<ResponseParts, 'state'>): object {
@@ -145,6 +200,8 @@ export class ResponseEventWriter implements StreamWriter {
   }
 
   #event(type: EventType, fields: object): string {
-    return `event: ${type}\ndata: ${JSON.stringify({ type, sequence_number: this.#sequence++, ...fields })}\n\n`;
+    const number = this.#sequence++;
+    if (number <= this.#after) return '';
+    return `event: ${type}\ndata: ${JSON.stringify({ type, sequence_number: number, ...fields })}\n\n`;
   }
 }

@@ -1,10 +1,22 @@
+import { z } from 'zod';
 import { UsherError } from '#base';
-import { deleteTurn, readTurn, readTurnInput, type TurnRooms } from '#turn';
+import {
+  cancelTurn,
+  deleteTurn,
+  followTurn,
+  readTurn,
+  readTurnInput,
+  runTurn,
+  startInBackground,
+  type RecordedTurn,
+  type TurnRequest,
+  type TurnRooms,
+} from '#turn';
 import type { Exchange, Route } from '../exchange.ts';
-import { answerStreamed, answerWhole } from './answer-exchange.ts';
+import { answerStreamed, answerWhole, type Telling } from './answer-exchange.ts';
 import { pageSchema, readBody, readPage } from './read-body.ts';
 import { readResponseRequest, readSettings, responseSchema } from './read-response-request.ts';
-import { recordedResponse, reasonOf, responseBody } from './response-body.ts';
+import { recordedResponse, reasonOf, responseBody, type ResponseSettings } from './response-body.ts';
 import { ResponseEventWriter } from './response-events.ts';
 import { talkPolicy } from './talk-policy.ts';
 import { turnOfResponseId } from './wire-ids.ts';
@@ -25,9 +37,19 @@ export function responseRoutes(rooms: TurnRooms): Route[] {
       method: 'GET',
       path: '/v1/responses/:response',
       policy: talkPolicy,
-      summary: 'A stored response, also while it runs.',
-      answer: 'The `response` object.',
+      summary: 'A stored response, also while it waits or runs.',
+      query: retrieveSchema,
+      answer:
+        'The `response` object; with `stream=true` its [events](#events-of-a-response) from the first on, or from the one after `starting_after`, whatever node makes them.',
       handle: (exchange) => retrieve(rooms, exchange),
+    },
+    {
+      method: 'POST',
+      path: '/v1/responses/:response/cancel',
+      policy: talkPolicy,
+      summary: 'Stops a response wherever it is made, and keeps what came. One that has ended stays as it ended.',
+      answer: 'The `response` object.',
+      handle: (exchange) => cancel(rooms, exchange),
     },
     {
       method: 'DELETE',
@@ -53,22 +75,66 @@ async function createResponse(rooms: TurnRooms, exchange: Exchange): Promise<voi
   const body = readBody(responseSchema, await exchange.json());
   const settings = readSettings(body);
   const request = readResponseRequest(exchange, body, settings);
-  if (body.stream === true) return answerStreamed(rooms, exchange, request, new ResponseEventWriter(settings));
-  const { turn, items, outcome, usage, finishedAtMs } = await answerWhole(rooms, exchange, request);
+  if (request.background) return createInBackground(rooms, exchange, request, body.stream === true);
+  const telling: Telling = (relay) => runTurn(rooms, request, relay, exchange.signal);
+  if (body.stream === true) return answerStreamed(exchange, new ResponseEventWriter(settings), telling);
+  const { turn, items, outcome, usage, finishedAtMs } = await answerWhole(exchange, telling);
   exchange.sendJson(
     200,
     responseBody({ ...turn, state: outcome.state, ...reasonOf(outcome), items, usage, finishedAtMs, settings }),
   );
 }
 
+async function createInBackground(
+  rooms: TurnRooms,
+  exchange: Exchange,
+  request: TurnRequest,
+  streamed: boolean,
+): Promise<void> {
+  const { id } = await startInBackground(rooms, request);
+  if (streamed) return streamStored(rooms, exchange, id, -1);
+  exchange.sendJson(200, recordedResponse(await readTurn(rooms, exchange.principal, id)));
+}
+
+/** The query of a retrieved response. */
+const retrieveSchema = z.object({
+  stream: z.enum(['true', 'false']).default('false').describe('Whether its events are told.'),
+  starting_after: z.coerce
+    .number()
+    .int()
+    .min(-1)
+    .optional()
+    .describe('With `stream`: the `sequence_number` of the last event that is known already.'),
+  include: z.string().optional().describe('Taken and left unread.'),
+  'include[]': z.string().optional().describe('The same.'),
+  include_obfuscation: z.string().optional().describe('Taken and left unread: nothing is padded.'),
+});
+
 async function retrieve(rooms: TurnRooms, exchange: Exchange): Promise<void> {
-  if (exchange.query.get('stream') === 'true') {
-    throw new UsherError('invalid_request', 'A stored response cannot be streamed again. Retrieve it without stream.', {
-      param: 'stream',
-    });
+  const query = readBody(retrieveSchema, Object.fromEntries(exchange.query));
+  const id = turnOfResponseId(exchange.params['response']!);
+  if (query.stream === 'true') return streamStored(rooms, exchange, id, query.starting_after ?? -1);
+  if (query.starting_after !== undefined) {
+    throw new UsherError('invalid_request', '"starting_after" needs "stream=true".', { param: 'starting_after' });
   }
-  const turn = await readTurn(rooms, exchange.principal, turnOfResponseId(exchange.params['response']!));
-  exchange.sendJson(200, recordedResponse(turn));
+  exchange.sendJson(200, recordedResponse(await readTurn(rooms, exchange.principal, id)));
+}
+
+async function streamStored(
+  rooms: TurnRooms,
+  exchange: Exchange,
+  id: RecordedTurn['id'],
+  after: number,
+): Promise<void> {
+  const turn = await readTurn(rooms, exchange.principal, id);
+  const writer = new ResponseEventWriter(JSON.parse(turn.settings) as ResponseSettings, after);
+  return answerStreamed(exchange, writer, (relay) => followTurn(rooms, exchange.principal, id, relay, exchange.signal));
+}
+
+async function cancel(rooms: TurnRooms, exchange: Exchange): Promise<void> {
+  const id = turnOfResponseId(exchange.params['response']!);
+  await cancelTurn(rooms, exchange.principal, id);
+  exchange.sendJson(200, recordedResponse(await readTurn(rooms, exchange.principal, id)));
 }
 
 async function remove(rooms: TurnRooms, exchange: Exchange): Promise<void> {

@@ -1,4 +1,4 @@
-import { UsherError } from '#base';
+import { parseId, UsherError } from '#base';
 import type { Item, TurnEvent, TurnOutcome, Usage } from '#conversation';
 import type { ErrorBody } from '../rescue.ts';
 import type { StreamWriter, WholeAnswer } from './answer-exchange.ts';
@@ -49,8 +49,9 @@ function finishReason(outcome: TurnOutcome): string {
     case 'incomplete':
       return outcome.reason === 'length' ? 'length' : 'content_filter';
     case 'cancelled':
+      throw new UsherError('interrupted', 'The answer was cancelled before it was whole.');
     case 'failed':
-      throw new UsherError('internal', `A turn that ${outcome.state} has no finish reason.`);
+      throw new UsherError('internal', 'A turn that failed has no finish reason.');
   }
 }
 
@@ -75,6 +76,11 @@ export class ChunkWriter implements StreamWriter {
   #head = '';
   #calls = -1;
   #spoke = false;
+  readonly tellsCancelled = false;
+  /** What each item told, by its place. */
+  readonly #texts = new Map<number, string>();
+  /** What was told of an answer that begins anew, and has not come again yet. */
+  #owed = '';
 
   constructor(includeUsage: boolean) {
     this.#includeUsage = includeUsage;
@@ -82,6 +88,8 @@ export class ChunkWriter implements StreamWriter {
 
   write(event: TurnEvent): string {
     switch (event.type) {
+      case 'queued':
+        return '';
       case 'started': {
         const { id, startedAtMs, assistant, release } = event.turn;
         const created = Math.floor(startedAtMs / 1000);
@@ -92,14 +100,22 @@ export class ChunkWriter implements StreamWriter {
       case 'opened':
         return this.#opened(event.item);
       case 'text':
-        return this.#delta(`{"content":${JSON.stringify(event.delta)}}`);
+        return this.#text(event.index, event.delta);
       case 'refusal':
         return this.#delta(`{"refusal":${JSON.stringify(event.delta)}}`);
       case 'arguments':
+        if (parseId('tool', event.itemId) !== undefined) return '';
         return this.#delta(
           `{"tool_calls":[{"index":${this.#calls},"function":{"arguments":${JSON.stringify(event.delta)}}}]}`,
         );
+      case 'restarted':
+        this.#owe(event.index);
+        return '';
       case 'cited':
+      case 'called':
+      case 'acting':
+      case 'stepped':
+      case 'bridged':
       case 'closed':
         return '';
       case 'finished':
@@ -109,6 +125,29 @@ export class ChunkWriter implements StreamWriter {
 
   failure(body: ErrorBody): string {
     return `data: ${JSON.stringify(body)}\n\n`;
+  }
+
+  /**
+   * This wire has no word for an answer that begins anew: it is joined where it says again what was
+   * told already, and where it says something else the listener is lost.
+   */
+  #text(index: number, delta: string): string {
+    let rest = delta;
+    if (this.#owed !== '') {
+      const shared = Math.min(this.#owed.length, delta.length);
+      if (this.#owed.slice(0, shared) !== delta.slice(0, shared)) throw toldOtherwise();
+      this.#owed = this.#owed.slice(shared);
+      rest = delta.slice(shared);
+    }
+    this.#texts.set(index, (this.#texts.get(index) ?? '') + delta);
+    return rest === '' ? '' : this.#delta(`{"content":${JSON.stringify(rest)}}`);
+  }
+
+  #owe(index: number): void {
+    if (this.#calls >= 0) throw toldOtherwise();
+    const texts = [...this.#texts].filter(([place]) => place >= index).sort(([one], [other]) => one - other);
+    for (const [place] of texts) this.#texts.delete(place);
+    this.#owed = texts.map(([, text]) => text).join('') + this.#owed;
   }
 
   #opened(item: Item): string {
@@ -138,6 +177,7 @@ export class ChunkWriter implements StreamWriter {
 
   #finished(outcome: TurnOutcome, usage: Usage): string {
     if (outcome.state === 'failed' || outcome.state === 'cancelled') return '';
+    if (this.#owed !== '') throw toldOtherwise();
     const noUsage = this.#includeUsage ? ',"usage":null' : '';
     const last = `${this.#head}"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"${finishReason(outcome)}"}]${noUsage}}\n\n`;
     const total = this.#includeUsage
@@ -145,4 +185,8 @@ export class ChunkWriter implements StreamWriter {
       : '';
     return `${this.#role()}${last}${total}data: [DONE]\n\n`;
   }
+}
+
+function toldOtherwise(): UsherError {
+  return new UsherError('backend_broken', 'The answer broke off and was made anew; it differs from what was told.');
 }

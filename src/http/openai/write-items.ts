@@ -1,5 +1,5 @@
 import { unreachable } from '#base';
-import type { Citation, ContentPart, Item, Role } from '#conversation';
+import type { Citation, ContentPart, Item, Role, ToolItem } from '#conversation';
 
 type WireStatus = 'in_progress' | 'completed' | 'incomplete';
 
@@ -25,7 +25,25 @@ export function writeItem(item: Item, status: WireStatus = item.status): object 
       };
     case 'result':
       return { id: item.id, type: 'function_call_output', status, call_id: item.callId, output: item.output };
+    case 'tool':
+      return writeTool(item, status);
   }
+}
+
+/** A call of the assistant's own tool is one of a server's on the wire: nothing is left for the caller to run. */
+function writeTool(item: ToolItem, status: WireStatus): object {
+  return {
+    id: item.id,
+    type: 'mcp_call',
+    server_label: item.source,
+    name: item.name,
+    arguments: item.arguments,
+    output: item.output,
+    error:
+      item.error === null ? null : { type: 'mcp_tool_execution_error', content: [{ type: 'text', text: item.error }] },
+    status: status === 'completed' && item.error !== null ? 'failed' : status,
+    approval_request_id: null,
+  };
 }
 
 /** A page of items, as every list of the wire is written. */

@@ -8,7 +8,10 @@ import * as conversations from './conversations.ts';
 import * as feedback from './feedback.ts';
 import * as items from './items.ts';
 import { probeRead, probeWrite } from './probe.ts';
+import * as queuedTurns from './queued-turns.ts';
 import * as releases from './releases.ts';
+import * as turnEvents from './turn-events.ts';
+import * as turnLeases from './turn-leases.ts';
 import * as turns from './turns.ts';
 import * as vaultKeys from './vault-keys.ts';
 
@@ -30,6 +33,15 @@ const tenantOperations: { readonly [Name in keyof TenantStore]: WithinReach<Tena
   beginTurn: turns.beginTurn,
   finishTurn: turns.finishTurn,
   turn: turns.turn,
+  turnEvents: turnEvents.turnEvents,
+  runningTurn: turns.runningTurn,
+  hearTurn: turnLeases.hearTurn,
+  askCancel: turnLeases.askCancel,
+  repeatedTurn: queuedTurns.repeatedTurn,
+  enqueueTurn: queuedTurns.enqueueTurn,
+  queuedTurn: queuedTurns.queuedTurn,
+  beginQueuedTurn: queuedTurns.beginQueuedTurn,
+  endQueuedTurn: queuedTurns.endQueuedTurn,
   turnItems: turns.turnItems,
   chainItems: turns.chainItems,
   deleteTurn: turns.deleteTurn,
@@ -52,8 +64,12 @@ const systemOperations: { readonly [Name in keyof SystemStore]: OutsideReach<Sys
   accessRevision: apiKeys.accessRevision,
   audit,
   recordUnstoredTurns: turns.recordUnstoredTurns,
-  renewTurns: turns.renewTurns,
-  failLostTurns: turns.failLostTurns,
+  renewTurns: turnLeases.renewTurns,
+  appendEvents: turnEvents.appendEvents,
+  claimTurns: turnLeases.claimTurns,
+  expireLeases: turnLeases.expireLeases,
+  readyTurns: queuedTurns.readyTurns,
+  deleteEvents: turnEvents.deleteEvents,
   hasTenantKeys: vaultKeys.hasTenantKeys,
   tenantKey: vaultKeys.tenantKey,
   putTenantKey: vaultKeys.putTenantKey,

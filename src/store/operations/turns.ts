@@ -1,12 +1,23 @@
 import { sql } from 'kysely';
-import type { Id } from '#base';
+import { UsherError, type Id } from '#base';
 import type { Reach, SubjectId, TenantId } from '#access';
 import type { TurnOutcome, TurnState, Usage } from '#conversation';
 import type { ReleaseDigest } from '#release';
 import { contentQuery, insertQuery, systemQuery, Undo, type Session } from '../query.ts';
-import type { BeginTurn, ItemRow, NewTurn, TenantStore, TurnRow, UnstoredTurn } from '../store.ts';
+import type {
+  BeginTurn,
+  ItemRow,
+  NewItem,
+  NewTurn,
+  RepeatKeys,
+  TenantStore,
+  TurnFinish,
+  TurnRow,
+  UnstoredTurn,
+} from '../store.ts';
 import { insertItems } from './items.ts';
 import { demandOwn } from './own.ts';
+import { insertLastEvents } from './turn-events.ts';
 
 /*
  * On PostgreSQL every write takes the conversation's row before the turn's, so that two writers of
@@ -15,7 +26,7 @@ import { demandOwn } from './own.ts';
 
 const takeConversation = contentQuery<
   { id: Id<'conversation'>; count: number; assistant: string; release: ReleaseDigest; nowMs: number },
-  { itemsMade: number }
+  { itemsMade: number; waiting: number }
 >(({ db, arg, within }) =>
   db
     .updateTable('conversations')
@@ -27,41 +38,95 @@ const takeConversation = contentQuery<
     })
     .where(within('conversations'))
     .where('id', '=', arg('id'))
-    .returning('items_made as itemsMade'),
+    .returning((eb) => [
+      'items_made as itemsMade',
+      eb
+        .selectFrom('queued_turns')
+        .select((queued) => queued.fn.countAll<number>().as('waiting'))
+        .whereRef('queued_turns.tenant', '=', 'conversations.tenant')
+        .whereRef('queued_turns.conversation', '=', 'conversations.id')
+        .as('waiting'),
+    ])
+    .$castTo<{ itemsMade: number; waiting: number }>(),
 );
 
-const selectTurnId = contentQuery<{ id: Id<'turn'> }, { id: Id<'turn'> }>(({ db, arg, within }) =>
+export const selectTurnId = contentQuery<{ id: Id<'turn'> }, { id: Id<'turn'> }>(({ db, arg, within }) =>
   db.selectFrom('turns').select('id').where(within('turns')).where('id', '=', arg('id')),
 );
 
-const insertTurn = systemQuery<NewTurn & { tenant: TenantId; itemsMade: number; state: TurnState }, { id: string }>(
-  ({ db, arg, nowMs }) =>
-    db
-      .insertInto('turns')
-      .values({
-        tenant: arg('tenant'),
-        id: arg('id'),
-        subject: arg('subject'),
-        conversation: arg('conversation'),
-        previous: arg('previous'),
-        assistant: arg('assistant'),
-        environment: arg('environment'),
-        release: arg('release'),
-        settings: arg('settings'),
-        state: arg('state'),
-        items_made: arg('itemsMade'),
-        started_at_ms: arg('startedAtMs'),
-        owner: arg('owner'),
-        lease_until_ms: sql`${nowMs} + ${arg('leaseMs')}`,
-      })
-      .onConflict((conflict) =>
-        conflict
-          .columns(['tenant', 'conversation'])
-          .where(sql<boolean>`state = 'running' and conversation is not null`)
-          .doNothing(),
-      )
-      .returning('id'),
+type InsertedTurn = Omit<NewTurn, 'background' | 'queued' | 'repeats'> & {
+  tenant: TenantId;
+  itemsMade: number;
+  state: TurnState;
+  background: number;
+  queued: number;
+  idempotency: Uint8Array | null;
+  body: Uint8Array | null;
+};
+
+/** Inserts nothing where the conversation has a running turn, or the idempotency key its turn. */
+const insertTurn = systemQuery<InsertedTurn, { id: string }>(({ db, arg, nowMs }) =>
+  db
+    .insertInto('turns')
+    .values({
+      tenant: arg('tenant'),
+      id: arg('id'),
+      subject: arg('subject'),
+      conversation: arg('conversation'),
+      previous: arg('previous'),
+      assistant: arg('assistant'),
+      environment: arg('environment'),
+      release: arg('release'),
+      settings: arg('settings'),
+      state: arg('state'),
+      items_made: arg('itemsMade'),
+      started_at_ms: arg('startedAtMs'),
+      owner: arg('owner'),
+      lease_until_ms: sql`${nowMs} + ${arg('leaseMs')}`,
+      epoch: sql`1`,
+      attempts: sql`1`,
+      background: arg('background'),
+      queued: arg('queued'),
+      cancel_asked: sql`0`,
+      heard_until_ms: sql`0`,
+      idempotency_key: arg('idempotency'),
+      body_key: arg('body'),
+    })
+    .onConflict((conflict) => conflict.doNothing())
+    .returning('id'),
 );
+
+const selectByIdempotency = contentQuery<{ key: Uint8Array }, { turn: Id<'turn'>; body: Uint8Array | null }>(
+  ({ db, arg, within }) =>
+    db
+      .selectFrom('turns')
+      .select(['id as turn', 'body_key as body'])
+      .where(within('turns'))
+      .where('idempotency_key', '=', arg('key')),
+);
+
+const selectByBody = contentQuery<{ key: Uint8Array; since: number }, { turn: Id<'turn'>; body: Uint8Array | null }>(
+  ({ db, arg, within }) =>
+    db
+      .selectFrom('turns')
+      .select(['id as turn', 'body_key as body'])
+      .where(within('turns'))
+      .where('body_key', '=', arg('key'))
+      .where('started_at_ms', '>=', arg('since'))
+      .orderBy('started_at_ms', 'desc')
+      .limit(sql<number>`1`),
+);
+
+export const repeatedAmongTurns = async (
+  session: Session,
+  reach: Reach,
+  { idempotency, body }: RepeatKeys,
+  sinceMs: number,
+): Promise<{ readonly turn: Id<'turn'>; readonly body: Uint8Array | null } | undefined> => {
+  const [same] = idempotency === null ? [] : await selectByIdempotency(session, reach, { key: idempotency });
+  if (same !== undefined || body === null) return same;
+  return (await selectByBody(session, reach, { key: body, since: sinceMs }))[0];
+};
 
 export const beginTurn = async (
   session: Session,
@@ -69,7 +134,23 @@ export const beginTurn = async (
   ...[turn, input]: Parameters<TenantStore['beginTurn']>
 ): Promise<BeginTurn> => {
   demandOwn(reach, turn.subject);
+  const waiting = await insertBegun(session, reach, turn, input, 'running');
+  if (waiting.result !== 'begun') return waiting.result;
+  // None overtakes those that wait.
+  if (waiting.count > 0) throw new Undo('locked' satisfies BeginTurn);
+  return 'begun';
+};
+
+/** The turn in `state` with its input, and how many of its conversation wait in the queue. */
+export async function insertBegun(
+  session: Session,
+  reach: Reach,
+  turn: NewTurn,
+  input: readonly NewItem[],
+  state: TurnState,
+): Promise<{ result: 'begun'; count: number } | { result: 'conversation_missing' }> {
   let firstPosition = 1;
+  let count = 0;
   if (turn.conversation !== null) {
     const [taken] = await takeConversation(session, reach, {
       id: turn.conversation,
@@ -78,19 +159,24 @@ export const beginTurn = async (
       release: turn.release,
       nowMs: turn.startedAtMs,
     });
-    if (taken === undefined) return 'conversation_missing';
+    if (taken === undefined) return { result: 'conversation_missing' };
+    count = taken.waiting;
     firstPosition = taken.itemsMade - input.length + 1;
   }
   if (turn.previous !== null && (await selectTurnId(session, reach, { id: turn.previous })).length === 0) {
     throw new Undo('previous_missing' satisfies BeginTurn);
   }
+  const { background, queued, repeats, ...columns } = turn;
   const inserted = await insertTurn(session, {
-    ...turn,
+    ...columns,
+    ...repeats,
+    background: background ? 1 : 0,
+    queued: queued ? 1 : 0,
     tenant: reach.tenant,
     itemsMade: input.length,
-    state: 'running',
+    state,
   });
-  if (inserted.length === 0) throw new Undo('locked' satisfies BeginTurn);
+  if (inserted.length === 0) throw await whyNotInserted(session, reach, turn);
   await insertItems(session, input, {
     tenant: reach.tenant,
     subject: turn.subject,
@@ -100,11 +186,23 @@ export const beginTurn = async (
     firstPosition,
     createdAtMs: turn.startedAtMs,
   });
-  return 'begun';
-};
+  return { result: 'begun', count };
+}
+
+async function whyNotInserted(session: Session, { tenant }: Reach, turn: NewTurn): Promise<Error | Undo> {
+  const whole = { tenant, subject: null };
+  const { idempotency } = turn.repeats;
+  if (idempotency !== null && (await selectByIdempotency(session, whole, { key: idempotency })).length > 0) {
+    return new Undo('repeated' satisfies BeginTurn);
+  }
+  if ((await selectTurnId(session, whole, { id: turn.id })).length > 0) {
+    return new UsherError('conflict', 'A turn with this id exists already.');
+  }
+  return new Undo('locked' satisfies BeginTurn);
+}
 
 const takeConversationOfTurn = contentQuery<
-  { id: Id<'turn'>; running: TurnState; count: number; nowMs: number },
+  { id: Id<'turn'>; epoch: number; running: TurnState; count: number; nowMs: number },
   { itemsMade: number }
 >(({ db, arg, within }) =>
   db
@@ -120,6 +218,7 @@ const takeConversationOfTurn = contentQuery<
           .where(within('turns'))
           .where('id', '=', arg('id'))
           .where('state', '=', arg('running'))
+          .where('epoch', '=', arg('epoch'))
           .$castTo<{ tenant: TenantId; conversation: Id<'conversation'> }>()
           .$asTuple('tenant', 'conversation'),
       ),
@@ -129,9 +228,11 @@ const takeConversationOfTurn = contentQuery<
 
 interface FinishArgs extends UsageColumns {
   id: Id<'turn'>;
+  epoch: number;
   running: TurnState;
   state: TurnState;
   reason: string | null;
+  message: string | null;
   backend: string | null;
   count: number;
   finishedAtMs: number;
@@ -146,6 +247,7 @@ const finishRunning = contentQuery<
     .set({
       state: arg('state'),
       reason: arg('reason'),
+      message: arg('message'),
       backend: arg('backend'),
       input_tokens: arg('inputTokens'),
       cached_input_tokens: arg('cachedInputTokens'),
@@ -158,27 +260,20 @@ const finishRunning = contentQuery<
     .where(within('turns'))
     .where('id', '=', arg('id'))
     .where('state', '=', arg('running'))
+    .where('epoch', '=', arg('epoch'))
     .returning(['subject', 'conversation', 'items_made as itemsMade']),
 );
 
 export const finishTurn = async (
   session: Session,
   reach: Reach,
-  ...[id, finish, output]: Parameters<TenantStore['finishTurn']>
+  ...[id, epoch, finish, output, events]: Parameters<TenantStore['finishTurn']>
 ): Promise<boolean> => {
   const count = output.length;
   const running = 'running';
-  const [taken] = await takeConversationOfTurn(session, reach, { id, running, count, nowMs: finish.finishedAtMs });
-  const [turn] = await finishRunning(session, reach, {
-    id,
-    running,
-    count,
-    state: finish.outcome.state,
-    reason: reasonOf(finish.outcome),
-    backend: finish.backend,
-    finishedAtMs: finish.finishedAtMs,
-    ...usageColumns(finish.usage),
-  });
+  const nowMs = finish.finishedAtMs;
+  const [taken] = await takeConversationOfTurn(session, reach, { id, epoch, running, count, nowMs });
+  const [turn] = await finishRunning(session, reach, { id, epoch, running, count, ...finishColumns(finish) });
   if (turn === undefined) throw new Undo(false);
   await insertItems(session, output, {
     tenant: reach.tenant,
@@ -189,8 +284,29 @@ export const finishTurn = async (
     firstPosition: (taken ?? turn).itemsMade - count + 1,
     createdAtMs: finish.finishedAtMs,
   });
+  if (events !== undefined) {
+    const { tenant } = reach;
+    await insertLastEvents(session, { ...events, tenant, subject: turn.subject, turn: id, epoch, createdAtMs: nowMs });
+  }
   return true;
 };
+
+/** Ends a turn that `insertBegun` put there as ended: it never ran. */
+export const finishInserted = async (
+  session: Session,
+  reach: Reach,
+  id: Id<'turn'>,
+  finish: TurnFinish,
+): Promise<void> => {
+  const running = finish.outcome.state;
+  await finishRunning(session, reach, { id, epoch: 1, running, count: 0, ...finishColumns(finish) });
+};
+
+function finishColumns(finish: TurnFinish): Omit<FinishArgs, 'id' | 'epoch' | 'running' | 'count'> {
+  const { outcome, usage, backend, finishedAtMs } = finish;
+  const message = outcome.state === 'failed' ? outcome.message : null;
+  return { state: outcome.state, reason: reasonOf(outcome), message, backend, finishedAtMs, ...usageColumns(usage) };
+}
 
 interface UsageColumns {
   inputTokens: number;
@@ -216,7 +332,9 @@ function reasonOf(outcome: TurnOutcome): string | null {
   }
 }
 
-type FlatTurn = Omit<TurnRow, 'usage'> & { [Name in keyof UsageColumns]: UsageColumns[Name] | null };
+type FlatTurn = Omit<TurnRow, 'usage' | 'background' | 'queued'> & { background: number; queued: number } & {
+  [Name in keyof UsageColumns]: UsageColumns[Name] | null;
+};
 
 const selectTurn = contentQuery<{ id: Id<'turn'> }, FlatTurn>(({ db, arg, within }) =>
   db
@@ -232,6 +350,10 @@ const selectTurn = contentQuery<{ id: Id<'turn'> }, FlatTurn>(({ db, arg, within
       'settings',
       'state',
       'reason',
+      'message',
+      'epoch',
+      'background',
+      'queued',
       'backend',
       'input_tokens as inputTokens',
       'cached_input_tokens as cachedInputTokens',
@@ -248,7 +370,8 @@ const selectTurn = contentQuery<{ id: Id<'turn'> }, FlatTurn>(({ db, arg, within
 export const turn = async (session: Session, reach: Reach, id: Id<'turn'>): Promise<TurnRow | undefined> => {
   const [flat] = await selectTurn(session, reach, { id });
   if (flat === undefined) return undefined;
-  const { inputTokens, cachedInputTokens, outputTokens, reasoningTokens, usageEstimated, ...rest } = flat;
+  const { inputTokens, cachedInputTokens, outputTokens, reasoningTokens, usageEstimated, background, queued, ...rest } =
+    flat;
   const usage =
     inputTokens === null
       ? null
@@ -259,8 +382,25 @@ export const turn = async (session: Session, reach: Reach, id: Id<'turn'>): Prom
           reasoningTokens: reasoningTokens ?? 0,
           estimated: usageEstimated === 1,
         };
-  return { ...rest, usage };
+  return { ...rest, background: background === 1, queued: queued === 1, usage };
 };
+
+const selectRunning = contentQuery<{ conversation: Id<'conversation'>; running: TurnState }, { id: Id<'turn'> }>(
+  ({ db, arg, within }) =>
+    db
+      .selectFrom('turns')
+      .select('id')
+      .where(within('turns'))
+      .where('conversation', '=', arg('conversation'))
+      .where('state', '=', arg('running')),
+);
+
+export const runningTurn = async (
+  session: Session,
+  reach: Reach,
+  conversation: Id<'conversation'>,
+): Promise<Id<'turn'> | undefined> =>
+  (await selectRunning(session, reach, { conversation, running: 'running' }))[0]?.id;
 
 const itemColumns = ['id', 'subject', 'turn', 'position', 'content', 'created_at_ms as createdAtMs'] as const;
 
@@ -366,37 +506,3 @@ export const recordUnstoredTurns = (session: Session, turns: readonly UnstoredTu
       reason: reasonOf(outcome),
     })),
   );
-
-const renewRunning = systemQuery<{ running: TurnState; owner: Id<'node'>; leaseMs: number }, { id: Id<'turn'> }>(
-  ({ db, arg, nowMs }) =>
-    db
-      .updateTable('turns')
-      .set({ lease_until_ms: sql`${nowMs} + ${arg('leaseMs')}` })
-      .where('state', '=', arg('running'))
-      .where('owner', '=', arg('owner'))
-      .returning('id'),
-);
-
-export const renewTurns = async (
-  session: Session,
-  owner: Id<'node'>,
-  leaseMs: number,
-): Promise<readonly Id<'turn'>[]> =>
-  (await renewRunning(session, { running: 'running', owner, leaseMs })).map(({ id }) => id);
-
-const failLost = systemQuery<
-  { running: TurnState; failed: TurnState; reason: string; every: number },
-  { id: Id<'turn'> }
->(({ db, arg, nowMs }) =>
-  db
-    .updateTable('turns')
-    .set({ state: arg('failed'), reason: arg('reason'), finished_at_ms: nowMs })
-    .where('state', '=', arg('running'))
-    .where((eb) => eb.or([eb('lease_until_ms', '<', nowMs), sql<boolean>`1 = ${arg('every')}`]))
-    .returning('id'),
-);
-
-export const failLostTurns = async (session: Session, which: 'lease_over' | 'every'): Promise<number> => {
-  const every = which === 'every' ? 1 : 0;
-  return (await failLost(session, { running: 'running', failed: 'failed', reason: 'interrupted', every })).length;
-};

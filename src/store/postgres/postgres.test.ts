@@ -60,7 +60,7 @@ describe('PostgreSQL', () => {
     await expect(openPostgresStore({ url, poolMax: 1 })).rejects.toMatchObject({ code: 'storage_unavailable' });
     await server.start();
     await store.probe();
-    expect(await tenant.finishTurn(turn.id, aFinish(), [anItem()])).toBe(true);
+    expect(await tenant.finishTurn(turn.id, 1, aFinish(), [anItem()])).toBe(true);
     await store.close();
   });
 

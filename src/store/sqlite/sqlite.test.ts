@@ -271,7 +271,7 @@ describe('a full disk', () => {
     for (const id of kept) expect(await tenant.deleteTurn(id)).toBe(true);
     const turn = aTurn();
     expect(await tenant.beginTurn(turn, [])).toBe('begun');
-    expect(await tenant.finishTurn(turn.id, aFinish(), [])).toBe(true);
+    expect(await tenant.finishTurn(turn.id, 1, aFinish(), [])).toBe(true);
     await store.close();
     expect(quickCheck(path)).toMatchObject({ quick_check: 'ok' });
   });

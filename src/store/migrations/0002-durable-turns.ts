@@ -1,0 +1,63 @@
+import type { Migration } from './migration.ts';
+
+/** Turns that another node can go on with, turns that wait their turn, and repeats that join. */
+export const durableTurns: Migration = {
+  number: 2,
+  name: 'durable turns',
+  readableFrom: 2,
+  statements: ({ text, integer, bytes, table }) => [
+    `alter table turns add column epoch ${integer} not null default 1`,
+    `alter table turns add column attempts ${integer} not null default 1`,
+    `alter table turns add column background ${integer} not null default 0`,
+    `alter table turns add column queued ${integer} not null default 0`,
+    `alter table turns add column cancel_asked ${integer} not null default 0`,
+    `alter table turns add column heard_until_ms ${integer} not null default 0`,
+    `alter table turns add column message ${text}`,
+    `alter table turns add column idempotency_key ${bytes}`,
+    `alter table turns add column body_key ${bytes}`,
+    `create unique index turns_by_idempotency on turns (tenant, idempotency_key) where idempotency_key is not null`,
+    `create index turns_by_body on turns (tenant, body_key, started_at_ms) where body_key is not null`,
+    `create index turns_of_owner on turns (owner) where state = 'running'`,
+
+    table(
+      'turn_events',
+      `tenant ${text} not null,
+       subject ${text} not null,
+       turn ${text} not null,
+       epoch ${integer} not null,
+       first_seq ${integer} not null,
+       last_seq ${integer} not null,
+       content ${bytes} not null,
+       created_at_ms ${integer} not null,
+       primary key (tenant, turn, epoch, first_seq),
+       foreign key (tenant, turn) references turns (tenant, id) on delete cascade`,
+    ),
+    'create index turn_events_by_age on turn_events (created_at_ms)',
+
+    table(
+      'queued_turns',
+      `tenant ${text} not null,
+       id ${text} not null,
+       subject ${text} not null,
+       conversation ${text},
+       previous ${text},
+       assistant ${text} not null,
+       environment ${text} not null,
+       "release" ${text} not null,
+       background ${integer} not null,
+       settings ${bytes} not null,
+       input ${bytes} not null,
+       idempotency_key ${bytes},
+       body_key ${bytes},
+       queued_at_ms ${integer} not null,
+       deadline_ms ${integer},
+       primary key (tenant, id),
+       foreign key (tenant, conversation) references conversations (tenant, id) on delete cascade`,
+    ),
+    `create unique index queued_by_idempotency on queued_turns (tenant, idempotency_key)
+       where idempotency_key is not null`,
+    `create index queued_by_body on queued_turns (tenant, body_key) where body_key is not null`,
+    'create index queued_of_conversation on queued_turns (tenant, conversation, queued_at_ms, id)',
+    'create index queued_by_age on queued_turns (queued_at_ms, id)',
+  ],
+};

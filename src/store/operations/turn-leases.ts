@@ -1,0 +1,136 @@
+import { sql, type RawBuilder, type SqlBool } from 'kysely';
+import type { Id } from '#base';
+import type { TenantId } from '#access';
+import type { TurnState } from '#conversation';
+import { contentQuery, systemQuery, type Session } from '../query.ts';
+import type { Reach } from '#access';
+import type { ClaimedTurn, HeldTurn } from '../store.ts';
+
+export interface HeldRow {
+  turn: Id<'turn'>;
+  cancelAsked: number;
+  isHeard: number;
+}
+
+/** The columns of a `HeldRow`. */
+export function heldColumns(nowMs: RawBuilder<number>) {
+  return [
+    sql.ref<Id<'turn'>>('id').as('turn'),
+    sql.ref<number>('cancel_asked').as('cancelAsked'),
+    sql<number>`case when heard_until_ms > ${nowMs} then 1 else 0 end`.as('isHeard'),
+  ] as const;
+}
+
+export function heldTurns(rows: readonly HeldRow[]): readonly HeldTurn[] {
+  return rows.map(({ turn, cancelAsked, isHeard }) => ({
+    turn,
+    cancelAsked: cancelAsked === 1,
+    isHeard: isHeard === 1,
+  }));
+}
+
+/*
+ * Where several rows of turns are locked at once it is in order of their ids, here and where events
+ * are appended: two such writers queue, and never wait for each other in a circle.
+ */
+const renewRunning = systemQuery<{ running: TurnState; owner: Id<'node'>; leaseMs: number }, HeldRow>(
+  ({ db, arg, nowMs, dialect }) => {
+    const held = db
+      .selectFrom('turns as held')
+      .select(['held.tenant', 'held.id'])
+      .where('held.state', '=', arg('running'))
+      .where('held.owner', '=', arg('owner'))
+      .orderBy('held.tenant')
+      .orderBy('held.id');
+    return db
+      .updateTable('turns')
+      .set({ lease_until_ms: sql`${nowMs} + ${arg('leaseMs')}` })
+      .where((eb) =>
+        eb(
+          eb.refTuple('tenant', 'id'),
+          'in',
+          (dialect === 'postgres' ? held.forUpdate() : held).$asTuple('tenant', 'id'),
+        ),
+      )
+      .where('state', '=', arg('running'))
+      .where('owner', '=', arg('owner'))
+      .returning(heldColumns(nowMs));
+  },
+);
+
+export const renewTurns = async (session: Session, owner: Id<'node'>, leaseMs: number): Promise<readonly HeldTurn[]> =>
+  heldTurns(await renewRunning(session, { running: 'running', owner, leaseMs }));
+
+/** Another that claims at the same time waits for the row, and then finds its lease no longer over. */
+const claimLost = systemQuery<
+  { running: TurnState; owner: Id<'node'>; leaseMs: number; most: number },
+  { tenant: TenantId; turn: Id<'turn'>; epoch: number; attempts: number }
+>(({ db, arg, nowMs, dialect }) => {
+  const lost = db
+    .selectFrom('turns as lost')
+    .select(['lost.tenant', 'lost.id'])
+    .where('lost.state', '=', arg('running'))
+    .where('lost.lease_until_ms', '<', nowMs)
+    .orderBy('lost.lease_until_ms')
+    .limit(arg('most'));
+  return db
+    .updateTable('turns')
+    .set({
+      owner: arg('owner'),
+      epoch: sql`epoch + 1`,
+      attempts: sql`attempts + 1`,
+      lease_until_ms: sql`${nowMs} + ${arg('leaseMs')}`,
+    })
+    .where((eb) =>
+      eb(
+        eb.refTuple('tenant', 'id'),
+        'in',
+        (dialect === 'postgres' ? lost.forUpdate().skipLocked() : lost).$asTuple('tenant', 'id'),
+      ),
+    )
+    .where('state', '=', arg('running'))
+    .where('lease_until_ms', '<', nowMs)
+    .returning(['tenant', 'id as turn', 'epoch', 'attempts']);
+});
+
+export const claimTurns = (
+  session: Session,
+  owner: Id<'node'>,
+  leaseMs: number,
+  most: number,
+): Promise<readonly ClaimedTurn[]> => claimLost(session, { running: 'running', owner, leaseMs, most });
+
+const endLeases = systemQuery<{ running: TurnState; of: string }, never>(({ db, arg }) =>
+  db
+    .updateTable('turns')
+    .set({ lease_until_ms: sql`0` })
+    .where('state', '=', arg('running'))
+    .where(sql<SqlBool>`${arg('of')} in ('every', owner)`),
+);
+
+export const expireLeases = async (session: Session, of: Id<'node'> | 'every'): Promise<void> =>
+  void (await endLeases(session, { running: 'running', of }));
+
+const extendHearing = contentQuery<{ id: Id<'turn'>; forMs: number }, never>(({ db, arg, within, nowMs }) =>
+  db
+    .updateTable('turns')
+    .set({ heard_until_ms: sql`${nowMs} + ${arg('forMs')}` })
+    .where(within('turns'))
+    .where('id', '=', arg('id')),
+);
+
+export const hearTurn = async (session: Session, reach: Reach, id: Id<'turn'>, forMs: number): Promise<void> =>
+  void (await extendHearing(session, reach, { id, forMs }));
+
+const markCancel = contentQuery<{ id: Id<'turn'>; running: TurnState }, { id: string }>(({ db, arg, within }) =>
+  db
+    .updateTable('turns')
+    .set({ cancel_asked: sql`1` })
+    .where(within('turns'))
+    .where('id', '=', arg('id'))
+    .where('state', '=', arg('running'))
+    .returning('id'),
+);
+
+export const askCancel = async (session: Session, reach: Reach, id: Id<'turn'>): Promise<boolean> =>
+  (await markCancel(session, reach, { id, running: 'running' })).length > 0;

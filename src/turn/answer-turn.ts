@@ -1,0 +1,74 @@
+import type { ModelRequest } from '#backend';
+import { addUsage, type Replayed } from '#conversation';
+import type { Answer } from './answer.ts';
+import { cancelledDispatch, dispatch, type Dispatched } from './dispatch.ts';
+import { promptMessages } from './prompt-messages.ts';
+import { estimateItemTokens } from './tokens.ts';
+import { runPending, type TurnTools } from './turn-tools.ts';
+import type { TurnRooms } from './turn-rooms.ts';
+import type { PromptedTurn } from './turn-steps.ts';
+
+/** Answers of models in one turn at the most: one that only ever calls tools is told to stop. */
+const stepsMax = 24;
+
+/**
+ * Steps 4 and 5: the model is asked, its tools are run, and it is asked again with what came of
+ * them, until it answers. A turn that another node began is gone on with from where it stands:
+ * what was finished there is read, never done again.
+ */
+export async function answerTurn(
+  rooms: TurnRooms,
+  turn: PromptedTurn,
+  work: {
+    readonly answer: Answer;
+    readonly tools: TurnTools;
+    readonly from: Replayed;
+    readonly signal: AbortSignal;
+  },
+): Promise<Dispatched> {
+  const { answer, tools, from, signal } = work;
+  let { usage, steps, backend } = from;
+  let firstTokenMs: number | undefined;
+  let isAsking = !from.isStepOver;
+  for (;;) {
+    if (isAsking) {
+      const prompt = promptOf(turn, answer, tools, steps);
+      const dispatched = await dispatch(rooms, turn, {
+        prompt,
+        promptTokens: promptTokens(turn, answer),
+        answer,
+        signal,
+      });
+      firstTokenMs ??= dispatched.firstTokenMs;
+      usage = addUsage(usage, dispatched.usage);
+      backend = dispatched.backend;
+      steps += 1;
+      if (dispatched.outcome.state !== 'completed' || !answer.callsTool) return { ...dispatched, usage, firstTokenMs };
+      await answer.endStep({ usage: dispatched.usage, backend, finish: 'call' });
+    }
+    await runPending(turn, work);
+    if (signal.aborted) return { ...cancelledDispatch, usage, backend, firstTokenMs };
+    // What the caller has to do ends the turn; the next one brings the results.
+    if (answer.items.some(({ kind }) => kind === 'call')) {
+      return { outcome: { state: 'completed', reason: 'call' }, usage, backend, firstTokenMs };
+    }
+    isAsking = true;
+  }
+}
+
+function promptOf(turn: PromptedTurn, answer: Answer, tools: TurnTools, steps: number): ModelRequest {
+  const { prompt } = turn;
+  const own = new Set(tools.functions.map(({ name }) => name));
+  const offered = [...tools.functions, ...(prompt.tools ?? []).filter(({ name }) => !own.has(name))];
+  const toolChoice = steps >= stepsMax ? 'none' : steps === 0 ? prompt.toolChoice : 'auto';
+  return {
+    ...prompt,
+    messages: [...prompt.messages, ...promptMessages('', answer.earlierItems, [])],
+    ...(offered.length === 0 ? {} : { tools: offered }),
+    ...(toolChoice === undefined || offered.length === 0 ? {} : { toolChoice }),
+  };
+}
+
+function promptTokens(turn: PromptedTurn, answer: Answer): number {
+  return answer.earlierItems.reduce((sum, item) => sum + estimateItemTokens(item), turn.promptTokens);
+}

@@ -1,0 +1,68 @@
+import type { Relay } from './answer.ts';
+
+/**
+ * Who listens to a turn. Once nobody does, and none came back for `outliveMs`, the turn is stopped:
+ * at once where nothing of it is kept, never where it runs in the background.
+ */
+export class Audience {
+  readonly #gone = new AbortController();
+  readonly #outliveMs: number;
+  #relay: Relay | undefined;
+  #others = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #unlisten: () => void = () => {};
+
+  /** `relay` and `signal` are the first listener's; none for a turn that began elsewhere. */
+  constructor(outliveMs: number, first?: { readonly relay: Relay; readonly signal: AbortSignal }) {
+    this.#outliveMs = outliveMs;
+    this.#relay = first?.relay;
+    if (first === undefined) {
+      this.#wait();
+      return;
+    }
+    const { signal } = first;
+    if (signal.aborted) this.#leave();
+    else signal.addEventListener('abort', this.#leave, { once: true });
+    this.#unlisten = () => signal.removeEventListener('abort', this.#leave);
+  }
+
+  /** Aborts when nobody listens and none is waited for any more. */
+  get gone(): AbortSignal {
+    return this.#gone.signal;
+  }
+
+  readonly tell: Relay = (event) => this.#relay?.(event)?.catch(this.#leave);
+
+  /** Another listener, until the returned function is called. */
+  join(): () => void {
+    this.#others += 1;
+    clearTimeout(this.#timer);
+    return () => {
+      this.#others -= 1;
+      this.#wait();
+    };
+  }
+
+  /** Somebody listens elsewhere. */
+  heard(): void {
+    this.#wait();
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#unlisten();
+    this.#relay = undefined;
+  }
+
+  readonly #leave = (): void => {
+    this.#relay = undefined;
+    this.#wait();
+  };
+
+  #wait(): void {
+    clearTimeout(this.#timer);
+    if (this.#relay !== undefined || this.#others > 0 || this.#outliveMs === Infinity) return;
+    if (this.#outliveMs === 0) return this.#gone.abort();
+    this.#timer = setTimeout(() => this.#gone.abort(), this.#outliveMs);
+  }
+}

@@ -1,0 +1,122 @@
+import { UsherError, type Id } from '#base';
+import { nothingTold, type Replayed, type StartedTurn } from '#conversation';
+import { Answer, type Relay } from './answer.ts';
+import { bridge } from './bridge.ts';
+import { answerTurn } from './answer-turn.ts';
+import type { Audience } from './audience.ts';
+import { failedDispatch, type Dispatched } from './dispatch.ts';
+import { LiveTurn } from './live-turns.ts';
+import { record, type FinishedEvent } from './record.ts';
+import { TurnLog } from './turn-log.ts';
+import type { TurnLease } from './turn-leases.ts';
+import type { TurnRooms } from './turn-rooms.ts';
+import { openTurnTools } from './turn-tools.ts';
+import type { PromptedTurn } from './turn-steps.ts';
+
+/** A stored turn that this node holds: where it stands and what its next event is numbered. */
+export interface HeldRun {
+  readonly live: LiveTurn;
+  readonly lease: TurnLease;
+  readonly firstSeq: number;
+  readonly from: Replayed;
+}
+
+/** A run whose events nobody keeps has no `held`. */
+export type Run = { readonly audience: Audience; readonly held: HeldRun | undefined };
+
+/**
+ * Steps 4 to 6 of a turn, by its first node or by one that took it over: the model's answer, told
+ * and made durable as it comes, then recorded.
+ *
+ * @throws UsherError `interrupted` where this node may not end it: another one does
+ */
+export async function carryOut(rooms: TurnRooms, turn: PromptedTurn, run: Run): Promise<FinishedEvent> {
+  const { audience, held } = run;
+  const log = held === undefined ? undefined : openLog(rooms, turn, audience, held);
+  const stop = stopSignal(rooms, run);
+  const leave = held === undefined ? undefined : rooms.live.add(turn.id, held.live);
+  try {
+    const tools = await openTurnTools(rooms, turn);
+    const from = held?.from ?? nothingTold;
+    const tell = log?.tell ?? audience.tell;
+    const answer = new Answer(tell, { sourceOf: tools.sourceOf, from });
+    await audience.tell({ type: 'started', turn: startedTurn(turn) });
+    bridge(from, tell);
+    const answered = await answerSafely(rooms, turn, { answer, tools, from, signal: stop });
+    if (held !== undefined && isNoLongerOurs(rooms, held, answered)) throw movedElsewhere();
+    await answer.close(answered.outcome.state === 'completed' ? 'completed' : 'incomplete');
+    const finished = await record(rooms, turn, { answer, answered, log, lease: held?.lease });
+    await audience.tell(finished);
+    return finished;
+  } finally {
+    held?.lease.release();
+    audience.close();
+    leave?.();
+  }
+}
+
+/** Its lease is lost, or this node stops before the answer is whole: another is to go on with it. */
+function isNoLongerOurs(rooms: TurnRooms, { live, lease }: HeldRun, { outcome }: Dispatched): boolean {
+  if (!lease.isHeld()) return true;
+  return outcome.state === 'cancelled' && rooms.stopping.aborted && !live.cancelled.aborted;
+}
+
+function movedElsewhere(): UsherError {
+  return new UsherError('interrupted', 'The server lost its hold of this answer; another goes on with it.');
+}
+
+function openLog(rooms: TurnRooms, turn: PromptedTurn, audience: Audience, held: HeldRun): TurnLog {
+  if (turn.vault === undefined) throw new UsherError('internal', 'A stored turn has no key.');
+  const relay: Relay = audience.tell;
+  return new TurnLog({
+    turn: turn.id,
+    tenant: turn.reach.tenant,
+    subject: turn.subject,
+    vault: turn.vault,
+    lease: held.lease,
+    writer: rooms.writer,
+    firstSeq: held.firstSeq,
+    relay,
+    changed: () => held.live.change(),
+    cancel: () => held.live.cancel(),
+    nowMs: () => rooms.clock.wallMs(),
+  });
+}
+
+function stopSignal(rooms: TurnRooms, { audience, held }: Run): AbortSignal {
+  if (held === undefined) return audience.gone;
+  return AbortSignal.any([audience.gone, held.lease.lost, held.live.cancelled, rooms.stopping]);
+}
+
+/** A defect of ours after the turn began must not leave it running for ever: it is recorded as failed. */
+async function answerSafely(
+  rooms: TurnRooms,
+  turn: PromptedTurn,
+  work: Parameters<typeof answerTurn>[2],
+): Promise<Dispatched> {
+  try {
+    return await answerTurn(rooms, turn, work);
+  } catch (error) {
+    rooms.telemetry.unexpected({ where: 'answer', error });
+    return failedDispatch(turn, work.answer);
+  }
+}
+
+function startedTurn(turn: PromptedTurn): StartedTurn {
+  const { assistant, environment, release } = turn.served;
+  return { id: turn.id, assistant, environment, release: release.digest, startedAtMs: turn.startedAtMs };
+}
+
+/** What a run of a stored turn needs of its lease, from the commit that made it this node's. */
+export function holdTurn(
+  rooms: TurnRooms,
+  audience: Audience,
+  held: { readonly id: Id<'turn'>; readonly epoch: number; readonly begunAtMs: number },
+): Pick<HeldRun, 'live' | 'lease'> {
+  const live = new LiveTurn(audience);
+  const lease = rooms.leases.hold(held.id, held.epoch, held.begunAtMs, ({ cancelAsked, isHeard }) => {
+    if (cancelAsked) live.cancel();
+    if (isHeard) audience.heard();
+  });
+  return { live, lease };
+}

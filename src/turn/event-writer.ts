@@ -1,0 +1,99 @@
+import { UsherError, type Id } from '#base';
+import type { EventBatch, SystemStore } from '#store';
+import type { Telemetry } from '#telemetry';
+
+/** Deltas of a turn become durable together, this long after the first of them. */
+const flushEveryMs = 150;
+
+/** A turn whose events are written. */
+export interface EventSource {
+  readonly turn: Id<'turn'>;
+  /** What is not durable, as one batch; undefined for nothing. It is not asked again before `settled`. */
+  take(): EventBatch | undefined;
+  /** What became of the batch: written, refused since another node holds the turn, or to be tried again. */
+  settled(result: 'written' | 'refused' | 'again'): void;
+  /** It was asked of another node that this turn stop. */
+  cancelAsked(): void;
+}
+
+/**
+ * Writes the events of all turns of this node, many turns in one transaction: one write is under
+ * way at most, and what comes meanwhile forms the next. So a busy node pays one commit for many
+ * turns, and a lone event of a quiet one waits for nobody.
+ */
+export class EventWriter {
+  readonly #store: Pick<SystemStore, 'appendEvents'>;
+  readonly #telemetry: Telemetry;
+  #dirty = new Set<EventSource>();
+  #timer: NodeJS.Timeout | undefined;
+  #isUrgent = false;
+  #writing: Promise<void> | undefined;
+
+  constructor(store: Pick<SystemStore, 'appendEvents'>, telemetry: Telemetry) {
+    this.#store = store;
+    this.#telemetry = telemetry;
+  }
+
+  /** Within `flushEveryMs`. */
+  soon(source: EventSource): void {
+    this.#dirty.add(source);
+    this.#timer ??= setTimeout(this.#start, flushEveryMs);
+  }
+
+  /** As soon as the write under way is done; with all that others have waiting. */
+  now(source: EventSource): void {
+    this.#dirty.add(source);
+    if (this.#isUrgent) return;
+    this.#isUrgent = true;
+    if (this.#writing === undefined) queueMicrotask(this.#start);
+  }
+
+  forget(source: EventSource): void {
+    this.#dirty.delete(source);
+  }
+
+  readonly #start = (): void => {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#isUrgent = false;
+    this.#writing ??= this.#write();
+  };
+
+  async #write(): Promise<void> {
+    const sources = [...this.#dirty];
+    this.#dirty = new Set();
+    const taken = sources.flatMap((source) => {
+      const batch = source.take();
+      return batch === undefined ? [] : [{ source, batch }];
+    });
+    const isAgain = taken.length > 0 && !(await this.#append(taken));
+    this.#writing = undefined;
+    // A store that refuses is asked again at its own pace, not at that of those who wait.
+    if (isAgain) this.#isUrgent = false;
+    if (this.#isUrgent) this.#start();
+    else if (this.#dirty.size > 0) this.#timer ??= setTimeout(this.#start, flushEveryMs);
+  }
+
+  /** Answers whether the store took them. */
+  async #append(taken: readonly { readonly source: EventSource; readonly batch: EventBatch }[]): Promise<boolean> {
+    try {
+      const held = await this.#store.appendEvents(taken.map(({ batch }) => batch));
+      const byTurn = new Map(held.map((turn) => [turn.turn, turn]));
+      for (const { source } of taken) {
+        const own = byTurn.get(source.turn);
+        if (own === undefined) this.#telemetry.staleWriteRefused({ turn: source.turn });
+        source.settled(own === undefined ? 'refused' : 'written');
+        if (own?.cancelAsked === true) source.cancelAsked();
+      }
+      return true;
+    } catch (error) {
+      const code = error instanceof UsherError ? error.code : 'internal';
+      this.#telemetry.storeFailed({ operation: 'appendEvents', code });
+      for (const { source } of taken) {
+        source.settled('again');
+        this.#dirty.add(source);
+      }
+      return false;
+    }
+  }
+}

@@ -1,0 +1,162 @@
+import type { DeltaEvent, TurnEvent } from '#conversation';
+import type { Id } from '#base';
+import type { SubjectId, TenantId } from '#access';
+import type { EventBatch, NewEvents } from '#store';
+import type { SubjectVault } from '#vault';
+import type { Relay } from './answer.ts';
+import type { EventSource, EventWriter } from './event-writer.ts';
+import type { TurnLease } from './turn-leases.ts';
+
+/**
+ * Deltas that may have been told and are not durable. When a node dies no more than these are lost,
+ * so whoever goes on with the turn can number its events beyond all that were ever told.
+ */
+export const deltasAheadMax = 64;
+
+interface Untold {
+  readonly event: TurnEvent;
+  readonly seq: number;
+  readonly told: () => void;
+}
+
+export interface TurnLogOptions {
+  readonly turn: Id<'turn'>;
+  readonly tenant: TenantId;
+  readonly subject: SubjectId;
+  readonly vault: SubjectVault;
+  readonly lease: TurnLease;
+  readonly writer: EventWriter;
+  /** Of the first event told here. */
+  readonly firstSeq: number;
+  readonly relay: Relay;
+  /** More is durable than before. */
+  readonly changed: () => void;
+  readonly cancel: () => void;
+  readonly nowMs: () => number;
+}
+
+/**
+ * The events of a stored turn on their way to whoever listens and into the store. What gives an
+ * answer its structure (items opened and closed, tools run, a restart) is durable before it is
+ * told; deltas of the open item are told at once and become durable within moments, `deltasAheadMax`
+ * of them at the most.
+ */
+export class TurnLog implements EventSource {
+  readonly turn: Id<'turn'>;
+  readonly #options: TurnLogOptions;
+  /** Of the next event. */
+  #seq: number;
+  /** Not handed to the store yet, and under way there. */
+  #pending: TurnEvent[] = [];
+  #underWay: readonly TurnEvent[] = [];
+  #durableSeq: number;
+  #untold: Untold[] = [];
+  #deltasAhead = 0;
+  #idle: (() => void) | undefined;
+
+  constructor(options: TurnLogOptions) {
+    this.turn = options.turn;
+    this.#options = options;
+    this.#seq = options.firstSeq;
+    this.#durableSeq = options.firstSeq - 1;
+    options.lease.lost.addEventListener('abort', this.#abandon, { once: true });
+  }
+
+  readonly tell: Relay = (event) => {
+    const { lease, writer, relay } = this.#options;
+    if (!lease.isHeld()) return undefined;
+    const seq = this.#seq++;
+    this.#pending.push(event);
+    if (this.#untold.length === 0 && isDelta(event) && this.#deltasAhead < deltasAheadMax) {
+      this.#deltasAhead += 1;
+      if (this.#deltasAhead > deltasAheadMax / 2) writer.now(this);
+      else writer.soon(this);
+      return relay(event);
+    }
+    writer.now(this);
+    return new Promise((told) => this.#untold.push({ event, seq, told }));
+  };
+
+  take(): EventBatch | undefined {
+    if (this.#pending.length === 0) return undefined;
+    this.#underWay = this.#pending;
+    this.#pending = [];
+    const { tenant, subject, lease, nowMs } = this.#options;
+    const events = this.#seal(this.#underWay);
+    return { ...events, tenant, subject, turn: this.turn, epoch: lease.epoch, createdAtMs: nowMs() };
+  }
+
+  settled(result: 'written' | 'refused' | 'again'): void {
+    const events = this.#underWay;
+    this.#underWay = [];
+    if (result === 'written') this.#advance(events.length);
+    else if (result === 'again') this.#pending = [...events, ...this.#pending];
+    else this.#options.lease.lose();
+    this.#idle?.();
+  }
+
+  cancelAsked(): void {
+    this.#options.cancel();
+  }
+
+  /** What is still to be written, for the transaction that ends the turn; undefined for nothing. */
+  async last(): Promise<NewEvents | undefined> {
+    this.#options.writer.forget(this);
+    if (this.#underWay.length > 0) {
+      await new Promise<void>((idle) => {
+        this.#idle = idle;
+      });
+      this.#options.writer.forget(this);
+    }
+    return this.#pending.length === 0 ? undefined : this.#seal(this.#pending);
+  }
+
+  /** All is durable, by that transaction: what waited is told. */
+  end(): void {
+    const events = this.#pending;
+    this.#pending = [];
+    this.#advance(events.length);
+    this.#options.lease.lost.removeEventListener('abort', this.#abandon);
+  }
+
+  /** The first of `events` has the number after the last durable one. */
+  #seal(events: readonly TurnEvent[]): NewEvents {
+    const firstSeq = this.#durableSeq + 1;
+    const place = eventsPlace(this.turn, this.#options.lease.epoch, firstSeq);
+    const content = this.#options.vault.seal(place, JSON.stringify(events));
+    return { firstSeq, lastSeq: firstSeq + events.length - 1, content };
+  }
+
+  #advance(count: number): void {
+    this.#durableSeq += count;
+    const untold = this.#untold.filter(({ event, seq }) => seq > this.#durableSeq && isDelta(event));
+    this.#deltasAhead = this.#pending.filter(isDelta).length - untold.length;
+    this.#options.changed();
+    for (let next = this.#untold[0]; next !== undefined && this.#mayTell(next); next = this.#untold[0]) {
+      this.#untold.shift();
+      if (next.seq > this.#durableSeq) this.#deltasAhead += 1;
+      void Promise.resolve(this.#options.relay(next.event)).then(next.told);
+    }
+  }
+
+  #mayTell({ event, seq }: Untold): boolean {
+    return seq <= this.#durableSeq || (isDelta(event) && this.#deltasAhead < deltasAheadMax);
+  }
+
+  /** This node may tell no more: whoever waits must not wait for ever. */
+  readonly #abandon = (): void => {
+    this.#options.writer.forget(this);
+    for (const { told } of this.#untold) told();
+    this.#untold = [];
+    this.#pending = [];
+    this.#idle?.();
+  };
+}
+
+export function eventsPlace(turn: Id<'turn'>, epoch: number, firstSeq: number): { table: string; row: string } {
+  return { table: 'turn_events', row: `${turn}/${epoch}/${firstSeq}` };
+}
+
+function isDelta(event: TurnEvent): event is DeltaEvent {
+  return event.type === 'text' || event.type === 'arguments' || event.type === 'refusal' || event.type === 'cited';
+}

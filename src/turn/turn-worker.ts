@@ -1,0 +1,115 @@
+import { UsherError } from '#base';
+import { beginQueued, takeOver } from './take-turn.ts';
+import { turnLeaseMs } from './turn-leases.ts';
+import type { TurnRooms } from './turn-rooms.ts';
+
+/** How often work is looked for that nobody announced here. */
+const lookEveryMs = 500;
+const claimsPerLook = 32;
+/** How often events that are kept long enough are looked for. */
+const sweepEveryMs = 60_000;
+const sweptPerLook = 2000;
+
+/** Turns that run here at once at the most; what is beyond waits in the queue, or for another node. */
+const turnsMax = 1000;
+
+/**
+ * Finds turns to run: those that wait in the queue, and those whose node was lost. Every node that
+ * runs turns has one; whichever claims a turn first runs it.
+ */
+export class TurnWorker {
+  readonly #rooms: TurnRooms;
+  readonly #eventsKeptMs: number;
+  readonly #running = new Set<Promise<void>>();
+  #timer: NodeJS.Timeout | undefined;
+  #looking: Promise<void> | undefined;
+  #isWoken = false;
+  #isClosed = false;
+  #sweptAtMs = 0;
+
+  constructor(rooms: TurnRooms, { eventsKeptMs }: { readonly eventsKeptMs: number }) {
+    this.#rooms = rooms;
+    this.#eventsKeptMs = eventsKeptMs;
+    this.#timer = setInterval(() => this.wake(), lookEveryMs);
+  }
+
+  /** Something may be there to run. */
+  wake(): void {
+    this.#isWoken = true;
+    if (this.#isClosed) return;
+    this.#looking ??= this.#look().finally(() => {
+      this.#looking = undefined;
+    });
+  }
+
+  /** Settles when the turns of this worker have ended, or were left to others. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    clearInterval(this.#timer);
+    await this.#looking;
+    await Promise.allSettled(this.#running);
+  }
+
+  async #look(): Promise<void> {
+    while (this.#isWoken && !this.#isClosed && !this.#rooms.draining()) {
+      this.#isWoken = false;
+      try {
+        await this.#claimLost();
+        await this.#beginReady();
+        await this.#sweepEvents();
+      } catch (error) {
+        this.#report('turn worker', error);
+      }
+    }
+  }
+
+  async #claimLost(): Promise<void> {
+    const { store, leases, clock } = this.#rooms;
+    const begunAtMs = clock.monotonicMs();
+    const claimed = await store.system.claimTurns(leases.owner, turnLeaseMs, claimsPerLook);
+    for (const turn of claimed) this.#run('take over', takeOver(this.#rooms, turn, begunAtMs));
+  }
+
+  async #beginReady(): Promise<void> {
+    const room = Math.min(turnsMax - this.#running.size, claimsPerLook);
+    if (room <= 0) return;
+    const ready = await this.#rooms.store.system.readyTurns(room);
+    for (const { tenant, turn } of ready) {
+      if (this.#beginning.has(turn)) continue;
+      this.#beginning.add(turn);
+      this.#run(
+        'begin queued',
+        beginQueued(this.#rooms, tenant, turn).finally(() => this.#beginning.delete(turn)),
+      );
+    }
+  }
+
+  /** Queued turns that this worker is at, so that one look does not begin what another began. */
+  readonly #beginning = new Set<string>();
+
+  async #sweepEvents(): Promise<void> {
+    const nowMs = this.#rooms.clock.wallMs();
+    if (nowMs - this.#sweptAtMs < sweepEveryMs) return;
+    this.#sweptAtMs = nowMs;
+    await this.#rooms.store.system.deleteEvents(nowMs - this.#eventsKeptMs, sweptPerLook);
+  }
+
+  #run(what: string, work: Promise<void>): void {
+    const running = work
+      .catch((error: unknown) => this.#report(what, error))
+      .finally(() => {
+        this.#running.delete(running);
+        // The next of its conversation may begin.
+        this.wake();
+      });
+    this.#running.add(running);
+  }
+
+  /** A turn that is left stays claimed until its lease is over, and is found again then. */
+  #report(where: string, error: unknown): void {
+    if (!(error instanceof UsherError)) this.#rooms.telemetry.unexpected({ where, error });
+    else if (error.code !== 'interrupted' && error.code !== 'shutting_down') {
+      this.#rooms.telemetry.storeFailed({ operation: where, code: error.code });
+    }
+  }
+}
