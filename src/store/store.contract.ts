@@ -591,6 +591,7 @@ export function storeContract(open: () => Promise<Store>): void {
       const ended = { state: 'failed', reason: 'conversation_locked', message: 'Too late.', finishedAtMs: 3000 };
       expect(await tenant.turn(late.id)).toMatchObject(ended);
       expect(await tenant.turnItems(late.id, 'input')).toHaveLength(1);
+      expect(await tenant.items(conversation, { limit: 9, order: 'oldest-first' })).toEqual([]);
     });
 
     test('takes a turn of a conversation or after a turn that exists only, of oneself only', async () => {

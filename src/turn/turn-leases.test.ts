@@ -81,7 +81,7 @@ describe('the lease of a turn', () => {
     await closed.close();
     const leases = new TurnLeases(closed.system, systemClock, telemetry);
     const begunAtMs = systemClock.monotonicMs();
-    const lease = leases.hold(newId('turn'), begunAtMs);
+    const lease = leases.hold(newId('turn'), 1, begunAtMs, () => undefined);
     await once(lease.lost, 'abort');
     // The fence stands a second before the lease ends; a loaded machine may eat into that second.
     expect(systemClock.monotonicMs() - begunAtMs).toBeGreaterThanOrEqual(turnLeaseMs - 1000);

@@ -16,7 +16,11 @@ let client: OpenAI;
 
 beforeAll(async () => {
   simulator = await startModelSimulator();
-  usher = await startUsher(usherFiles([simulator.baseUrl], { assistants: { helper: {} } }));
+  usher = await startUsher(
+    usherFiles([simulator.baseUrl], {
+      assistants: { helper: { spec: { turns: { outliveClientMs: 0 } } }, patient: {} },
+    }),
+  );
   client = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: usher.apiKey, maxRetries: 0 });
 });
 beforeEach(() => simulator.clear());
@@ -57,6 +61,27 @@ describe('a client that leaves', () => {
     expect(items).toMatchObject([{ role: 'user' }, { role: 'assistant', status: 'incomplete' }]);
     const metrics = await (await fetch(`${usher.url}/metrics`)).text();
     expect(metrics).toMatch(/usher_turns_total\{[^}]*state="cancelled"[^}]*\} 1/);
+  });
+
+  test('in the middle of a stream of an assistant that waits: the answer goes on, and can be heard to its end', async () => {
+    const input = '[[sim:tokens 300]] [[sim:pace 5]]';
+    const stream = await client.responses.create({ model: 'patient', input, stream: true });
+    let id = '';
+    let last = 0;
+    for await (const event of stream) {
+      if (event.type === 'response.created') id = event.response.id;
+      last = event.sequence_number;
+      if (last === 20) break;
+    }
+    const rest = await client.responses.retrieve(id, { stream: true, starting_after: last });
+    let next = last;
+    let status: string | undefined;
+    for await (const event of rest) {
+      expect(event.sequence_number).toBe((next += 1));
+      if (event.type === 'response.completed') status = event.response.status;
+    }
+    expect(status).toBe('completed');
+    expect((await simulator.log()).requests.at(-1)?.end).toBe('done');
   });
 
   test('while a whole answer is awaited', async () => {

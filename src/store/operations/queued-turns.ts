@@ -152,7 +152,7 @@ export const endQueuedTurn = async (
   ...[turn, input, finish]: Parameters<TenantStore['endQueuedTurn']>
 ): Promise<boolean> => {
   if ((await takeQueued(session, reach, { id: turn.id })).length === 0) return false;
-  const ended = await insertBegun(session, reach, turn, input, finish.outcome.state);
+  const ended = await insertBegun(session, reach, turn, input, finish.outcome.state, false);
   if (ended.result !== 'begun') throw new Undo(false);
   await finishInserted(session, reach, turn.id, finish);
   return true;

@@ -141,17 +141,21 @@ export const beginTurn = async (
   return 'begun';
 };
 
-/** The turn in `state` with its input, and how many of its conversation wait in the queue. */
+/**
+ * The turn in `state` with its input, and how many of its conversation wait in the queue. What was
+ * not said in the end (`isSaid` false) is kept with its turn alone, and enters no conversation.
+ */
 export async function insertBegun(
   session: Session,
   reach: Reach,
   turn: NewTurn,
   input: readonly NewItem[],
   state: TurnState,
+  isSaid = true,
 ): Promise<{ result: 'begun'; count: number } | { result: 'conversation_missing' }> {
   let firstPosition = 1;
   let count = 0;
-  if (turn.conversation !== null) {
+  if (turn.conversation !== null && isSaid) {
     const [taken] = await takeConversation(session, reach, {
       id: turn.conversation,
       count: input.length,
@@ -180,7 +184,7 @@ export async function insertBegun(
   await insertItems(session, input, {
     tenant: reach.tenant,
     subject: turn.subject,
-    conversation: turn.conversation,
+    conversation: isSaid ? turn.conversation : null,
     turn: turn.id,
     part: 'input',
     firstPosition,

@@ -1,0 +1,237 @@
+import OpenAI from 'openai';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
+import { startUsher, type UsherProcess } from '#test/process';
+import { accumulated, heard, isGapless, plain } from '#test/response-oracle';
+import { usherFiles } from '#test/usher-files';
+
+let simulator: ModelSimulator;
+let usher: UsherProcess;
+let client: OpenAI;
+const model = 'helper';
+const seats = {
+  type: 'function' as const,
+  name: 'seats',
+  parameters: { type: 'object', properties: {} },
+  strict: false,
+};
+
+beforeAll(async () => {
+  simulator = await startModelSimulator();
+  const assistants = {
+    helper: {},
+    queueing: { spec: { turns: { whileBusy: 'queue', queueMax: 2 } } },
+    hasty: { spec: { turns: { whileBusy: 'queue', queueMs: 300 } } },
+    failing: { spec: { turns: { rescue: 'fail' } } },
+    restarting: { spec: { turns: { rescue: 'restart' } } },
+  };
+  usher = await startUsher(usherFiles([simulator.baseUrl], { assistants }));
+  client = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: usher.apiKey, maxRetries: 0 });
+});
+let askedBefore: number;
+beforeEach(async () => {
+  await simulator.clear();
+  askedBefore = (await simulator.log()).requests.length;
+});
+/** How often the model was asked in this test. */
+const asked = async (): Promise<number> => (await simulator.log()).requests.length - askedBefore;
+
+afterAll(async () => {
+  await usher?.stop();
+  await simulator?.stop();
+});
+
+describe('a response that is streamed again', () => {
+  test.each([
+    ['text', '[[sim:say Good evening, dear guest]]'],
+    ['refusal', '[[sim:refusal I would rather not.]]'],
+    ['calls', '[[sim:say One moment]] [[sim:call seats {"row":7}]] [[sim:call seats {"row":8}]]'],
+    ['length', '[[sim:tokens 40]]'],
+    ['failure', '[[sim:cut after=3]] [[sim:tokens 10]]'],
+    ['empty', '[[sim:tokens 0]]'],
+  ])('is the same from every offset, and what the client makes of it is what is stored: %s', async (name, input) => {
+    const limit = name === 'length' ? { max_output_tokens: 16 } : {};
+    const body = { model: name === 'failure' ? 'failing' : model, input, tools: [seats], ...limit };
+    const live = await heard(await client.responses.create({ ...body, stream: true }));
+    const first = live[0];
+    if (first?.type !== 'response.created') throw new Error('no beginning was told');
+    expect(isGapless(live, 0)).toBe(true);
+    const stored = plain(await client.responses.retrieve(first.response.id));
+    expect(await accumulated(live)).toEqual(stored);
+    for (let offset = -1; offset < live.length; offset += 1) {
+      const query = offset === -1 ? {} : { starting_after: offset };
+      const again = await heard(await client.responses.retrieve(stored.id, { stream: true, ...query }));
+      expect(again).toEqual(live.slice(offset + 1));
+      expect(await accumulated([...live.slice(0, offset + 1), ...again])).toEqual(stored);
+    }
+    const helper = client.responses.stream({ response_id: stored.id, starting_after: 1 });
+    expect(plain(await helper.finalResponse())).toEqual(stored);
+  });
+
+  test('is not there for others, and needs a stream to start after something', async () => {
+    const { id } = await client.responses.create({ model, input: '[[sim:say Hm]]' });
+    const query = { path: `/responses/${id}?starting_after=1` };
+    await expect(client.get(query.path)).rejects.toMatchObject({ status: 400, param: 'starting_after' });
+    const unknown = `resp_${'0'.repeat(32)}`;
+    await expect(client.responses.retrieve(unknown, { stream: true })).rejects.toMatchObject({ status: 404 });
+  });
+});
+
+describe('a background response', () => {
+  test('is taken at once, waits, runs and is whole, with nobody listening', async () => {
+    const taken = await client.responses.create({ model, input: '[[sim:say All done]]', background: true });
+    expect(taken).toMatchObject({ status: 'queued', background: true, output: [] });
+    const read = async () => (await client.responses.retrieve(taken.id)).status;
+    await expect.poll(read, { timeout: 10_000 }).toBe('completed');
+    expect(await client.responses.retrieve(taken.id)).toMatchObject({
+      output_text: 'All done',
+      created_at: taken.created_at,
+    });
+    expect((await client.responses.inputItems.list(taken.id)).data).toHaveLength(1);
+  });
+
+  test('is streamed from its wait to its end, and once more the same', async () => {
+    const body = { model, input: '[[sim:say All done]]', background: true, stream: true } as const;
+    const events = await heard(await client.responses.create(body));
+    expect(events.slice(0, 3).map(({ type }) => type)).toEqual([
+      'response.created',
+      'response.queued',
+      'response.in_progress',
+    ]);
+    expect(isGapless(events, 0)).toBe(true);
+    const { id } = await accumulated(events);
+    expect(await heard(await client.responses.retrieve(id, { stream: true }))).toEqual(events);
+    expect(await accumulated(events)).toEqual(plain(await client.responses.retrieve(id)));
+  });
+
+  test('needs to be stored', async () => {
+    const body = { model, input: 'x', background: true, store: false };
+    await expect(client.responses.create(body)).rejects.toMatchObject({ status: 400, param: 'store' });
+  });
+
+  test('is cancelled while it runs: the model stops, and what came is kept', async () => {
+    await simulator.plan({ tokens: 1000, tokenMs: 10 });
+    const taken = await client.responses.create({ model, input: 'go on', background: true });
+    await simulator.until((log) => (log.requests.at(-1)?.tokens ?? 0) > 30);
+    const cancelled = await client.responses.cancel(taken.id);
+    expect(cancelled).toMatchObject({ status: 'cancelled', output: [{ status: 'incomplete' }] });
+    expect(cancelled.usage?.output_tokens).toBeGreaterThan(0);
+    await simulator.until((log) => log.requests.at(-1)?.end === 'aborted');
+    expect(await client.responses.cancel(taken.id)).toMatchObject({ status: 'cancelled' });
+    const told = await heard(await client.responses.retrieve(taken.id, { stream: true }));
+    expect(told.at(-1)?.type).toBe('response.incomplete');
+    expect(await accumulated(told)).toEqual(plain(cancelled));
+  });
+
+  test('is cancelled before it began, while its conversation is busy', async () => {
+    const { id: conversation } = await client.conversations.create();
+    await simulator.plan({ fault: { kind: 'hang' } });
+    const running = client.responses.create({ model, conversation, input: 'slow' });
+    await simulator.until((log) => log.totals.active === 1);
+    const waiting = await client.responses.create({ model, conversation, input: 'later', background: true });
+    expect(waiting.status).toBe('queued');
+    expect(await client.responses.cancel(waiting.id)).toMatchObject({ status: 'cancelled', output: [] });
+    await simulator.control({ do: 'release' });
+    await running;
+    expect(await asked()).toBe(1);
+  });
+});
+
+describe('a message while its conversation has a running turn', () => {
+  test('waits where the assistant queues, in order, and each sees what was said before it', async () => {
+    const { id: conversation } = await client.conversations.create();
+    await simulator.plan({ fault: { kind: 'hang' } });
+    const ask = (input: string) => client.responses.create({ model: 'queueing', conversation, input });
+    const first = ask('the first');
+    await simulator.until((log) => log.totals.active === 1);
+    const second = ask('the second [[sim:say Two]]');
+    const queued = async () =>
+      (await client.responses.create({ model: 'queueing', conversation, input: 'x', background: true })).id;
+    const known = await queued();
+    await expect(ask('too many').then(() => ask('far too many'))).rejects.toMatchObject({
+      code: 'conversation_locked',
+    });
+    await client.responses.cancel(known);
+    await simulator.control({ do: 'release' });
+    await first;
+    expect((await second).output_text).toBe('Two');
+    const items = await client.conversations.items.list(conversation, { order: 'asc' });
+    const roles = items.data.map((item) => (item.type === 'message' ? item.role : item.type));
+    expect(roles.slice(0, 4)).toEqual(['user', 'assistant', 'user', 'assistant']);
+  });
+
+  test('is refused where the assistant refuses, and where it waited too long', async () => {
+    await simulator.plan({ fault: { kind: 'hang' } });
+    const { id: conversation } = await client.conversations.create();
+    const running = client.responses.create({ model: 'hasty', conversation, input: 'slow' });
+    await simulator.until((log) => log.totals.active === 1);
+    const impatient = client.responses.create({ model: 'hasty', conversation, input: 'now' });
+    await expect(impatient).rejects.toMatchObject({ status: 400, code: 'conversation_locked' });
+    await simulator.control({ do: 'release' });
+    await running;
+  });
+});
+
+describe('a request that comes again', () => {
+  test('joins the turn of its idempotency key, while it runs and afterwards; another body is refused', async () => {
+    const headers = { 'Idempotency-Key': 'once-only' };
+    const body = { model, input: '[[sim:say Once]]' };
+    const [one, two] = await Promise.all([
+      client.responses.create(body, { headers }),
+      client.responses.create(body, { headers }),
+    ]);
+    expect(two).toEqual(one);
+    expect(await client.responses.create(body, { headers })).toEqual(one);
+    expect(await asked()).toBe(1);
+    const other = client.responses.create({ ...body, input: 'something else' }, { headers });
+    await expect(other).rejects.toMatchObject({ status: 409, code: 'conflict' });
+    const unkept = client.responses.create({ ...body, store: false }, { headers });
+    await expect(unkept).rejects.toMatchObject({ status: 400, param: 'store' });
+  });
+
+  test('joins the running turn where the client says that it repeats, and only then', async () => {
+    const body = { model, input: '[[sim:tokens 60]] [[sim:pace 10]]' };
+    const first = client.responses.create(body);
+    await simulator.until((log) => log.totals.active === 1);
+    const repeat = await client.responses.create(body, { headers: { 'X-Stainless-Retry-Count': '1' } });
+    expect(repeat).toEqual(await first);
+    expect(await asked()).toBe(1);
+    expect((await client.responses.create(body)).id).not.toBe(repeat.id);
+  });
+});
+
+describe('an answer that its model server breaks off', () => {
+  test('is made anew: the client is told, and what it makes of it is what is stored', async () => {
+    await simulator.plan({ tokens: 30, fault: { kind: 'cut', after: 12, how: 'reset' } });
+    const events = await heard(await client.responses.create({ model: 'restarting', input: 'go on', stream: true }));
+    expect(events.filter(({ type }) => type === 'response.in_progress')).toHaveLength(2);
+    expect(isGapless(events, 0)).toBe(true);
+    const final = await accumulated(events);
+    expect(final).toMatchObject({ status: 'completed', output: [{ status: 'completed' }] });
+    expect(final).toEqual(plain(await client.responses.retrieve(final.id)));
+  });
+
+  test('fails visibly where its owner wants that, with what came', async () => {
+    await simulator.plan({ tokens: 30, fault: { kind: 'cut', after: 12, how: 'reset' } });
+    const events = await heard(await client.responses.create({ model: 'failing', input: 'go on', stream: true }));
+    const final = await accumulated(events);
+    expect(final).toMatchObject({ status: 'failed', output: [{ status: 'incomplete' }] });
+    expect(final).toEqual(plain(await client.responses.retrieve(final.id)));
+  });
+
+  test('is joined on Chat Completions where the new one says the same again, and lost where it does not', async () => {
+    const chat = async (content: string): Promise<string> => {
+      const messages = [{ role: 'user' as const, content }];
+      const stream = await client.chat.completions.create({ model: 'restarting', messages, stream: true });
+      let text = '';
+      for await (const chunk of stream) text += chunk.choices[0]?.delta.content ?? '';
+      return text;
+    };
+    await simulator.plan({ say: 'Row seven, seats one to four', fault: { kind: 'cut', after: 3, how: 'reset' } });
+    await simulator.plan({ say: 'Row seven, seats one to four' });
+    expect(await chat('where?')).toBe('Row seven, seats one to four');
+    await simulator.plan({ say: 'Row seven, seats one to four', fault: { kind: 'cut', after: 3, how: 'reset' } });
+    await simulator.plan({ say: 'The house is full' });
+    await expect(chat('where?')).rejects.toThrow();
+  });
+});
