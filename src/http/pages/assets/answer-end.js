@@ -12,9 +12,14 @@ import { cutOff, Failure, inWords } from './failure.js';
  * @returns {End | undefined}
  */
 export function takeEvent(view, event) {
+  view.heard = event['sequence_number'] ?? view.heard;
   switch (event.type) {
     case 'response.created':
       view.response = event['response'].id;
+      return undefined;
+    case 'response.in_progress':
+      // A second one says that the answer begins anew.
+      view.restart();
       return undefined;
     case 'response.output_text.delta':
     case 'response.refusal.delta':
@@ -26,9 +31,8 @@ export function takeEvent(view, event) {
     case 'response.completed':
       return { how: 'completed' };
     case 'response.incomplete':
+      if (event['response'].status === 'cancelled') return { how: 'stopped' };
       return { how: event['response'].incomplete_details?.reason === 'content_filter' ? 'filtered' : 'short' };
-    case 'response.cancelled':
-      return { how: 'stopped' };
     case 'response.failed':
       return { how: 'failed', message: brokenOff(view, event['response'].error?.code) };
     default:
@@ -66,6 +70,7 @@ export function endByError(view, error) {
  */
 export function recordedEnd(response) {
   switch (response?.status) {
+    case 'queued':
     case 'in_progress':
       return { how: 'running' };
     case 'incomplete':

@@ -9,7 +9,7 @@ import { failureOf, unreachable } from './failure.js';
  *
  * @typedef {object} Recorded A turn as the history tells it.
  * @property {string} id
- * @property {'in_progress' | 'completed' | 'incomplete' | 'cancelled' | 'failed'} status
+ * @property {'queued' | 'in_progress' | 'completed' | 'incomplete' | 'cancelled' | 'failed'} status
  * @property {string | null} reason
  * @property {string | null} message
  * @property {string | null} replaces
@@ -126,6 +126,23 @@ export class ChatClient {
     const response = await this.#ask('POST', '/v1/responses', body, signal);
     if (response.body === null) throw unreachable();
     return readEvents(response.body);
+  }
+
+  /**
+   * The events of an answer that is made, or was, after the one numbered `after`.
+   * @param {string} response @param {number} after @param {AbortSignal} signal
+   */
+  async resume(response, after, signal) {
+    const query = after < 0 ? '' : `&starting_after=${after}`;
+    const path = `/v1/responses/${encodeURIComponent(response)}?stream=true${query}`;
+    const answered = await this.#ask('GET', path, undefined, signal);
+    if (answered.body === null) throw unreachable();
+    return readEvents(answered.body);
+  }
+
+  /** @param {string} response */
+  async cancel(response) {
+    await this.#ask('POST', `/v1/responses/${encodeURIComponent(response)}/cancel`);
   }
 
   /**

@@ -14,6 +14,7 @@ import { attendThemeSwitch } from './theme-switch.js';
 /**
  * @typedef {import('./chat-client.js').Item} Item
  * @typedef {import('./chat-client.js').Recorded} Recorded
+ * @typedef {import('./answer-stream.js').StreamEvent} StreamEvent
  * @typedef {import('./exchange-view.js').End} End
  *
  * @typedef {object} Settings Written into the page by the server.
@@ -49,6 +50,8 @@ class Chat {
   #exchanges = [];
   /** The oldest item that is shown, to ask for those before it. @type {string | undefined} */
   #oldest;
+  /** What is being answered. @type {ExchangeView | undefined} */
+  #answering;
   /** @type {AbortController | undefined} */
   #running;
   #leftAtMs = 0;
@@ -186,7 +189,9 @@ class Chat {
       this.#showRecorded(items, responses, hasMore);
       this.#stage.goToEnd();
       this.#composer.invite();
-      if (responses.some(({ status }) => status === 'in_progress')) void this.#awaitRunning(id, shown, 0);
+      const running = this.#exchanges.findLast((view) => view.how === 'running' && view.response !== undefined);
+      if (running !== undefined) void this.#hearOn(running);
+      else if (responses.some(({ status }) => status === 'in_progress')) void this.#awaitRunning(id, shown, 0);
     } catch (error) {
       if (shown !== this.#shown) return;
       if (!isMissing(error)) return this.#complain(error, () => void this.#open(id, 'stay'));
@@ -280,14 +285,26 @@ class Chat {
     this.#transcript.append(view.element);
     this.#markNewest();
     this.#stage.followAnswer(view.element);
+    await this.#attendTo(view, (signal) => this.#ask(view.question, failed?.response, signal));
+  }
+
+  /** An answer that was under way when the page was loaded goes on here. @param {ExchangeView} view */
+  async #hearOn(view) {
+    view.resume();
+    await this.#attendTo(view, (signal) => this.#client.resume(view.response ?? '', -1, signal));
+  }
+
+  /** @param {ExchangeView} view @param {(signal: AbortSignal) => Promise<AsyncGenerator<StreamEvent>>} ask */
+  async #attendTo(view, ask) {
     const controller = new AbortController();
     const shown = this.#shown;
     this.#running = controller;
+    this.#answering = view;
     this.#composer.busy = true;
     // What was pressed to get here may be gone.
     this.#composer.invite();
     announce('Answering.');
-    const end = await this.#answer(view, failed?.response, controller.signal);
+    const end = await this.#answer(view, ask, controller.signal);
     if (shown !== this.#shown) return;
     // After a stop, the next question may already run.
     if (this.#running === controller) {
@@ -301,20 +318,32 @@ class Chat {
   }
 
   /**
-   * @param {ExchangeView} view @param {string | undefined} replaces @param {AbortSignal} signal
+   * Hears an answer to its end. Where the connection breaks once the answer has a name, it is asked
+   * for again from there: the server goes on with it meanwhile, this one or another.
+   * @param {ExchangeView} view
+   * @param {(signal: AbortSignal) => Promise<AsyncGenerator<StreamEvent>>} ask
+   * @param {AbortSignal} signal
    * @returns {Promise<End>}
    */
-  async #answer(view, replaces, signal) {
-    try {
-      for await (const event of await this.#ask(view.question, replaces, signal)) {
-        const end = takeEvent(view, event);
-        if (end !== undefined) return end;
+  async #answer(view, ask, signal) {
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        const { response, heard } = view;
+        const events = attempt === 0 ? ask(signal) : this.#client.resume(response ?? '', heard, signal);
+        for await (const event of await events) {
+          const end = takeEvent(view, event);
+          if (end !== undefined) return end;
+          if (attempt > 0) attempt = 1;
+        }
+        throw cutOff();
+      } catch (error) {
+        if (signal.aborted) return { how: 'stopped' };
+        if (view.response === undefined && isMissing(error)) this.#conversation = undefined;
+        const isOver = view.response === undefined || attempt >= pollsMs.length * 2 || isMissing(error);
+        if (isOver) return endByError(view, error);
+        await new Promise((resolve) => setTimeout(resolve, pollsMs[Math.min(attempt, pollsMs.length - 1)]));
+        if (signal.aborted) return { how: 'stopped' };
       }
-      throw cutOff();
-    } catch (error) {
-      if (signal.aborted) return { how: 'stopped' };
-      if (isMissing(error)) this.#conversation = undefined;
-      return endByError(view, error);
     }
   }
 
@@ -342,6 +371,9 @@ class Chat {
     if (this.#running === undefined) return;
     this.#leftAtMs = Date.now();
     this.#running.abort();
+    // A server that merely loses its listener goes on for a while.
+    const response = this.#answering?.response;
+    if (response !== undefined) void this.#client.cancel(response).catch(() => {});
     this.#running = undefined;
     this.#composer.busy = false;
   }

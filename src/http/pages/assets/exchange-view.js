@@ -31,6 +31,8 @@ export class ExchangeView {
   question;
   /** The answer's name on the server, as soon as it has one. @type {string | undefined} */
   response;
+  /** The number of the last event of it. */
+  heard = -1;
   /** @type {End['how']} */
   how = 'running';
   /** @type {GrowingMarkdown} */
@@ -66,6 +68,19 @@ export class ExchangeView {
   add(delta) {
     this.#waiting.hidden = true;
     this.#markdown.add(delta);
+  }
+
+  /** What came so far counts no more. */
+  restart() {
+    this.#sources.clear();
+    this.#markdown.clear();
+  }
+
+  /** An answer that was recorded as running is heard from here. */
+  resume() {
+    this.#answer.setAttribute('aria-busy', 'true');
+    this.#waiting.hidden = this.text !== '';
+    this.#foot.replaceChildren();
   }
 
   /** @param {Annotation} annotation */

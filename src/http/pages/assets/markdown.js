@@ -112,6 +112,16 @@ export class GrowingMarkdown {
     if (this.#frame === 0) this.#frame = requestAnimationFrame(() => this.#draw());
   }
 
+  /** The text begins anew. */
+  clear() {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+    this.text = '';
+    this.#openAt = 0;
+    this.#openNodes = [];
+    this.#element.replaceChildren();
+  }
+
   /** The text is whole. A link whose address stood at the end is known only now. */
   finish() {
     cancelAnimationFrame(this.#frame);
