@@ -1,5 +1,5 @@
 import { UsherError, type Id } from '#base';
-import { nothingTold, type Replayed, type StartedTurn } from '#conversation';
+import { noUsage, nothingTold, type Replayed, type StartedTurn } from '#conversation';
 import { Answer, type Relay } from './answer.ts';
 import { bridge } from './bridge.ts';
 import { answerTurn } from './answer-turn.ts';
@@ -43,17 +43,35 @@ export async function carryOut(rooms: TurnRooms, turn: PromptedTurn, run: Run): 
     await audience.tell({ type: 'started', turn: startedTurn(turn) });
     bridge(from, tell);
     const answered = await answerSafely(rooms, turn, { answer, tools, from, signal: stop });
-    if (held !== undefined && isNoLongerOurs(rooms, held, answered)) throw movedElsewhere();
+    if (held !== undefined && isNoLongerOurs(rooms, held, answered)) throw log?.failure ?? movedElsewhere();
     await answer.close(answered.outcome.state === 'completed' ? 'completed' : 'incomplete');
     const finished = await record(rooms, turn, { answer, answered, log, lease: held?.lease });
     await audience.tell(finished);
     return finished;
+  } catch (error) {
+    if (!(error instanceof UsherError) || error.code !== 'storage_full') throw error;
+    rooms.live.foundNoRoom(turn.id);
+    return await tellNoRoom(rooms, turn, audience);
   } finally {
     held?.lease.release();
     audience.close();
     leave?.();
   }
 }
+
+/** It is recorded so as soon as there is room. */
+async function tellNoRoom(rooms: TurnRooms, turn: PromptedTurn, audience: Audience): Promise<FinishedEvent> {
+  const outcome = { state: 'failed', ...noRoom } as const;
+  const finished = { type: 'finished', outcome, usage: noUsage, finishedAtMs: rooms.clock.wallMs() } as const;
+  rooms.telemetry.storeFailed({ operation: 'turn', code: noRoom.code });
+  await audience.tell(finished);
+  return finished;
+}
+
+export const noRoom = {
+  code: 'storage_full',
+  message: 'There was no room to store the answer. Send the message again.',
+} as const;
 
 /** Its lease is lost, or this node stops before the answer is whole: another is to go on with it. */
 function isNoLongerOurs(rooms: TurnRooms, { live, lease }: HeldRun, { outcome }: Dispatched): boolean {

@@ -10,8 +10,10 @@ export interface EventSource {
   readonly turn: Id<'turn'>;
   /** What is not durable, as one batch; undefined for nothing. It is not asked again before `settled`. */
   take(): EventBatch | undefined;
-  /** What became of the batch: written, refused since another node holds the turn, or to be tried again. */
-  settled(result: 'written' | 'refused' | 'again'): void;
+  /** What became of the batch: written, or refused since another node holds the turn. */
+  settled(result: 'written' | 'refused'): void;
+  /** The store could not take the batch: it is tried again, unless there is no room for it. */
+  failed(error: UsherError): void;
   /** It was asked of another node that this turn stop. */
   cancelAsked(): void;
 }
@@ -87,11 +89,11 @@ export class EventWriter {
       }
       return true;
     } catch (error) {
-      const code = error instanceof UsherError ? error.code : 'internal';
-      this.#telemetry.storeFailed({ operation: 'appendEvents', code });
+      const failure = error instanceof UsherError ? error : new UsherError('internal', 'The store failed.');
+      this.#telemetry.storeFailed({ operation: 'appendEvents', code: failure.code });
       for (const { source } of taken) {
-        source.settled('again');
         this.#dirty.add(source);
+        source.failed(failure);
       }
       return false;
     }

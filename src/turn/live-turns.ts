@@ -31,12 +31,26 @@ export class LiveTurn {
   }
 }
 
+/** Beyond these a turn is made again, which does no harm. */
+const withoutRoomMax = 10_000;
+
 /** The stored turns that this node runs, for those who listen or stop them here. */
 export class LiveTurns {
   readonly #turns = new Map<Id<'turn'>, LiveTurn>();
+  readonly #withoutRoom = new Set<Id<'turn'>>();
 
   get(id: Id<'turn'>): LiveTurn | undefined {
     return this.#turns.get(id);
+  }
+
+  /** The store has no room for this one: it is not made again when there is some, it fails. */
+  foundNoRoom(id: Id<'turn'>): void {
+    if (this.#withoutRoom.size < withoutRoomMax) this.#withoutRoom.add(id);
+  }
+
+  /** Whether that was found of it; said once. */
+  hadNoRoom(id: Id<'turn'>): boolean {
+    return this.#withoutRoom.delete(id);
   }
 
   /** Answers how it ends. */

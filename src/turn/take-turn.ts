@@ -1,13 +1,13 @@
 import { UsherError, type Id } from '#base';
 import { reachOf, type TenantId } from '#access';
-import { nothingTold, replay, type Replayed, type TurnEvent } from '#conversation';
+import { nothingTold, replay, type Replayed, type TurnEvent, type TurnOutcome } from '#conversation';
 import type { ClaimedTurn, QueuedTurn, TurnRow } from '#store';
 import type { SubjectVault } from '#vault';
 import { openAsked, openInput } from './asked-turn.ts';
 import { Audience } from './audience.ts';
 import { Answer } from './answer.ts';
 import { bridge } from './bridge.ts';
-import { carryOut, holdTurn } from './carry-out.ts';
+import { carryOut, holdTurn, noRoom, type HeldRun } from './carry-out.ts';
 import { dropQueued } from './cancel-turn.ts';
 import { recall } from './recall.ts';
 import { nameConversation, newTurn, record } from './record.ts';
@@ -65,9 +65,17 @@ export async function takeOver(rooms: TurnRooms, claimed: ClaimedTurn, begunAtMs
   rooms.telemetry.turnTaken({ turn: id, assistant: row.assistant, attempt: attempts });
   const audience = new Audience(outliveMs(turn));
   const held = { ...holdTurn(rooms, audience, { id, epoch, begunAtMs }), firstSeq: nextSeq, from };
-  const isRescued = turn.served.release.spec.turns.rescue !== 'fail' && attempts <= attemptsMax;
-  if (isRescued) await carryOut(rooms, turn, { audience, held });
-  else await giveUp(rooms, turn, vault, { ...held, audience });
+  const reason = reasonToGiveUp(rooms, turn, attempts);
+  if (reason === undefined) await carryOut(rooms, turn, { audience, held });
+  else await giveUp(rooms, turn, vault, { ...held, audience, reason });
+}
+
+type Reason = Pick<Extract<TurnOutcome, { state: 'failed' }>, 'code' | 'message'>;
+
+function reasonToGiveUp(rooms: TurnRooms, turn: PromptedTurn, attempts: number): Reason | undefined {
+  if (rooms.live.hadNoRoom(turn.id)) return noRoom;
+  if (turn.served.release.spec.turns.rescue !== 'fail' && attempts <= attemptsMax) return undefined;
+  return { code: 'interrupted', message: 'The server stopped while it made this answer. Send the message again.' };
 }
 
 /** The turn ends as failed with what it came to. */
@@ -75,9 +83,9 @@ async function giveUp(
   rooms: TurnRooms,
   turn: PromptedTurn,
   vault: SubjectVault,
-  held: Parameters<typeof carryOut>[2]['held'] & object & { readonly audience: Audience },
+  held: HeldRun & { readonly audience: Audience; readonly reason: Reason },
 ): Promise<void> {
-  const { live, lease, firstSeq, from, audience } = held;
+  const { live, lease, firstSeq, from, audience, reason } = held;
   const leave = rooms.live.add(turn.id, live);
   try {
     const log = new TurnLog({
@@ -96,8 +104,7 @@ async function giveUp(
     bridge(from, log.tell);
     const answer = new Answer(log.tell, { from });
     await answer.close('incomplete');
-    const message = 'The server stopped while it made this answer. Send the message again.';
-    const outcome = { state: 'failed', code: 'interrupted', message } as const;
+    const outcome = { state: 'failed', ...reason } as const;
     const answered = { outcome, usage: from.usage, backend: from.backend, firstTokenMs: undefined };
     await record(rooms, turn, { answer, answered, log, lease });
   } finally {

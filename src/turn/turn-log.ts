@@ -1,5 +1,5 @@
 import type { DeltaEvent, TurnEvent } from '#conversation';
-import type { Id } from '#base';
+import type { Id, UsherError } from '#base';
 import type { SubjectId, TenantId } from '#access';
 import type { EventBatch, NewEvents } from '#store';
 import type { SubjectVault } from '#vault';
@@ -53,6 +53,8 @@ export class TurnLog implements EventSource {
   #untold: Untold[] = [];
   #deltasAhead = 0;
   #idle: (() => void) | undefined;
+  /** Why the store did not take the last batch. */
+  failure: UsherError | undefined;
 
   constructor(options: TurnLogOptions) {
     this.turn = options.turn;
@@ -86,12 +88,20 @@ export class TurnLog implements EventSource {
     return { ...events, tenant, subject, turn: this.turn, epoch: lease.epoch, createdAtMs: nowMs() };
   }
 
-  settled(result: 'written' | 'refused' | 'again'): void {
+  settled(result: 'written' | 'refused'): void {
     const events = this.#underWay;
     this.#underWay = [];
+    this.failure = undefined;
     if (result === 'written') this.#advance(events.length);
-    else if (result === 'again') this.#pending = [...events, ...this.#pending];
     else this.#options.lease.lose();
+    this.#idle?.();
+  }
+
+  failed(error: UsherError): void {
+    this.failure = error;
+    this.#pending = [...this.#underWay, ...this.#pending];
+    this.#underWay = [];
+    if (error.code === 'storage_full') this.#options.lease.lose();
     this.#idle?.();
   }
 

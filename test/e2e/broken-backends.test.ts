@@ -20,7 +20,7 @@ beforeAll(async () => {
   const knowledge = { 'seats.md': '# Seats\n\nRow seven has the best view of the stage.\n' };
   const assistantOf = (stage: number) => [
     `helper-${stage}`,
-    { spec: { pools: [`one-${stage}`, `two-${stage}`] }, knowledge },
+    { spec: { pools: [`one-${stage}`, `two-${stage}`], turns: { rescue: 'fail' } }, knowledge },
   ];
   usher = await startUsher(
     usherFiles(
@@ -80,7 +80,7 @@ describe('before the first token', () => {
   });
 });
 
-describe('after the first token', () => {
+describe('after the first token, where the owner wants no rescue', () => {
   for (const fault of [
     { kind: 'cut', after: 5, how: 'fin' },
     { kind: 'cut', after: 5, how: 'reset' },

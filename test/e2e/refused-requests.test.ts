@@ -251,11 +251,11 @@ const cases: Readonly<Record<string, Case>> = {
     param: 'stream',
     says: '"stream" must be true or false, not a string.',
   },
-  'in the background': {
+  'in the background, and not kept': {
     to: responses,
-    body: response({ background: true }),
-    param: 'background',
-    says: '"background" must be false: background responses are not served, so stream instead.',
+    body: response({ background: true, store: false }),
+    param: 'store',
+    says: 'A background response must be stored. Leave "store" out, or set it true.',
   },
   'a tool of a type that there is not': {
     to: responses,
@@ -384,10 +384,10 @@ const cases: Readonly<Record<string, Case>> = {
     param: 'order',
     says: '"order" must be "asc" or "desc".',
   },
-  'a stored response as a stream': {
-    to: `GET /v1/responses/resp_${nobody}?stream=true`,
-    param: 'stream',
-    says: 'A stored response cannot be streamed again. Retrieve it without stream.',
+  'a stored response after an event, without its events': {
+    to: `GET /v1/responses/resp_${nobody}?starting_after=3`,
+    param: 'starting_after',
+    says: '"starting_after" needs "stream=true".',
   },
   'a token for nobody': {
     to: 'POST /v1/user_tokens',
