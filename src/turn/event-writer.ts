@@ -29,7 +29,7 @@ export class EventWriter {
   #dirty = new Set<EventSource>();
   #timer: NodeJS.Timeout | undefined;
   #isUrgent = false;
-  #writing: Promise<void> | undefined;
+  #isWriting = false;
 
   constructor(store: Pick<SystemStore, 'appendEvents'>, telemetry: Telemetry) {
     this.#store = store;
@@ -47,7 +47,7 @@ export class EventWriter {
     this.#dirty.add(source);
     if (this.#isUrgent) return;
     this.#isUrgent = true;
-    if (this.#writing === undefined) queueMicrotask(this.#start);
+    if (!this.#isWriting) queueMicrotask(this.#start);
   }
 
   forget(source: EventSource): void {
@@ -57,8 +57,10 @@ export class EventWriter {
   readonly #start = (): void => {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    if (this.#isWriting) return;
     this.#isUrgent = false;
-    this.#writing ??= this.#write();
+    this.#isWriting = true;
+    void this.#write();
   };
 
   async #write(): Promise<void> {
@@ -69,7 +71,7 @@ export class EventWriter {
       return batch === undefined ? [] : [{ source, batch }];
     });
     const isAgain = taken.length > 0 && !(await this.#append(taken));
-    this.#writing = undefined;
+    this.#isWriting = false;
     // A store that refuses is asked again at its own pace, not at that of those who wait.
     if (isAgain) this.#isUrgent = false;
     if (this.#isUrgent) this.#start();
