@@ -54,7 +54,10 @@ interface State {
   accepted: number;
 }
 
-/** Starts a proxy on a free port of 127.0.0.1 before `target`: a port, or a URL whose host and port count. */
+/**
+ * Starts a proxy on a free port of 127.0.0.1 before `target`: a port, a URL whose host and port count,
+ * or the path of a Unix socket.
+ */
 export async function startFaultProxy(target: number | string, faults: LinkFaults = {}, seed = 1): Promise<FaultProxy> {
   const to = typeof target === 'number' ? { host: '127.0.0.1', port: target } : addressOf(target);
   const state: State = {
@@ -92,7 +95,8 @@ export async function startFaultProxy(target: number | string, faults: LinkFault
   };
 }
 
-function addressOf(url: string): { host: string; port: number } {
+function addressOf(url: string): { host: string; port: number } | { path: string } {
+  if (url.startsWith('/')) return { path: url };
   const { hostname, port } = new URL(url);
   return { host: hostname, port: Number(port) };
 }
