@@ -16,9 +16,9 @@ const { values } = parseArgs({
   },
 });
 const seed = Number(values.seed);
-const say = values.json ? undefined : (line: string) => console.log(line);
-if (!values.json) console.log(`seed ${seed}`);
+const say = values.json ? undefined : (line: string) => process.stdout.write(`${line}\n`);
+if (!values.json) process.stdout.write(`seed ${seed}\n`);
 const plan = planOf(Number(values.trials), seed);
 const report = await runChaos({ seed, plan, freezeMs: 20_000, cutMs: 15_000, ...(say && { say }) });
-console.log(JSON.stringify(report, undefined, values.json ? undefined : 2));
+process.stdout.write(`${JSON.stringify(report, undefined, values.json ? undefined : 2)}\n`);
 process.exitCode = report.ok ? 0 : 1;

@@ -1,4 +1,4 @@
-import OpenAI from 'openai';
+import OpenAI, { APIError } from 'openai';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { UsherProcess } from '#test/process';
 import { accumulated, isGapless, plain } from '#test/response-oracle';
@@ -84,7 +84,7 @@ class Ear {
         if (await this.#listen(streamed)) return;
       } catch (error) {
         if (performance.now() > untilMs) throw error;
-        if (error instanceof OpenAI.APIError && error.status === 400) throw error;
+        if (error instanceof APIError && error.status === 400) throw error;
       }
       this.#lostAtMs ??= performance.now();
       this.retries += 1;

@@ -2,6 +2,8 @@ import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { answered, ask, ended, inBrowser, isReady, openPageFixture, type PageFixture } from './page-fixture.ts';
 
+const words = 'Row seven has the best view of the stage and the shortest way to the bar in the interval.';
+
 inBrowser('talking at the page', () => {
   let fixture: PageFixture;
 
@@ -17,6 +19,7 @@ inBrowser('talking at the page', () => {
         knowledge: { 'hours.md': '# Opening hours\n\nThe theatre opens at seven.\n' },
       },
       slow: { spec: { limits: { turnsPerMinutePerUser: 1 } } },
+      lasting: { spec: { turns: { rescue: 'restart' } } },
     });
   });
   beforeEach(() => fixture.simulator.clear());
@@ -289,19 +292,31 @@ inBrowser('talking at the page', () => {
       expect(await answered(page)).toBe('Two');
     });
 
-    test('shows after a reload in the middle of an answer what is stored of it', async () => {
-      await using visitor = await fixture.visit('helper');
+    test('goes on with an answer after a reload in the middle of it', async () => {
+      await using visitor = await fixture.visit('lasting');
       const { page } = visitor;
-      await fixture.simulator.plan({ tokens: 2000, tokenMs: 10 });
+      await fixture.simulator.plan({ say: words, tokenMs: 60 });
       await ask(page, 'Tell me everything');
       await page.locator('.answer[aria-busy] .words p').waitFor();
       await page.reload();
-      // The page may be back before the stop is written down; then it looks again until it is.
-      await ended(page).locator('.note').getByText('You stopped this answer.', { exact: true }).waitFor();
-      expect(await ended(page).locator('.words').innerText()).not.toBe('');
+      expect(await answered(page)).toBe(words);
+      expect(await page.locator('.question').count()).toBe(1);
     });
 
-    test('survives the death of the server: the cut is shown as a cut, and what is stored comes back', async () => {
+    test('goes on with an answer after the death of the server, without a word', { timeout: 60_000 }, async () => {
+      await using visitor = await fixture.visit('lasting');
+      const { page } = visitor;
+      await ask(page, `[[sim:pace 60]] [[sim:say ${words}]]`);
+      await page.locator('.answer[aria-busy] .words p').waitFor();
+      await fixture.usher.kill();
+      await fixture.usher.restart();
+      expect(await answered(page)).toBe(words);
+      expect(await page.locator('.failure').count()).toBe(0);
+      await page.reload();
+      expect(await answered(page)).toBe(words);
+    });
+
+    test('shows an answer that the death of the server broke as broken, where the owner wants no other', async () => {
       await using visitor = await fixture.visit('helper');
       const { page } = visitor;
       await ask(page, '[[sim:say Kept]]');
@@ -310,11 +325,11 @@ inBrowser('talking at the page', () => {
       await ask(page, 'Tell me everything');
       await page.locator('.answer[aria-busy] .words p').waitFor();
       await fixture.usher.kill();
-      expect(await ended(page).locator('.failure').innerText()).toContain('not whole');
       await fixture.usher.restart();
+      expect(await ended(page).locator('.failure').innerText()).toContain('not whole');
       await page.reload();
       await page.getByText('Kept', { exact: true }).waitFor();
-      expect(await ended(page).locator('.failure').innerText()).toContain('The server stopped');
+      expect(await ended(page).locator('.failure').innerText()).toContain('not whole');
     });
   });
 
