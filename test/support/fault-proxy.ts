@@ -148,8 +148,8 @@ class Link {
 
   reset(): void {
     this.#halt();
-    this.#client.resetAndDestroy();
-    this.#target.resetAndDestroy();
+    resetNow(this.#client);
+    resetNow(this.#target);
   }
 
   #halt(): void {
@@ -161,7 +161,7 @@ class Link {
   #oneClosed(other: Socket, hadError: boolean): void {
     if (hadError) {
       this.#halt();
-      other.resetAndDestroy();
+      resetNow(other);
     } else if (this.#client.destroyed && this.#target.destroyed) this.#halt();
   }
 }
@@ -292,4 +292,10 @@ class Pump {
       this.#wake = resolve;
     });
   }
+}
+
+/** A Unix socket knows no reset: it is closed at once. */
+function resetNow(socket: Socket): void {
+  if (socket.remoteFamily === undefined) socket.destroy();
+  else socket.resetAndDestroy();
 }
