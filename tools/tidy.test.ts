@@ -21,7 +21,7 @@ const shipped = source.filter(({ path }) => !isTest(path));
 /** Rooms by rank: each imports lower ranks, and of its own rank types alone. */
 const ranks: readonly (readonly string[])[] = [
   ['base'],
-  ['domain/access', 'domain/conversation', 'domain/experiment', 'domain/release'],
+  ['domain/access', 'domain/cluster', 'domain/conversation', 'domain/experiment', 'domain/release'],
   ['egress'],
   ['balancer', 'backend', 'config', 'knowledge', 'store', 'telemetry', 'tools', 'vault'],
   ['turn', 'control', 'evaluate'],

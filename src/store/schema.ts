@@ -22,7 +22,9 @@ export interface Tables {
   subject_keys: WrappedKeyColumns & { tenant: TenantId; subject: SubjectId };
   api_keys: ApiKeysTable;
   audit: AuditTable;
-  counters: { name: 'access' | 'probe'; value: number };
+  nodes: NodesTable;
+  snapshots: SnapshotsTable;
+  counters: { name: 'access' | 'probe' | 'snapshot'; value: number };
 }
 
 /** The tables that hold what is about a person: reached by tenant and subject only. */
@@ -176,4 +178,29 @@ interface AuditTable {
   actor: string;
   action: string;
   target: string;
+}
+
+interface NodesTable {
+  id: Id<'node'>;
+  /** Words separated by a comma. */
+  roles: string;
+  version: string;
+  host: string;
+  pid: number;
+  state: 'serving' | 'draining';
+  applied_revision: number;
+  running_turns: number;
+  problem: string | null;
+  started_at_ms: number;
+  /** By the database's clock. */
+  heartbeat_at_ms: number;
+}
+
+interface SnapshotsTable {
+  revision: number;
+  digest: string;
+  /** Names, splits and settings, in the clear: it holds no content. */
+  content: string;
+  published_by: Id<'node'>;
+  published_at_ms: number;
 }

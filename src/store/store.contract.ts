@@ -10,7 +10,9 @@ import type {
   AuditRecord,
   EventBatch,
   NewItem,
+  NewSnapshot,
   NewTurn,
+  NodeReport,
   QueuedTurn,
   Store,
   TenantStore,
@@ -871,6 +873,90 @@ export function storeContract(open: () => Promise<Store>): void {
       expect(plain(await store.system.allTenantKeys())).toEqual(plain(before));
       await store.system.replaceTenantKeys(fresh);
       expect(plain(await store.system.allTenantKeys())).toEqual(plain(fresh));
+    });
+  });
+
+  describe('a node', () => {
+    const aNode = (change: Partial<NodeReport> = {}): NodeReport => ({
+      id: newId('node'),
+      roles: ['gateway', 'control'],
+      version: '1.2.3',
+      host: 'here',
+      pid: 17,
+      startedAtMs: 5,
+      state: 'serving',
+      appliedRevision: 3,
+      runningTurns: 2,
+      problem: null,
+      ...change,
+    });
+    const known = async (id: string) => (await store.system.nodes()).find((node) => node.id === id);
+
+    test('is listed as it last said, silent since then by the clock of the database', async () => {
+      const node = aNode();
+      await store.system.putNode(node);
+      expect(plain(await known(node.id))).toEqual({ ...node, silentMs: expect.any(Number) as number });
+      const later = { ...node, state: 'draining', appliedRevision: 4, runningTurns: 0, problem: 'why' } as const;
+      await store.system.putNode(later);
+      const row = await known(node.id);
+      expect(plain(row)).toEqual({ ...later, silentMs: expect.any(Number) as number });
+      expect(row!.silentMs).toBeGreaterThanOrEqual(0);
+      expect(row!.silentMs).toBeLessThan(60_000);
+    });
+
+    test('is removed by its id, or with all that are silent for so long', async () => {
+      const [leaving, staying] = [aNode(), aNode()];
+      for (const node of [leaving, staying]) await store.system.putNode(node);
+      await store.system.removeNode(leaving.id);
+      expect(await known(leaving.id)).toBeUndefined();
+      await store.system.removeSilentNodes(3_600_000);
+      expect(await known(staying.id)).toBeDefined();
+      expect(await store.system.removeSilentNodes(0)).toBeGreaterThanOrEqual(1);
+      expect(await store.system.nodes()).toEqual([]);
+    });
+  });
+
+  describe('a snapshot', () => {
+    const aSnapshot = (digest: string): NewSnapshot => ({
+      digest,
+      content: `{"is":"${digest}"}`,
+      publishedBy: newId('node'),
+    });
+
+    test('is the newest that was published, under a revision that grows', async () => {
+      const before = await store.system.snapshotRevision();
+      const [first, second] = [aSnapshot('a'), aSnapshot('b')];
+      const published = await store.system.publishSnapshot(first);
+      expect(published.changed).toBe(true);
+      expect(published.revision).toBeGreaterThan(before);
+      expect(await store.system.snapshotRevision()).toBe(published.revision);
+      const replacing = await store.system.publishSnapshot(second);
+      expect(replacing).toEqual({ revision: published.revision + 1, changed: true, replaced: first.publishedBy });
+      expect(plain(await store.system.snapshot())).toEqual({
+        ...second,
+        revision: replacing.revision,
+        publishedAtMs: expect.any(Number) as number,
+      });
+    });
+
+    test('that serves the same is not published again', async () => {
+      const { revision } = await store.system.publishSnapshot(aSnapshot('same'));
+      expect(await store.system.publishSnapshot(aSnapshot('same'))).toEqual({
+        revision,
+        changed: false,
+        replaced: null,
+      });
+      expect(await store.system.snapshotRevision()).toBe(revision);
+    });
+
+    test('published by many at once has one order: each revision once, and the newest is the last', async () => {
+      const made = Array.from({ length: 30 }, (_, index) => aSnapshot(`many-${index}`));
+      const published = await Promise.all(made.map((each) => store.system.publishSnapshot(each)));
+      const revisions = published.map(({ revision }) => revision);
+      expect(new Set(revisions).size).toBe(made.length);
+      const last = revisions.indexOf(Math.max(...revisions));
+      expect(await store.system.snapshot()).toMatchObject({ digest: made[last]!.digest, revision: revisions[last] });
+      expect(await store.system.snapshotRevision()).toBe(revisions[last]);
     });
   });
 

@@ -1,5 +1,6 @@
 import type { Id } from '#base';
 import type { Reach, Scope, SubjectId, TenantId } from '#access';
+import type { Role } from '#cluster';
 import type { ItemId, TurnOutcome, TurnState, Usage } from '#conversation';
 import type { ReleaseDigest } from '#release';
 import type { KeyStore, Sealed } from '#vault';
@@ -275,6 +276,47 @@ export interface AuditRecord {
   readonly target: string;
 }
 
+/** What a node says of itself. */
+export interface NodeReport {
+  readonly id: Id<'node'>;
+  readonly roles: readonly Role[];
+  readonly version: string;
+  readonly host: string;
+  readonly pid: number;
+  readonly startedAtMs: number;
+  readonly state: 'serving' | 'draining';
+  /** The snapshot that it serves; 0 before the first. */
+  readonly appliedRevision: number;
+  readonly runningTurns: number;
+  /** What its operator should know, in a sentence; never content. */
+  readonly problem: string | null;
+}
+
+export interface NodeRow extends NodeReport {
+  /** Since it was last heard of, by the database's clock. */
+  readonly silentMs: number;
+}
+
+export interface NewSnapshot {
+  /** Equal for snapshots that serve the same. */
+  readonly digest: string;
+  readonly content: string;
+  readonly publishedBy: Id<'node'>;
+}
+
+export interface SnapshotRow extends NewSnapshot {
+  readonly revision: number;
+  readonly publishedAtMs: number;
+}
+
+export interface PublishedSnapshot {
+  /** The newest, also where it was there already. */
+  readonly revision: number;
+  readonly changed: boolean;
+  /** Who had published the one before; null where nothing was replaced. */
+  readonly replaced: Id<'node'> | null;
+}
+
 /** What lies outside any one tenant's reach: credentials before they are known, keys, housekeeping. */
 export interface SystemStore extends KeyStore {
   /** By SHA-256 of the whole key; revoked and expired ones too. */
@@ -305,6 +347,19 @@ export interface SystemStore extends KeyStore {
   readyTurns(most: number): Promise<readonly { readonly tenant: TenantId; readonly turn: Id<'turn'> }[]>;
   /** Events of ended turns flushed before then, at most so many batches; answers how many went. */
   deleteEvents(beforeMs: number, most: number): Promise<number>;
+  /** A node's heartbeat, stamped with the database's clock. */
+  putNode(report: NodeReport): Promise<void>;
+  /** Oldest first; those that are gone too, until they are removed. */
+  nodes(): Promise<readonly NodeRow[]>;
+  removeNode(id: Id<'node'>): Promise<void>;
+  /** Nodes not heard of for so long; answers how many. 0: all of them. */
+  removeSilentNodes(silentMs: number): Promise<number>;
+  /** Under the next revision, unless the newest has this digest already. Publishers queue: the last one wins. */
+  publishSnapshot(snapshot: NewSnapshot): Promise<PublishedSnapshot>;
+  /** The newest. */
+  snapshot(): Promise<SnapshotRow | undefined>;
+  /** Of the newest, 0 before the first; what nodes ask several times a second. */
+  snapshotRevision(): Promise<number>;
   /** Whether any tenant key exists: a database that has some must not get a new root key. */
   hasTenantKeys(): Promise<boolean>;
 }

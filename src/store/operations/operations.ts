@@ -7,9 +7,11 @@ import type { Call } from './calls.ts';
 import * as conversations from './conversations.ts';
 import * as feedback from './feedback.ts';
 import * as items from './items.ts';
+import * as nodes from './nodes.ts';
 import { probeRead, probeWrite } from './probe.ts';
 import * as queuedTurns from './queued-turns.ts';
 import * as releases from './releases.ts';
+import * as snapshots from './snapshots.ts';
 import * as turnEvents from './turn-events.ts';
 import * as turnLeases from './turn-leases.ts';
 import * as turns from './turns.ts';
@@ -70,6 +72,13 @@ const systemOperations: { readonly [Name in keyof SystemStore]: OutsideReach<Sys
   expireLeases: turnLeases.expireLeases,
   readyTurns: queuedTurns.readyTurns,
   deleteEvents: turnEvents.deleteEvents,
+  putNode: nodes.putNode,
+  nodes: nodes.nodes,
+  removeNode: nodes.removeNode,
+  removeSilentNodes: nodes.removeSilentNodes,
+  publishSnapshot: snapshots.publishSnapshot,
+  snapshot: snapshots.snapshot,
+  snapshotRevision: snapshots.snapshotRevision,
   hasTenantKeys: vaultKeys.hasTenantKeys,
   tenantKey: vaultKeys.tenantKey,
   putTenantKey: vaultKeys.putTenantKey,
