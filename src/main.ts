@@ -1,21 +1,22 @@
-import { formatProblem, systemClock, UsherError } from '#base';
+import { systemClock, UsherError } from '#base';
 import { detectLocalServers } from '#backend';
 import { settleModels, type Config, type Secrets } from '#config';
 import {
   manageKeys,
   openAuthenticator,
-  openReleaseDirectory,
   openUserTokens,
   readyMadeKey,
   watchAssistants,
-  type RejectedRelease,
   type WatchOptions,
 } from '#control';
 import { openHttpServer, type HttpServer } from '#http';
+import type { Store } from '#store';
 import { openTelemetry, type Telemetry } from '#telemetry';
 import { EventWriter, LiveTurns, TurnLeases, TurnLimits, TurnWorker, UnstoredTurns, type TurnRooms } from '#turn';
+import { joinCluster, notReady } from './main/join-cluster.ts';
 import { openPools, type OpenedPools } from './main/open-pools.ts';
 import { openRooms } from './main/open-rooms.ts';
+import { callsModels, openServed, type Served } from './main/open-served.ts';
 import { openTools } from './main/open-tools.ts';
 import { serverRoutes } from './main/server-routes.ts';
 
@@ -25,13 +26,13 @@ export { serverRoutes, type RouteParts } from './main/server-routes.ts';
 /** A node that serves. */
 export interface RunningUsher {
   readonly url: string;
-  /** The page of the first assistant. */
-  readonly chatUrl: string;
+  /** The page of the first assistant; undefined on a node that serves no pages, or does not know yet which. */
+  readonly chatUrl: string | undefined;
   /** The ready-made key; undefined where the owner manages keys on purpose. */
   readonly apiKey: string | undefined;
   /** Which model answers, and why, in a sentence. */
   readonly models: string;
-  /** Reloads assistants on save until disposed. */
+  /** Reloads assistants on save until disposed. @throws UsherError `config_invalid` on a node that reads no folders */
   watch(options: WatchOptions): Promise<AsyncDisposable>;
   /** Drains what runs, up to the configured deadline, then closes every room. */
   close(): Promise<void>;
@@ -58,19 +59,14 @@ export async function openUsher(options: {
   opening.use(surviveRejections(telemetry));
   const { store, vault } = opening.use(await openRooms(config, secrets, { owner: true }));
   const pools = opening.use(await openPools(config, secrets));
-  const { directory, rejected } = await openReleaseDirectory(
-    { store, vault, clock, telemetry },
-    config.tenants,
-    config.pools.map((pool) => pool.name),
-    (tenant) => config.tools.credentials.filter(({ tenants }) => tenants.includes(tenant)).map(({ name }) => name),
-  );
-  refuseRejected(rejected);
+  const leases = opening.adopt(new TurnLeases(store.system, clock, telemetry), (held) => held.close());
+  const served = await openServed({ store, vault, clock, telemetry, owner: leases.owner }, config);
+  const { directory } = served;
   const tools = opening.adopt(openTools(config, secrets, telemetry), (opened) => opened.close());
   const unstored = opening.adopt(new UnstoredTurns(store.system, telemetry), (buffer) => buffer.flush());
   const stopping = new AbortController();
-  const leases = opening.adopt(new TurnLeases(store.system, clock, telemetry), (held) => held.close());
-  const tenants = new Map(config.tenants.map((tenant) => [tenant.id, tenant]));
   const rooms: TurnRooms = {
+    roles: new Set(config.roles),
     clock,
     store,
     vault,
@@ -79,67 +75,104 @@ export async function openUsher(options: {
     leases,
     writer: new EventWriter(store.system, telemetry),
     live: new LiveTurns(),
-    runsTurns: true,
-    wakeWorker: () => worker.wake(),
+    runsTurns: config.roles.includes('worker'),
+    wakeWorker: () => worker?.wake(),
     stopping: stopping.signal,
     releases: directory,
-    limits: new TurnLimits(new Map(config.tenants.map((tenant) => [tenant.id, tenant.limits]))),
+    limits: new TurnLimits((tenant) => directory.limitsOf(tenant)),
     tools,
     pool: (name) => pools.pool(name),
     draining: () => server.stopped,
   };
-  // What still says that it runs lost its process, where this one is the only one.
-  if (config.storage.kind === 'sqlite') await store.system.expireLeases('every');
-  const authenticator = openAuthenticator({ system: store.system, vault, tenants, clock, telemetry });
+  if (config.storage.kind === 'sqlite') await forgetOtherProcesses(store);
+  const authenticator = openAuthenticator({ system: store.system, vault, tenants: directory, clock, telemetry });
   const models = config.models.why;
+  // Left after the server has closed, so that a node which drains is seen as such to its end.
+  const membership = opening.use(
+    joinCluster(rooms, config, {
+      id: leases.owner,
+      version,
+      served,
+      runningTurns: () => Math.max(leases.count, rooms.limits.running),
+    }),
+  );
   const server = await openHttpServer({
     routes: serverRoutes({
       rooms,
-      tenants: config.tenants,
-      tokens: openUserTokens({ vault, tenants, clock }),
+      tokens: openUserTokens({ vault, tenants: directory, clock }),
       models,
-      probes: { check: () => store.probe(), isDraining: () => server.draining, telemetry },
+      probes: {
+        check: () => store.probe(),
+        isDraining: () => server.draining,
+        isPrepared: () => directory.revision > 0,
+        telemetry,
+      },
     }),
-    authenticate: (headers) => authenticator.authenticate(headers),
+    authenticate: async (headers) => {
+      if (directory.revision === 0) throw new UsherError('not_ready', notReady, { retryAfterMs: 1000 });
+      return authenticator.authenticate(headers);
+    },
     telemetry,
     limits: config.limits,
     listen: config.listen,
-    cors: new Map(config.tenants.map((tenant) => [tenant.id, tenant.corsOrigins])),
+    cors: () => directory.corsOrigins,
     clock,
   });
-  const worker = opening.adopt(new TurnWorker(rooms, { eventsKeptMs }), (opened) => opened.close());
+  const worker = rooms.runsTurns ? new TurnWorker(rooms, { eventsKeptMs }) : undefined;
+  opening.defer(() => worker?.close());
   opening.defer(() => closeServer(server, config, stopping));
   opening.use(watchPools(pools, telemetry));
-  const first = config.tenants[0]!;
-  const apiKey = await readyMadeKey(
-    manageKeys({ system: store.system, clock }),
-    first.id,
-    config.dataDir,
-    clock.wallMs(),
-  );
+  await membership.enter();
+  const apiKey = await ownKey(config, store);
   telemetry.started({ url: server.url, backends: config.backends.map((backend) => backend.name) });
   const opened = opening.move();
+  const url = config.listen.publicUrl ?? server.url;
   return {
-    url: config.listen.publicUrl ?? server.url,
-    chatUrl: `${config.listen.publicUrl ?? server.url}/chat/${first.assistants[0]!.name}`,
+    url,
+    chatUrl: rooms.roles.has('gateway') ? chatUrlOf(url, directory) : undefined,
     apiKey,
     models,
-    watch: (watching) => watchAssistants(directory, watching),
-    close: () => opened.disposeAsync(),
+    watch: async (watching) => {
+      if (served.publisher === undefined) throw new UsherError('config_invalid', noFolders);
+      return watchAssistants(served.publisher, watching);
+    },
+    close: async () => {
+      membership.leave();
+      await opened.disposeAsync();
+    },
   };
 }
 
-/** Looks for a model server on this machine only where nothing else was said. */
-async function settleConfig(config: Config): Promise<Config> {
-  if (config.models.from !== 'undecided') return config;
-  return settleModels(config, await detectLocalServers({ signal: AbortSignal.timeout(1500) }));
+const noFolders =
+  'This node reads no assistant folders, since it has not the role control. Edit them where a control node runs.';
+
+function chatUrlOf(url: string, directory: Served['directory']): string | undefined {
+  const [tenant] = directory.tenants();
+  const [first] = tenant === undefined ? [] : directory.list(tenant);
+  return first && `${url}/chat/${first.assistant}`;
 }
 
-/** An assistant that does not hold must not be missed silently: the first start stops with what is wrong. */
-function refuseRejected(rejected: readonly RejectedRelease[]): void {
-  if (rejected.length === 0) return;
-  const told = rejected.flatMap(({ problems }) => problems).map((problem) => formatProblem(problem));
-  throw new UsherError('config_invalid', `${told.join('\n')}\nMend the assistant folder and start again.`);
+/** What still says that it runs lost its process, where this one is the only one. */
+async function forgetOtherProcesses({ system }: Store): Promise<void> {
+  await system.expireLeases('every');
+  await system.removeSilentNodes(0);
+}
+
+/** The key of a first start, made where the tenants are declared. */
+async function ownKey(config: Config, store: Store): Promise<string | undefined> {
+  const [first] = config.tenants;
+  if (!config.roles.includes('control') || first === undefined) return undefined;
+  const keys = manageKeys({ system: store.system, clock: systemClock });
+  return readyMadeKey(keys, first.id, config.dataDir, systemClock.wallMs());
+}
+
+const workersAnswer = 'those of the worker nodes';
+
+/** Looks for a model server on this machine only where nothing else was said, and where models are called. */
+async function settleConfig(config: Config): Promise<Config> {
+  if (config.models.from !== 'undecided') return config;
+  if (!callsModels(config)) return { ...config, models: { ...config.models, why: workersAnswer } };
+  return settleModels(config, await detectLocalServers({ signal: AbortSignal.timeout(1500) }));
 }
 
 /** Drains; what still runs at the deadline is left to other nodes, or to the next start. */

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import {
+  adminRoutes,
   errorDescriptions,
   openAiRoutes,
   pageRoutes,
@@ -18,7 +19,8 @@ export function documentedRoutes(): { readonly title: string; readonly routes: r
   const rooms = {} as TurnRooms;
   return [
     { title: 'The OpenAI wire', routes: openAiRoutes(rooms) },
-    { title: 'Pages and people', routes: pageRoutes({ rooms, tenants: [], tokens: {} as UserTokens, models: '' }) },
+    { title: 'Pages and people', routes: pageRoutes({ rooms, tokens: {} as UserTokens, models: '' }) },
+    { title: 'Administration', routes: adminRoutes(rooms) },
     { title: 'Operation', routes: probeRoutes({} as ProbeOptions) },
   ];
 }

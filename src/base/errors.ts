@@ -17,6 +17,7 @@ export type ErrorCode =
   | 'rate_limited'
   | 'overloaded'
   | 'shutting_down'
+  | 'not_ready'
   | 'client_gone'
   | 'backend_refused'
   | 'backend_unavailable'

@@ -1,5 +1,6 @@
 import { relative } from 'node:path';
 import colors from 'picocolors';
+import { roles } from '#cluster';
 import { knowledgeOnly, type Config } from '#config';
 import type { RunningUsher } from './command-context.ts';
 
@@ -13,7 +14,8 @@ export function announce(event: {
   readonly json: boolean;
 }): string {
   const { usher } = event;
-  if (event.json) return `${JSON.stringify({ url: usher.url, chat: usher.chatUrl, apiKey: usher.apiKey ?? null })}\n`;
+  if (event.json)
+    return `${JSON.stringify({ url: usher.url, chat: usher.chatUrl ?? null, apiKey: usher.apiKey ?? null })}\n`;
   return banner(event);
 }
 
@@ -23,9 +25,10 @@ function banner({ usher, config, version, moved }: Parameters<typeof announce>[0
     '',
     `  ${colors.bold('Usher')} ${version} serves ${assistantsOf(config)}.`,
     '',
-    line('Chat', colors.cyan(colors.underline(usher.chatUrl))),
-    line('API', colors.cyan(`${usher.url}/v1`)),
+    ...(usher.chatUrl === undefined ? [] : [line('Chat', colors.cyan(colors.underline(usher.chatUrl)))]),
+    line('API', colors.cyan(config.roles.includes('gateway') ? `${usher.url}/v1` : 'at the gateway nodes')),
     line('Key', usher.apiKey ?? 'yours; make one with: usher keys create'),
+    ...(config.roles.length < roles.length ? [line('Roles', config.roles.join(', '))] : []),
     line('Model', usher.models),
     line('Data', relative(process.cwd(), config.dataDir) || config.dataDir),
   ];
@@ -38,6 +41,7 @@ function banner({ usher, config, version, moved }: Parameters<typeof announce>[0
 }
 
 function assistantsOf(config: Config): string {
+  if (!config.roles.includes('control')) return 'what its control nodes publish';
   const names = config.tenants.flatMap((tenant) => tenant.assistants.map((assistant) => assistant.name));
   if (names.length <= 3) return new Intl.ListFormat('en').format(names.map((name) => colors.bold(name)));
   return `${names.length} assistants`;

@@ -27,7 +27,8 @@ export interface CompositionRoot {
 
 export interface RunningUsher {
   readonly url: string;
-  readonly chatUrl: string;
+  /** Undefined on a node that serves no pages, or does not know yet which. */
+  readonly chatUrl: string | undefined;
   /** Undefined where the owner manages keys on purpose. */
   readonly apiKey: string | undefined;
   /** Which model answers and why, in a sentence. */

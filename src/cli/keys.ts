@@ -1,5 +1,4 @@
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
-import colors from 'picocolors';
 import { parseId, systemClock } from '#base';
 import { scopes, type Scope, type TenantId } from '#access';
 import { manageKeys, rotateRoot, type ApiKeyView, type KeyManagement } from '#control';
@@ -11,6 +10,7 @@ import {
   type OpenedRooms,
 } from './command-context.ts';
 import { configOption, dataOption, jsonOption } from './options.ts';
+import { textTable } from './text-table.ts';
 
 interface TenantOptions extends ConfigOptions {
   readonly tenant?: string;
@@ -143,6 +143,9 @@ function chosenTenant(tenants: readonly TenantId[], asked: string | undefined): 
   if (asked === undefined && only !== undefined && others.length === 0) return only;
   const found = tenants.find((id) => id === asked);
   if (found !== undefined) return found;
+  if (tenants.length === 0) {
+    throw new CommandFailure('this configuration declares no tenants; use the usher.yaml of a control node');
+  }
   const problem = asked === undefined ? 'name the tenant with --tenant' : `there is no tenant "${asked}"`;
   throw new CommandFailure(`${problem}; configured are ${tenants.join(', ')}`);
 }
@@ -159,24 +162,15 @@ function durationMs(text: string): number {
 }
 
 function table(views: readonly ApiKeyView[]): string {
+  const nowMs = systemClock.wallMs();
   const rows = views.map((view) => [
     view.id,
     `${view.prefix}…`,
     view.name,
     view.scopes.join(', '),
-    stateOf(view, systemClock.wallMs()),
+    stateOf(view, nowMs),
   ]);
-  const all = [['id', 'begins', 'name', 'may', 'state'], ...rows];
-  const widths = all[0]!.map((_, column) => Math.max(...all.map((row) => row[column]!.length)));
-  return all
-    .map((row, index) => {
-      const line = row
-        .map((cell, column) => cell.padEnd(widths[column]!))
-        .join('  ')
-        .trimEnd();
-      return `${index === 0 ? colors.dim(line) : line}\n`;
-    })
-    .join('');
+  return textTable(['id', 'begins', 'name', 'may', 'state'], rows);
 }
 
 function stateOf(view: ApiKeyView, nowMs: number): string {

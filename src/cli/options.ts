@@ -1,5 +1,6 @@
 import { InvalidArgumentError, Option } from 'commander';
-import { isPort } from '#config';
+import type { Role } from '#cluster';
+import { isPort, parseRoles, rolesWanted } from '#config';
 
 export function configOption(): Option {
   return new Option('-c, --config <file>', 'configuration file (default: usher.yaml in this folder, if there is one)');
@@ -18,6 +19,16 @@ export function portOption(): Option {
     (text: string) => {
       if (!isPort(text)) throw new InvalidArgumentError('Give a number from 0 to 65535.');
       return Number(text);
+    },
+  );
+}
+
+export function roleOption(): Option {
+  return new Option('--role <roles>', `what this process does: ${rolesWanted} (default: all)`).argParser(
+    (text: string): readonly Role[] => {
+      const named = parseRoles(text);
+      if (named === undefined) throw new InvalidArgumentError(`Give ${rolesWanted}.`);
+      return named;
     },
   );
 }

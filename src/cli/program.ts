@@ -8,6 +8,7 @@ import { doctorCommand } from './doctor.ts';
 import { initCommand } from './init.ts';
 import { keysCommand } from './keys.ts';
 import { modelCommand } from './model.ts';
+import { nodesCommand } from './nodes.ts';
 import { serveCommand } from './serve.ts';
 
 /** The whole command tree; the command reference is generated from it. */
@@ -24,6 +25,7 @@ export function program(context: CommandContext): Command {
     initCommand,
     chatCommand,
     keysCommand,
+    nodesCommand,
     configCommand,
     assistantCommand,
     modelCommand,

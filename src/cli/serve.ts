@@ -1,15 +1,24 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
+import type { Role } from '#cluster';
 import type { Config, Flags } from '#config';
+import type { WatchOptions } from '#control';
 import { announce } from './announce.ts';
-import { configured, type CommandContext, type ConfigOptions, type RunningUsher } from './command-context.ts';
+import {
+  configured,
+  describeFailure,
+  type CommandContext,
+  type ConfigOptions,
+  type RunningUsher,
+} from './command-context.ts';
 import { withFreePort } from './free-port.ts';
-import { configOption, dataOption, hostOption, jsonOption, portOption } from './options.ts';
+import { configOption, dataOption, hostOption, jsonOption, portOption, roleOption } from './options.ts';
 import { addressOf, noteServedAddress } from './served-address.ts';
 import { stopRequest } from './stop-request.ts';
 
 export interface ServeOptions extends ConfigOptions {
   readonly host?: string;
   readonly port?: number;
+  readonly role?: readonly Role[];
   readonly json?: boolean;
 }
 
@@ -20,14 +29,24 @@ export function serveCommand(context: CommandContext): Command {
     .addOption(dataOption())
     .addOption(hostOption())
     .addOption(portOption())
+    .addOption(roleOption())
+    .addOption(new Option('--watch', 'reload assistants on every save, and publish them to all nodes'))
     .addOption(jsonOption('print one line of JSON when it serves'))
-    .action(async (options: ServeOptions) => {
+    .action(async (options: ServeOptions & { readonly watch?: boolean }) => {
       const stopped = stopRequest();
       const usher = await openServer(context, options);
+      const watching = options.watch === true ? await usher.watch(quietly) : undefined;
       await stopped;
+      await watching?.[Symbol.asyncDispose]();
       await usher.close();
     });
 }
+
+/** The log tells of each reload; what kept one from being tried is for whoever reads the terminal. */
+const quietly: WatchOptions = {
+  onReload: () => undefined,
+  onFailure: (error) => void process.stderr.write(`${describeFailure(error, false)}\n`),
+};
 
 /** Opens the server that options and configuration ask for, and says so. */
 export async function openServer(
@@ -39,6 +58,7 @@ export async function openServer(
     ...flags,
     ...(options.host === undefined ? {} : { host: options.host }),
     ...(options.port === undefined ? {} : { port: options.port }),
+    ...(options.role === undefined ? {} : { roles: options.role }),
   });
   const { openUsher } = await context.main();
   const placed = await withFreePort(options.json === true ? config : quietAtTerminal(config));

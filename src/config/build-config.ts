@@ -3,6 +3,7 @@ import { basename, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
 import type { TenantId } from '#access';
+import { roles as allRoles, type Role } from '#cluster';
 import type { BackendFile, ConfigFile } from './config-schema.ts';
 import type { AssistantConfig, BackendConfig, Config, ModelSource, PoolConfig, TenantConfig } from './server-config.ts';
 import { absentBackend, defaultPool, environmentBackend, knowledgeBackend } from './settle-models.ts';
@@ -15,7 +16,9 @@ export function buildConfig(file: ConfigFile, path: string | undefined, surround
   const { environment, flags, folder, cwd } = surroundings;
   const flaggedData = flags.data ?? environment.data;
   const dataDir = flaggedData === undefined ? resolve(folder, file.data ?? '.usher') : resolve(cwd, flaggedData);
-  const tenants = buildTenants(file, surroundings);
+  const roles = rolesOf(file, surroundings);
+  if (file.storage.kind === 'sqlite' && roles.length < allRoles.length) return { ok: false, message: loneProcess };
+  const tenants = buildTenants(file, surroundings, roles);
   if (!tenants.ok) return tenants;
   const models = modelSource(file, surroundings, dataDir);
   if (!models.ok) return models;
@@ -39,6 +42,7 @@ export function buildConfig(file: ConfigFile, path: string | undefined, surround
             bytesMax: file.storage.bytesMax,
           }
         : { kind: 'postgres', poolMax: file.storage.poolMax },
+    roles,
     models: models.source,
     backends,
     pools: buildPools(file, backends),
@@ -48,6 +52,14 @@ export function buildConfig(file: ConfigFile, path: string | undefined, surround
     telemetry: { logLevel: file.telemetry.logLevel, otel: environment.otel },
   };
   return { ok: true, config: deepFreeze(config) };
+}
+
+const loneProcess =
+  'SQLite serves one process, which needs every role; leave out --role and `roles:`, or keep the data in PostgreSQL (`storage: { kind: postgres }`)';
+
+/** What the process shall do: flags win over the environment, that over the file. */
+export function rolesOf(file: ConfigFile, { flags, environment }: Surroundings): readonly Role[] {
+  return flags.roles ?? environment.roles ?? file.roles ?? allRoles;
 }
 
 function modelSource(
@@ -152,7 +164,7 @@ type BuiltTenants =
   | { readonly ok: true; readonly tenants: readonly TenantConfig[] }
   | { readonly ok: false; readonly message: string };
 
-function buildTenants(file: ConfigFile, surroundings: Surroundings): BuiltTenants {
+function buildTenants(file: ConfigFile, surroundings: Surroundings, roles: readonly Role[]): BuiltTenants {
   const { flags, folder, cwd } = surroundings;
   if (flags.assistant !== undefined) {
     const asked = resolve(cwd, flags.assistant);
@@ -162,6 +174,7 @@ function buildTenants(file: ConfigFile, surroundings: Surroundings): BuiltTenant
     return { ok: true, tenants: [loneTenant(asked)] };
   }
   if (file.tenants === undefined) {
+    if (!roles.includes('control')) return { ok: true, tenants: [] };
     const here = [folder, exampleAssistant].find((candidate) => existsSync(join(candidate, 'assistant.yaml')));
     if (here === undefined) {
       return {
@@ -231,14 +244,19 @@ function oneFolder(name: string, folder: string): AssistantConfig {
 }
 
 function buildTools(file: ConfigFile, tenants: readonly TenantConfig[]): Config['tools'] {
-  const everyTenant = tenants.map(({ id }) => id);
+  // Without tenants of its own, a node takes those that the file names; left out, it means the usual one.
+  const everyTenant = tenants.length === 0 ? undefined : tenants.map(({ id }) => id);
+  const allowed = (named: readonly string[] | undefined): readonly TenantId[] => {
+    if (everyTenant === undefined) return (named ?? ['default']) as readonly TenantId[];
+    return named === undefined ? everyTenant : everyTenant.filter((id) => named.includes(id));
+  };
   return {
     credentials: Object.entries(file.tools.credentials).map(([name, { origins, header, scheme, tenants }]) => ({
       name,
       origins,
       header,
       scheme: scheme ?? (header.toLowerCase() === 'authorization' ? 'Bearer' : ''),
-      tenants: tenants === undefined ? everyTenant : everyTenant.filter((id) => tenants.includes(id)),
+      tenants: allowed(tenants),
     })),
     privateOrigins: file.tools.privateOrigins,
   };

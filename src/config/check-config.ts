@@ -1,26 +1,34 @@
 import { existsSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { nearestWord } from '#base';
+import type { Role } from '#cluster';
 import type { ConfigFile } from './config-schema.ts';
 import type { Complaints } from './problems.ts';
 
-/** What the schema cannot see: names that must match, be unique, or exist on disk. */
-export function checkConfig(file: ConfigFile, folder: string, complaints: Complaints): void {
+/** What the schema cannot see: names that must match, be unique, or exist on disk where this process reads them. */
+export function checkConfig(
+  file: ConfigFile,
+  { folder, roles }: { readonly folder: string; readonly roles: readonly Role[] },
+  complaints: Complaints,
+): void {
   checkBackends(file, folder, complaints);
   checkPools(file, complaints);
-  checkTenants(file, folder, complaints);
-  checkTools(file, complaints);
+  checkTenants(file, complaints);
+  if (roles.includes('control')) checkFolders(file, folder, complaints);
+  checkTools(file, roles, complaints);
 }
 
-function checkTools(file: ConfigFile, complaints: Complaints): void {
+function checkTools(file: ConfigFile, roles: readonly Role[], complaints: Complaints): void {
   const ids = file.tenants?.map(({ id }) => id) ?? ['default'];
+  // Without the role `control` the tenants come from elsewhere.
+  const areKnown = file.tenants !== undefined || roles.includes('control');
   for (const [name, { origins, tenants }] of Object.entries(file.tools.credentials)) {
     const path = ['tools', 'credentials', name];
     if (tenants === undefined && ids.length > 1) {
       complaints.at(path, `"tenants" must say whose assistants may use this credential: ${ids.join(', ')}`);
     }
     for (const [index, id] of (tenants ?? []).entries()) {
-      if (ids.includes(id)) continue;
+      if (!areKnown || ids.includes(id)) continue;
       const nearest = nearestWord(id, ids);
       const hint = nearest === undefined ? `declared are ${ids.join(', ')}` : `did you mean "${nearest}"?`;
       complaints.at([...path, 'tenants', index], `no tenant is called "${id}"; ${hint}`);
@@ -76,11 +84,16 @@ function checkPools(file: ConfigFile, complaints: Complaints): void {
   }
 }
 
-function checkTenants(file: ConfigFile, folder: string, complaints: Complaints): void {
+function checkTenants(file: ConfigFile, complaints: Complaints): void {
   const tenants = file.tenants ?? [];
   refuseRepeats(tenants, 'id', ['tenants'], complaints);
   for (const [index, tenant] of tenants.entries()) {
     refuseRepeats(tenant.assistants, 'name', ['tenants', index, 'assistants'], complaints);
+  }
+}
+
+function checkFolders(file: ConfigFile, folder: string, complaints: Complaints): void {
+  for (const [index, tenant] of (file.tenants ?? []).entries()) {
     for (const [position, assistant] of tenant.assistants.entries()) {
       const path = ['tenants', index, 'assistants', position];
       for (const place of foldersOf(assistant, path)) requireAssistant(folder, place, complaints);

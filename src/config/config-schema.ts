@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { roles } from '#cluster';
 import { configName as name, origin, refuseLiteral, secretReference } from './schema-parts.ts';
 import { toolsConfig } from './tools-config-schema.ts';
 
@@ -306,6 +307,14 @@ export const configSchema = z
       .min(1)
       .optional()
       .describe('The data folder, relative to this file. Default: `.usher` beside this file.'),
+    roles: z
+      .array(z.enum(roles))
+      .min(1)
+      .refine((named) => new Set(named).size === named.length, { error: 'must name each role once' })
+      .optional()
+      .describe(
+        'What this process does: `gateway` answers the API and the pages, `worker` runs turns, `control` loads the assistant folders and publishes them to all. Default: all three, which SQLite needs.',
+      ),
     storage: storage.prefault({ kind: 'sqlite' }).describe('Where conversations are kept.'),
     vault: z
       .strictObject({

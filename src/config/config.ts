@@ -12,4 +12,4 @@ export type {
   TenantConfig,
   ToolCredentialConfig,
 } from './server-config.ts';
-export { environmentVariables, isPort, ownEnvironment, type Flags } from './surroundings.ts';
+export { environmentVariables, isPort, ownEnvironment, parseRoles, rolesWanted, type Flags } from './surroundings.ts';

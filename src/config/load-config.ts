@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import { readYaml, type Problem } from '#base';
-import { buildConfig } from './build-config.ts';
+import { buildConfig, rolesOf } from './build-config.ts';
 import { checkConfig } from './check-config.ts';
 import { configSchema, type ConfigFile, type SecretReference } from './config-schema.ts';
 import type { Config, Secrets } from './server-config.ts';
@@ -41,7 +41,8 @@ export async function loadConfig(request: {
   const complaints: Complaints = {
     at: (path, message, details) => void problems.push(redactProblem(opened.problemAt(path, message, details))),
   };
-  checkConfig(opened.value, surroundings.folder, complaints);
+  const roles = rolesOf(opened.value, surroundings);
+  checkConfig(opened.value, { folder: surroundings.folder, roles }, complaints);
   const secrets = await readSecrets(opened.value, surroundings, request.env, complaints);
   const built = buildConfig(opened.value, located.path, surroundings);
   if (!built.ok) problems.push({ file: undefined, message: built.message });

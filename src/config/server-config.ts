@@ -1,5 +1,6 @@
 import type { TenantId } from '#access';
 import type { AttemptTimeouts } from '#backend';
+import type { Role } from '#cluster';
 
 /** `usher.yaml`, environment and flags, validated and frozen. Holds no secret: those are in `Secrets`. */
 export interface Config {
@@ -20,9 +21,12 @@ export interface Config {
   readonly storage:
     | { readonly kind: 'sqlite'; readonly path: string; readonly bytesMax: number | undefined }
     | { readonly kind: 'postgres'; readonly poolMax: number };
+  /** What this process does among those that share the database. */
+  readonly roles: readonly Role[];
   readonly models: ModelSource;
   readonly backends: readonly BackendConfig[];
   readonly pools: readonly PoolConfig[];
+  /** What this node publishes where it has the role `control`; else nothing is read of it. */
   readonly tenants: readonly TenantConfig[];
   readonly limits: {
     readonly bodyBytes: number;

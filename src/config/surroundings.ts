@@ -1,3 +1,4 @@
+import { roles, type Role } from '#cluster';
 import type { ConfigProblem } from './problems.ts';
 
 /** The variables of this process: what the entry hands to everything that asks for an environment. */
@@ -15,6 +16,7 @@ export const environmentVariables = {
   USHER_DATA: 'As `--data`.',
   USHER_HOST: 'As `--host`.',
   USHER_PORT: 'As `--port`.',
+  USHER_ROLE: 'As `--role`.',
   OTEL_EXPORTER_OTLP_ENDPOINT: 'Where traces and metrics are sent; setting it switches them on.',
   OTEL_SDK_DISABLED: '`true` switches traces and their metrics off.',
   NO_COLOR: 'Set: no colours in the terminal.',
@@ -25,6 +27,7 @@ export interface Flags {
   readonly data?: string;
   readonly host?: string;
   readonly port?: number;
+  readonly roles?: readonly Role[];
   /** One assistant folder to serve instead of the configured ones. */
   readonly assistant?: string;
 }
@@ -38,6 +41,7 @@ export interface Environment {
   readonly data: string | undefined;
   readonly host: string | undefined;
   readonly port: number | undefined;
+  readonly roles: readonly Role[] | undefined;
   readonly otel: boolean;
 }
 
@@ -67,6 +71,10 @@ export function environmentOf(
   if (port !== undefined && !isPort(port)) {
     problems.push({ file: undefined, message: 'the environment variable USHER_PORT must be a number from 0 to 65535' });
   }
+  const role = given('USHER_ROLE');
+  if (role !== undefined && parseRoles(role) === undefined) {
+    problems.push({ file: undefined, message: `the environment variable USHER_ROLE must be ${rolesWanted}` });
+  }
   const openaiUrl = given('OPENAI_BASE_URL');
   if (openaiUrl !== undefined && URL.parse(openaiUrl)?.protocol.startsWith('http') !== true) {
     problems.push({
@@ -84,6 +92,7 @@ export function environmentOf(
     data: given('USHER_DATA'),
     host: given('USHER_HOST'),
     port: port === undefined ? undefined : Number(port),
+    roles: role === undefined ? undefined : parseRoles(role),
     otel:
       given('OTEL_SDK_DISABLED')?.toLowerCase() !== 'true' && otelSwitches.some((name) => given(name) !== undefined),
   };
@@ -93,4 +102,13 @@ export function environmentOf(
 /** Whether `text` is a TCP port, 0 (any free one) included. */
 export function isPort(text: string): boolean {
   return /^\d{1,5}$/.test(text) && Number(text) <= 65_535;
+}
+
+export const rolesWanted = `one or more of ${roles.join(', ')}, separated by commas`;
+
+/** `gateway,worker`; undefined where a word is none of the roles, or stands twice. */
+export function parseRoles(text: string): readonly Role[] | undefined {
+  const words = text.split(',').map((word) => word.trim());
+  const named = roles.filter((role) => words.includes(role));
+  return named.length === words.length ? named : undefined;
 }

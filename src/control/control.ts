@@ -3,13 +3,15 @@ export { manageKeys, type ApiKeyView, type KeyManagement, type NewApiKey } from 
 export { rotateRoot, type RotationReport, type RotationStep } from './rotate-root.ts';
 export { openUserTokens, type MintedToken, type UserGrant, type UserTokens, type Visitor } from './user-tokens.ts';
 export { loadAssistantFolder, type LoadedFolder, type LoadOptions } from './load-assistant-folder.ts';
-export {
-  openReleaseDirectory,
-  type FolderReleaseDirectory,
-  type LoadedRelease,
-  type RejectedRelease,
-  type Reload,
-} from './release-directory.ts';
+export { SnapshotFollower, type SnapshotMark } from './follow-snapshots.ts';
+export { listNodes, type ClusterView, type NodeView } from './list-nodes.ts';
+export { FolderLoader, type LoadedRelease, type RejectedRelease, type Reload } from './load-folders.ts';
+export type { NodeMeans } from './node-means.ts';
+export { openOutage } from './outage.ts';
+export { openPresence, type Presence } from './open-presence.ts';
+export { FolderPublisher } from './publish-folders.ts';
+export { ReleaseArchive } from './release-archive.ts';
+export { SnapshotDirectory } from './snapshot-directory.ts';
 export { scaffoldAssistant } from './scaffold-assistant.ts';
 export { watchAssistants, type WatchOptions } from './watch-assistants.ts';
 export { readyMadeKey } from './ready-made-key.ts';

@@ -1,7 +1,8 @@
 import { relative, sep } from 'node:path';
 import { watch } from 'chokidar';
 import { isIgnored } from '#release';
-import type { FolderReleaseDirectory, Reload } from './release-directory.ts';
+import type { Reload } from './load-folders.ts';
+import type { FolderPublisher } from './publish-folders.ts';
 
 export interface WatchOptions {
   /** After each reload that changed or rejected something. */
@@ -13,20 +14,20 @@ export interface WatchOptions {
 }
 
 /**
- * Reloads the directory when a file of its folders changes. A bad edit keeps the last good release.
+ * Reloads the folders when a file of its folders changes. A bad edit keeps the last good release.
  * Settles when the watch has begun; changes from before the call are picked up too.
  */
 export async function watchAssistants(
-  directory: FolderReleaseDirectory,
+  publisher: Pick<FolderPublisher, 'folders' | 'reload'>,
   options: WatchOptions,
 ): Promise<AsyncDisposable> {
-  const folders = directory.folders();
+  const folders = publisher.folders();
   const { debounceMs = 150 } = options;
   let timer: NodeJS.Timeout | undefined;
   let running: Promise<void> = Promise.resolve();
   const reload = async (): Promise<void> => {
     try {
-      const result = await directory.reload();
+      const result = await publisher.reload();
       if (result.loaded.length > 0 || result.rejected.length > 0) options.onReload(result);
     } catch (error) {
       options.onFailure(error);

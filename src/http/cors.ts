@@ -24,8 +24,27 @@ const exposed = 'x-request-id, retry-after, retry-after-ms, x-should-retry';
 /**
  * A preflight carries no credential, so it is answered for the origins of all tenants together;
  * the request itself is then held to those of its own tenant. Never `*`, never with cookies.
+ * `current` is asked each time; another map than the last one is taken over as a whole.
  */
-export function createCors(tenantOrigins: TenantOrigins): Cors {
+export function createCors(current: () => TenantOrigins): Cors {
+  let known = current();
+  let cors = corsOver(known);
+  const now = (): Cors => {
+    const origins = current();
+    if (origins !== known) {
+      known = origins;
+      cors = corsOver(origins);
+    }
+    return cors;
+  };
+  return {
+    readable: (origin) => now().readable(origin),
+    preflight: (origin) => now().preflight(origin),
+    check: (request) => now().check(request),
+  };
+}
+
+function corsOver(tenantOrigins: TenantOrigins): Cors {
   const byTenant = new Map([...tenantOrigins].map(([tenant, origins]) => [tenant, new Set(origins)]));
   const union = new Set([...tenantOrigins.values()].flat());
   const readable = new Map([...union].map((origin) => [origin, readableHeaders(origin)]));

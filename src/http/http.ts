@@ -1,3 +1,4 @@
+export { adminRoutes } from './admin/admin-routes.ts';
 export type { EventStream, Exchange, Policy, Route } from './exchange.ts';
 export { openHttpServer, type EdgeLimits, type HttpServer, type HttpServerOptions } from './open-http-server.ts';
 export { openAiRoutes } from './openai/openai-routes.ts';

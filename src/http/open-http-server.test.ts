@@ -236,7 +236,9 @@ describe('probes', () => {
 
   async function openProbes(check: () => Promise<void>, listen = {}) {
     const { telemetry } = await openEdge([]);
-    return await openEdge(probeRoutes({ check, isDraining: () => false, telemetry }), { listen });
+    return await openEdge(probeRoutes({ check, isDraining: () => false, isPrepared: () => true, telemetry }), {
+      listen,
+    });
   }
 });
 
@@ -250,7 +252,7 @@ describe('CORS', () => {
     init: { method?: string; headers?: Record<string, string> } = {},
     path = '/v1/echo',
   ) => {
-    const { url } = await openEdge([echo, named, mint], { cors });
+    const { url } = await openEdge([echo, named, mint], { cors: () => cors });
     return await fetch(url + path, { method: 'POST', ...init, headers: { ...asKey, origin, ...init.headers } });
   };
   const mint = route('POST', '/mint', open, async (exchange) => exchange.sendJson(200, {}));

@@ -44,7 +44,8 @@ export interface HttpServerOptions {
   readonly limits: EdgeLimits;
   readonly listen: ListenOptions;
   /** By tenant, the origins whose browsers may call. */
-  readonly cors: TenantOrigins;
+  /** Those of the moment; another map where they changed. */
+  readonly cors: () => TenantOrigins;
   readonly clock: Clock;
 }
 

@@ -7,6 +7,8 @@ export interface ProbeOptions {
   /** Rejects where the node cannot do its part: `store.probe` and the like. */
   readonly check: () => Promise<void>;
   readonly isDraining: () => boolean;
+  /** Whether the node knows what to serve. */
+  readonly isPrepared: () => boolean;
   readonly telemetry: Telemetry;
 }
 
@@ -19,8 +21,12 @@ const checkEveryMs = 1000;
  * `/livez`: the process answers. `/readyz`: it should be sent traffic. `/metrics`: Prometheus text,
  * which names assistants and backends and so is for operators.
  */
-export function probeRoutes({ check, isDraining, telemetry }: ProbeOptions): Route[] {
+export function probeRoutes({ check, isDraining, isPrepared, telemetry }: ProbeOptions): Route[] {
   const isReady = remembered(check);
+  const unreadiness = async (): Promise<'storage_unavailable' | 'not_ready' | undefined> => {
+    if (!(await isReady())) return 'storage_unavailable';
+    return isPrepared() ? undefined : 'not_ready';
+  };
   return [
     {
       method: 'GET',
@@ -34,10 +40,11 @@ export function probeRoutes({ check, isDraining, telemetry }: ProbeOptions): Rou
       method: 'GET',
       path: '/readyz',
       policy: { access: 'public', why: 'the load balancer asks without a credential and learns nothing but a status' },
-      summary: 'Whether the node should be sent traffic: its storage works and it is not stopping.',
-      answer: 'Status 200 and `{"status":"ok"}`; else 503 with `shutting_down` or `storage_unavailable`.',
+      summary:
+        'Whether the node should be sent traffic: its storage works, it knows what to serve, and it is not stopping.',
+      answer: 'Status 200 and `{"status":"ok"}`; else 503 with `shutting_down`, `storage_unavailable` or `not_ready`.',
       handle: async (exchange) => {
-        const reason = isDraining() ? 'shutting_down' : (await isReady()) ? undefined : 'storage_unavailable';
+        const reason = isDraining() ? 'shutting_down' : await unreadiness();
         if (reason === undefined) return exchange.sendJson(200, { status: 'ok' });
         throw new UsherError(reason, 'Not ready.');
       },

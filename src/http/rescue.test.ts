@@ -17,6 +17,7 @@ const statuses: Record<ErrorCode, number> = {
   rate_limited: 429,
   overloaded: 503,
   shutting_down: 503,
+  not_ready: 503,
   client_gone: 499,
   backend_refused: 400,
   backend_unavailable: 503,

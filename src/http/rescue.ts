@@ -104,6 +104,12 @@ const rescues = {
     repeat: true,
     mend: 'The node is stopping. Repeat; another takes it.',
   },
+  not_ready: {
+    status: 503,
+    type: 'server_error',
+    repeat: true,
+    mend: 'The node does not know yet what to serve. Repeat; the owner starts a node with the role `control`.',
+  },
   /** Never seen by a client; the status is for the log (the number is nginx's). */
   client_gone: {
     status: 499,

@@ -140,6 +140,24 @@ export const metricTable = {
     help: 'Releases that were loaded, and edits that were rejected so that the last good one serves on.',
     labels: ['assistant', 'result'],
   },
+  nodes: {
+    name: 'usher_nodes',
+    kind: 'gauge',
+    help: 'Nodes that share the database, by state; `gone`: not heard of for ten seconds.',
+    labels: ['state'],
+  },
+  snapshotRevision: {
+    name: 'usher_snapshot_revision',
+    kind: 'gauge',
+    help: 'Revision of the snapshot of what is served: the `newest`, and the one that this node has `applied`.',
+    labels: ['which'],
+  },
+  snapshots: {
+    name: 'usher_snapshots_total',
+    kind: 'counter',
+    help: 'Snapshots that this node `applied`, or `refused` so that the last good one serves on.',
+    labels: ['result'],
+  },
   keyRejections: {
     name: 'usher_credentials_rejected_total',
     kind: 'counter',

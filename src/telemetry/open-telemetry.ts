@@ -35,6 +35,7 @@ export async function openTelemetry(options: TelemetryOptions): Promise<Telemetr
     ...turnEvents(log, instruments, otel),
     ...toolEvents(log, instruments),
     ...stateEvents(log, instruments),
+    ...clusterEvents(log, instruments),
     metrics: async () => ({ contentType: registry.contentType, body: await registry.metrics() }),
     close: async () => {
       await otel?.close();
@@ -180,6 +181,28 @@ function stateEvents(log: Logger, instruments: Instruments): StateEvents {
     storeFailed(event) {
       instruments.storeFailures.inc(event);
       log.error(event, 'store failed');
+    },
+  };
+}
+
+type ClusterEvents = Pick<Telemetry, 'snapshotApplied' | 'snapshotRefused' | 'foldersDiffer' | 'clusterSeen'>;
+
+function clusterEvents(log: Logger, instruments: Instruments): ClusterEvents {
+  return {
+    snapshotApplied(event) {
+      instruments.snapshots.inc({ result: 'applied' });
+      instruments.snapshotRevision.set({ which: 'applied' }, event.revision);
+      log.info(event, 'snapshot applied');
+    },
+    snapshotRefused(event) {
+      instruments.snapshots.inc({ result: 'refused' });
+      log.warn(event, 'snapshot refused; the last good one serves on');
+    },
+    foldersDiffer: (event) => log.warn(event, 'the folders of this node differ from those of another control node'),
+    clusterSeen({ nodes, appliedRevision, newestRevision }) {
+      for (const [state, count] of Object.entries(nodes)) instruments.nodes.set({ state }, count);
+      instruments.snapshotRevision.set({ which: 'applied' }, appliedRevision);
+      instruments.snapshotRevision.set({ which: 'newest' }, newestRevision);
     },
   };
 }

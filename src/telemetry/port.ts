@@ -1,4 +1,4 @@
-import type { ErrorCode } from '#base';
+import type { ErrorCode, Id } from '#base';
 import type { TenantId } from '#access';
 import type { BreakerState } from '#balancer';
 import type { TurnState, Usage } from '#conversation';
@@ -85,6 +85,22 @@ export interface Telemetry {
   }): void;
   /** A save that does not hold: the last good release serves on. */
   releaseRejected(event: { readonly assistant: string; readonly problems: readonly string[] }): void;
+  /** From here on this node serves that snapshot. */
+  snapshotApplied(event: { readonly revision: number; readonly publishedBy: Id<'node'> }): void;
+  /** A snapshot that this node cannot serve, and why: the last good one serves on. */
+  snapshotRefused(event: {
+    readonly revision: number;
+    readonly publishedBy: Id<'node'>;
+    readonly reason: string;
+  }): void;
+  /** This node and another that publishes read different folders; those of `revision` serve. */
+  foldersDiffer(event: { readonly revision: number; readonly other: Id<'node'> }): void;
+  /** What this node knows of the others. */
+  clusterSeen(event: {
+    readonly nodes: Readonly<Record<'serving' | 'draining' | 'gone', number>>;
+    readonly appliedRevision: number;
+    readonly newestRevision: number;
+  }): void;
   keyRejected(event: { readonly reason: 'unknown' | 'revoked' | 'expired' | 'malformed' }): void;
   storeFailed(event: { readonly operation: string; readonly code: string }): void;
   /** A defect of ours: with stack, without content. */

@@ -15,18 +15,27 @@ const assistantsMax = 1000;
 
 /** Limits of tenants and of the people at an assistant's page, exact within one process. */
 export class TurnLimits {
-  readonly #tenants = new Map<TenantId, Admission>();
+  readonly #tenants = new Map<TenantId, { readonly limits: TenantLimits; readonly admission: Admission }>();
   readonly #people = new LRUCache<string, TurnLimiter>({ max: assistantsMax });
 
-  constructor(tenants: ReadonlyMap<TenantId, TenantLimits>) {
-    for (const [tenant, limits] of tenants) this.#tenants.set(tenant, createAdmission(limits));
+  readonly #limitsOf: (tenant: TenantId) => TenantLimits | undefined;
+  #running = 0;
+
+  /** @param limitsOf those of the moment; undefined where there is no such tenant */
+  constructor(limitsOf: (tenant: TenantId) => TenantLimits | undefined) {
+    this.#limitsOf = limitsOf;
+  }
+
+  /** Turns admitted here and not yet ended. */
+  get running(): number {
+    return this.#running;
   }
 
   /** Charges one turn to the tenant; answers how to give its place back. @throws UsherError `rate_limited` */
   admit(tenant: TenantId, nowMs: number): (nowMs: number) => void {
-    const admittance = this.#tenants.get(tenant)?.admit(nowMs);
+    const admittance = this.#admissionOf(tenant)?.admit(nowMs);
     if (admittance === undefined) throw new UsherError('not_found', 'There is no such tenant.');
-    if (admittance.result === 'admitted') return admittance.release;
+    if (admittance.result === 'admitted') return this.#counted(admittance.release);
     const { reason, retryAfterMs } = admittance;
     const what = reason === 'rate' ? 'requests per minute' : 'requests at once';
     throw new UsherError(
@@ -36,6 +45,29 @@ export class TurnLimits {
         retryAfterMs,
       },
     );
+  }
+
+  /** Where the limits changed, turns are counted anew: those under way count no longer. */
+  #admissionOf(tenant: TenantId): Admission | undefined {
+    const limits = this.#limitsOf(tenant);
+    if (limits === undefined) return undefined;
+    const known = this.#tenants.get(tenant);
+    const same =
+      known?.limits.requestsPerMinute === limits.requestsPerMinute && known.limits.concurrency === limits.concurrency;
+    if (same) return known.admission;
+    const admission = createAdmission(limits);
+    this.#tenants.set(tenant, { limits, admission });
+    return admission;
+  }
+
+  #counted(release: (nowMs: number) => void): (nowMs: number) => void {
+    let held = true;
+    this.#running += 1;
+    return (nowMs) => {
+      if (held) this.#running -= 1;
+      held = false;
+      release(nowMs);
+    };
   }
 
   /**

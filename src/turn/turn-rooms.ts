@@ -1,4 +1,5 @@
 import type { Clock } from '#base';
+import type { Role } from '#cluster';
 import type { ReleaseDirectory } from '#release';
 import type { Store } from '#store';
 import type { Telemetry } from '#telemetry';
@@ -13,6 +14,8 @@ import type { UnstoredTurns } from './unstored-turns.ts';
 
 /** What a turn works with. */
 export interface TurnRooms {
+  /** What this node does. */
+  readonly roles: ReadonlySet<Role>;
   readonly clock: Clock;
   readonly store: Store;
   readonly vault: Vault;

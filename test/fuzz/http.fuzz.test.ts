@@ -54,7 +54,12 @@ const routes: Route[] = [
 
 async function open(): Promise<{ readonly edge: EdgeFixture; readonly routes: readonly Route[] }> {
   const { telemetry } = await openEdge([]);
-  const probes = probeRoutes({ check: async () => undefined, isDraining: () => false, telemetry });
+  const probes = probeRoutes({
+    check: async () => undefined,
+    isDraining: () => false,
+    isPrepared: () => true,
+    telemetry,
+  });
   const all = [...routes, ...probes];
   return { edge: await openEdge(all, { limits: { jsonDepth: 64 } }), routes: all };
 }

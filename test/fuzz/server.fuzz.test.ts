@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { roles } from '#cluster';
 import type { Route } from '#http';
 import { serverRoutes, type RouteParts } from '#main';
 import { startUsher, type UsherProcess } from '#test/process';
@@ -15,8 +16,7 @@ const launcher = fileURLToPath(new URL('../../bin/usher.js', import.meta.url));
 const assistant = 'guide';
 /** The table alone is read here: it is the process that handles. A route that is added is covered by itself. */
 const routes: readonly Route[] = serverRoutes({
-  rooms: {},
-  tenants: [],
+  rooms: { roles: new Set(roles) },
   tokens: {},
   probes: {},
 } as unknown as RouteParts);

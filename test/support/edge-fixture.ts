@@ -26,6 +26,8 @@ export const testLimits: HttpServerOptions['limits'] = {
   sendBufferBytes: 131_072,
 };
 
+const noOrigins: ReturnType<HttpServerOptions['cors']> = new Map();
+
 const opened: { close(): Promise<void> }[] = [];
 
 export async function openEdge(routes: readonly Route[], overrides: EdgeOverrides = {}): Promise<EdgeFixture> {
@@ -40,7 +42,7 @@ export async function openEdge(routes: readonly Route[], overrides: EdgeOverride
   const server = await openHttpServer({
     routes,
     authenticate: principalOf,
-    cors: new Map(),
+    cors: () => noOrigins,
     clock: systemClock,
     ...overrides,
     telemetry,

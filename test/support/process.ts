@@ -26,6 +26,7 @@ export interface UsherOptions {
 /** The real program, serving. */
 export interface UsherProcess extends AsyncDisposable {
   readonly url: string;
+  /** Empty on a node that serves no pages, or does not know yet which. */
   readonly chat: string;
   /** Empty where the owner manages keys on purpose, so that none was made. */
   readonly apiKey: string;
@@ -166,8 +167,8 @@ function readyLine(child: ChildProcess, lines: Interface, timeoutMs: number): Pr
 
 function parseReady(line: string): Ready | undefined {
   if (!line.startsWith('{')) return undefined;
-  const { url, chat, apiKey } = JSON.parse(line) as { url?: string; chat?: string; apiKey?: string | null };
-  return url === undefined || chat === undefined ? undefined : { url, chat, apiKey: apiKey ?? '' };
+  const { url, chat, apiKey } = JSON.parse(line) as { url?: string; chat?: string | null; apiKey?: string | null };
+  return url === undefined || chat === undefined ? undefined : { url, chat: chat ?? '', apiKey: apiKey ?? '' };
 }
 
 /** The caller's environment without what would choose a model, a store or an exporter by itself. */

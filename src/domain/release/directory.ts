@@ -44,5 +44,7 @@ export interface ReleaseDirectory {
   choose(target: Target, unitId: string): Promise<ServedRelease>;
   /** A pinned release, also when no environment serves it any more. @throws UsherError `not_found` */
   byDigest(tenant: TenantId, assistant: string, environment: string, digest: ReleaseDigest): Promise<ServedRelease>;
+  /** In the order of the configuration. */
+  tenants(): readonly TenantId[];
   list(tenant: TenantId): readonly ListedAssistant[];
 }

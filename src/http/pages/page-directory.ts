@@ -1,6 +1,5 @@
 import { UsherError } from '#base';
 import type { TenantId } from '#access';
-import type { TenantConfig } from '#config';
 import type { AssistantSpec, ReleaseDigest, ReleaseDirectory } from '#release';
 
 /** An assistant that has a page, as its release of this moment says. */
@@ -24,15 +23,9 @@ export interface PageDirectory {
  * alone says the tenant: the plain name is that of the first tenant which has it, and a later
  * tenant's is `<name>~<tenant>`.
  */
-export function openPageDirectory(releases: ReleaseDirectory, tenants: readonly TenantConfig[]): PageDirectory {
-  const places = new Map<string, { readonly tenant: TenantId; readonly assistant: string }>();
-  for (const { id, assistants } of tenants) {
-    for (const { name } of assistants) {
-      places.set(places.has(name) ? `${name}~${id}` : name, { tenant: id, assistant: name });
-    }
-  }
+export function openPageDirectory(releases: ReleaseDirectory): PageDirectory {
   const open = async (address: string): Promise<PagedAssistant> => {
-    const place = places.get(address);
+    const place = placesOf(releases).get(address);
     if (place === undefined) throw new UsherError('not_found', 'There is no assistant at this address.');
     const target = await releases.resolve(place.tenant, place.assistant);
     // Words and rules of the page, not an answer: whoever opens it, they are those of one release.
@@ -42,8 +35,21 @@ export function openPageDirectory(releases: ReleaseDirectory, tenants: readonly 
   return {
     open,
     listPublic: async () => {
-      const all = await Promise.all([...places.keys()].map(open));
+      const all = await Promise.all([...placesOf(releases).keys()].map(open));
       return all.filter(({ spec }) => spec.page.access === 'public');
     },
   };
+}
+
+type Places = ReadonlyMap<string, { readonly tenant: TenantId; readonly assistant: string }>;
+
+/** What each address means now. */
+function placesOf(releases: ReleaseDirectory): Places {
+  const places = new Map<string, { tenant: TenantId; assistant: string }>();
+  for (const tenant of releases.tenants()) {
+    for (const { assistant } of releases.list(tenant)) {
+      places.set(places.has(assistant) ? `${assistant}~${tenant}` : assistant, { tenant, assistant });
+    }
+  }
+  return places;
 }

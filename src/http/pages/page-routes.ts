@@ -1,5 +1,4 @@
 import { UsherError } from '#base';
-import type { TenantConfig } from '#config';
 import type { UserTokens } from '#control';
 import type { TurnRooms } from '#turn';
 import type { Exchange, Route } from '../exchange.ts';
@@ -14,16 +13,15 @@ import { visitRoutes } from './visit-routes.ts';
 
 export interface PageOptions {
   readonly rooms: TurnRooms;
-  readonly tenants: readonly TenantConfig[];
   readonly tokens: UserTokens;
   /** Which model answers, in a sentence. */
   readonly models: string;
 }
 
 /** The chat page and the widget, with what they need beside the OpenAI wire. */
-export function pageRoutes({ rooms, tenants, tokens, models }: PageOptions): Route[] {
+export function pageRoutes({ rooms, tokens, models }: PageOptions): Route[] {
   const assets = loadPageAssets();
-  const directory = openPageDirectory(rooms.releases, tenants);
+  const directory = openPageDirectory(rooms.releases);
   const page = (path: string, summary: string, why: string, handle: Route['handle']): Route => ({
     method: 'GET',
     path,

@@ -4,15 +4,21 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { systemClock, UsherError } from '#base';
+import { newId, systemClock, UsherError } from '#base';
 import type { TenantId } from '#access';
 import type { AssistantConfig, TenantConfig } from '#config';
 import type { ReleaseDigest, Target } from '#release';
 import type { Store } from '#store';
 import { openSqliteStore } from '#store/sqlite';
+import { openTelemetry, type Telemetry } from '#telemetry';
 import { openRootKeys, openVault, type Vault } from '#vault';
 import { openRelease } from './publish-release.ts';
-import { openReleaseDirectory, type DirectoryRooms, type Reload } from './release-directory.ts';
+import { SnapshotFollower } from './follow-snapshots.ts';
+import { FolderLoader, type FolderRooms, type Reload } from './load-folders.ts';
+import type { NodeMeans } from './node-means.ts';
+import { FolderPublisher } from './publish-folders.ts';
+import { ReleaseArchive } from './release-archive.ts';
+import { SnapshotDirectory } from './snapshot-directory.ts';
 import { watchAssistants } from './watch-assistants.ts';
 
 const template = fileURLToPath(new URL('../../examples/template/', import.meta.url));
@@ -22,20 +28,27 @@ const south = 'south' as TenantId;
 let folder: string;
 let store: Store;
 let vault: Vault;
-let rejections: string[];
-let rooms: DirectoryRooms;
+type Told = Record<string, unknown> & { readonly msg: string };
+let told: Told[];
+let rooms: FolderRooms & { telemetry: Telemetry };
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'usher-directory-'));
   store = await openSqliteStore({ path: join(folder, 'usher.db') });
   const roots = await openRootKeys({ dataDir: folder, given: [randomBytes(32)], hasTenantKeys: false });
   vault = openVault({ keys: store.system, roots });
-  rejections = [];
+  told = [];
   rooms = {
     store,
     vault,
     clock: systemClock,
-    telemetry: { releaseLoaded: () => undefined, releaseRejected: ({ problems }) => rejections.push(...problems) },
+    telemetry: await openTelemetry({
+      logLevel: 'debug',
+      logTo: { write: (line) => void told.push(JSON.parse(line) as Told) },
+      otel: false,
+      serviceName: 'usher',
+      version: 'test',
+    }),
   };
   await makeFolder('a', 'Answer briefly.');
   await makeFolder('b', 'Answer at length.');
@@ -70,8 +83,24 @@ function tenant(id: TenantId, assistants: readonly AssistantConfig[]): TenantCon
   return { id, assistants, corsOrigins: [], limits: { requestsPerMinute: 100, concurrency: 10 } };
 }
 
+/** A node over the store: reads folders where it is given tenants, and serves the newest snapshot. */
+function aNode(tenants: readonly TenantConfig[]) {
+  const { system } = store;
+  const owner = newId('node');
+  const archive = new ReleaseArchive(rooms);
+  const means: NodeMeans = { pools: ['default'], credentialsOf: () => [] };
+  const directory = new SnapshotDirectory(rooms, archive, means);
+  const { clock, telemetry } = rooms;
+  const follower = new SnapshotFollower({ system, directory, clock, telemetry });
+  const loader = new FolderLoader(rooms, archive, tenants, means);
+  const publisher = new FolderPublisher({ system, loader, follower, owner, telemetry });
+  return { owner, directory, follower, publisher };
+}
+
+/** A control node whose folders serve. */
 async function open(environments: Record<string, Record<string, number>>) {
-  return openReleaseDirectory(rooms, [tenant(north, [assistant(environments)]), tenant(south, [])], ['default']);
+  const node = aNode([tenant(north, [assistant(environments)]), tenant(south, [])]);
+  return { ...node, rejected: (await node.publisher.reload()).rejected };
 }
 
 async function refusal(promise: Promise<unknown>): Promise<UsherError> {
@@ -165,10 +194,10 @@ test('two releases serve side by side; a unit keeps its side, and shares are kep
 });
 
 test('a release is read back from the store after its folder changed, also by a new process', async () => {
-  const { directory } = await open({ production: { a: 1 } });
+  const { directory, publisher } = await open({ production: { a: 1 } });
   const before = await directory.choose(await directory.resolve(north, 'my-assistant'), 'u');
   await writeFile(join(folder, 'a/instructions.md'), 'Answer in rhyme.');
-  expect((await directory.reload()).loaded).toHaveLength(1);
+  expect((await publisher.reload()).loaded).toHaveLength(1);
   const after = await directory.choose(await directory.resolve(north, 'my-assistant'), 'u');
   expect(after.release.instructions).toBe('Answer in rhyme.');
   const { directory: restarted } = await open({ production: { a: 1 } });
@@ -187,26 +216,27 @@ test('what the store keeps of a release is sealed', async () => {
 });
 
 test('a bad edit keeps the last good release and tells the problems; the mended one is told again', async () => {
-  const { directory } = await open({ production: { a: 1 } });
+  const { directory, publisher } = await open({ production: { a: 1 } });
   const good = await readFile(join(folder, 'a/assistant.yaml'), 'utf8');
   const before = await directory.choose(await directory.resolve(north, 'my-assistant'), 'u');
   await writeFile(join(folder, 'a/assistant.yaml'), good.replace('temperature', 'temprature'));
-  const { loaded, rejected } = await directory.reload();
+  const { loaded, rejected } = await publisher.reload();
   expect(loaded).toEqual([]);
   expect(rejected).toMatchObject([{ assistant: 'my-assistant', problems: [{ nearest: 'temperature' }] }]);
-  expect(rejections[0]).toMatch(/assistant\.yaml:\d+:3 {2}unknown key "temprature"; did you mean "temperature"\?/u);
+  const why = told.find(({ msg }) => msg.startsWith('release rejected'))?.['problems'];
+  expect(String(why)).toMatch(/assistant\.yaml:\d+:3 {2}unknown key "temprature"; did you mean "temperature"\?/u);
   expect(await directory.choose(await directory.resolve(north, 'my-assistant'), 'u')).toBe(before);
   await writeFile(join(folder, 'a/assistant.yaml'), good);
-  expect((await directory.reload()).loaded).toMatchObject([{ digest: before.release.digest }]);
-  expect(await directory.reload()).toEqual({ loaded: [], rejected: [] });
+  expect((await publisher.reload()).loaded).toMatchObject([{ digest: before.release.digest }]);
+  expect(await publisher.reload()).toEqual({ loaded: [], rejected: [] });
 });
 
 test('a split changes as a whole or not at all', async () => {
-  const { directory } = await open({ production: { a: 1, b: 1 } });
+  const { directory, publisher } = await open({ production: { a: 1, b: 1 } });
   const before = directory.list(north);
   await writeFile(join(folder, 'a/instructions.md'), 'Answer in rhyme.');
   await writeFile(join(folder, 'b/instructions.md'), '');
-  expect((await directory.reload()).rejected).toHaveLength(1);
+  expect((await publisher.reload()).rejected).toHaveLength(1);
   expect(directory.list(north)).toEqual(before);
 });
 
@@ -227,10 +257,10 @@ test('many first reads of one pinned release are one load', async () => {
 });
 
 test('a save is picked up while watching, a bad one is told, and the watch ends when disposed', async () => {
-  const { directory } = await open({ production: { a: 1 } });
+  const { directory, publisher } = await open({ production: { a: 1 } });
   const reloads: Reload[] = [];
   const failures: unknown[] = [];
-  const watching = await watchAssistants(directory, {
+  const watching = await watchAssistants(publisher, {
     onReload: (reload) => reloads.push(reload),
     onFailure: (error) => failures.push(error),
     debounceMs: 20,
@@ -248,6 +278,6 @@ test('a save is picked up while watching, a bad one is told, and the watch ends 
   expect(failures).toEqual([]);
   const { length } = reloads;
   await writeFile(join(folder, 'a/instructions.md'), 'Answer in verse.');
-  await directory.reload();
+  await publisher.reload();
   expect(reloads).toHaveLength(length);
 });

@@ -1,0 +1,21 @@
+import type { TenantId } from '#access';
+import type { Release } from '#release';
+
+/** What a node's own `usher.yaml` gives it to serve assistants with. */
+export interface NodeMeans {
+  /** Names of its pools. */
+  readonly pools: readonly string[];
+  /** Names of the tool credentials that a tenant's assistants may use. */
+  readonly credentialsOf: (tenant: TenantId) => readonly string[];
+}
+
+/** What a node lacks to serve a release, in a sentence with the mend; undefined where it has all of it. */
+export function lackOf(means: NodeMeans, tenant: TenantId, { spec, tools = [] }: Release): string | undefined {
+  const lack = (what: string): string =>
+    `The assistant "${spec.name}" asks for ${what}, which this node does not have. Declare it in this node's usher.yaml.`;
+  const pool = spec.pools.find((wanted) => !means.pools.includes(wanted.pool));
+  if (pool !== undefined) return lack(`the pool "${pool.pool}"`);
+  const allowed = means.credentialsOf(tenant);
+  const tool = tools.find(({ credential }) => credential !== undefined && !allowed.includes(credential));
+  return tool && lack(`the tool credential "${tool.credential}"`);
+}

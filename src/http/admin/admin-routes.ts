@@ -1,0 +1,20 @@
+import { listNodes } from '#control';
+import type { TurnRooms } from '#turn';
+import type { Policy, Route } from '../exchange.ts';
+
+const managePolicy: Policy = { access: 'principal', kinds: ['key'], scope: 'manage' };
+
+/** What operators ask a control node. */
+export function adminRoutes(rooms: TurnRooms): Route[] {
+  return [
+    {
+      method: 'GET',
+      path: '/admin/nodes',
+      policy: managePolicy,
+      summary: 'The nodes that share the database: roles, version, last sign of life, and which snapshot each serves.',
+      answer:
+        '`{"newestRevision":…,"nodes":[…]}`; the `state` of a node is `serving`, `draining`, or `gone` where it was not heard of for ten seconds.',
+      handle: async (exchange) => exchange.sendJson(200, await listNodes(rooms.store.system)),
+    },
+  ];
+}
