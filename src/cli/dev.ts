@@ -18,7 +18,11 @@ export function devCommand(context: CommandContext): Command {
     .addOption(jsonOption('print one line of JSON when it serves'))
     .action(async (folder: string | undefined, options: ServeOptions) => {
       const stopped = stopRequest();
-      const usher = await openServer(context, options, folder === undefined ? {} : { assistant: folder });
+      const usher = await openServer(
+        context,
+        { ...options, watch: true },
+        folder === undefined ? {} : { assistant: folder },
+      );
       const watching = await usher.watch({
         onReload: (reload) => void process.stderr.write(describeReload(reload)),
         onFailure: (error) => void process.stderr.write(`${describeFailure(error, false)}\n`),

@@ -4,6 +4,7 @@ import type { Config, Flags } from '#config';
 import type { WatchOptions } from '#control';
 import { announce } from './announce.ts';
 import {
+  CommandFailure,
   configured,
   describeFailure,
   type CommandContext,
@@ -19,6 +20,8 @@ export interface ServeOptions extends ConfigOptions {
   readonly host?: string;
   readonly port?: number;
   readonly role?: readonly Role[];
+  /** Whether the assistant folders shall be reloaded on every save. */
+  readonly watch?: boolean;
   readonly json?: boolean;
 }
 
@@ -32,7 +35,7 @@ export function serveCommand(context: CommandContext): Command {
     .addOption(roleOption())
     .addOption(new Option('--watch', 'reload assistants on every save, and publish them to all nodes'))
     .addOption(jsonOption('print one line of JSON when it serves'))
-    .action(async (options: ServeOptions & { readonly watch?: boolean }) => {
+    .action(async (options: ServeOptions) => {
       const stopped = stopRequest();
       const usher = await openServer(context, options);
       const watching = options.watch === true ? await usher.watch(quietly) : undefined;
@@ -41,6 +44,9 @@ export function serveCommand(context: CommandContext): Command {
       await usher.close();
     });
 }
+
+const noFolders =
+  'a node without the role control reads no assistant folders; add that role, or edit them where a control node runs';
 
 /** The log tells of each reload; what kept one from being tried is for whoever reads the terminal. */
 const quietly: WatchOptions = {
@@ -60,6 +66,7 @@ export async function openServer(
     ...(options.port === undefined ? {} : { port: options.port }),
     ...(options.role === undefined ? {} : { roles: options.role }),
   });
+  if (options.watch === true && !config.roles.includes('control')) throw new CommandFailure(noFolders);
   const { openUsher } = await context.main();
   const placed = await withFreePort(options.json === true ? config : quietAtTerminal(config));
   const usher = await openUsher({ config: placed, secrets, version: context.version });

@@ -201,6 +201,35 @@ tenants:
     expect(secrets.backendKeys.get('azure')).toBe('azure-secret');
   });
 
+  test('a process has every role, unless the file says less, the environment another, the flags another again', async () => {
+    const all = ['gateway', 'worker', 'control'];
+    expect((await good(undefined)).config.roles).toEqual(all);
+    const shared = `${oneBackend}storage: { kind: postgres, url: { env: PG } }\nroles: [worker]\n`;
+    const env = { ...key, PG: 'postgres://u:p@localhost/d' };
+    expect((await good(shared, env)).config.roles).toEqual(['worker']);
+    expect((await good(shared, { ...env, USHER_ROLE: 'control, gateway' })).config.roles).toEqual([
+      'gateway',
+      'control',
+    ]);
+    const flagged = await good(shared, { ...env, USHER_ROLE: 'gateway' }, { roles: ['control'] });
+    expect(flagged.config.roles).toEqual(['control']);
+    expect(await complaints(shared, { ...env, USHER_ROLE: 'gatway' })).toContain(
+      'USHER_ROLE must be one or more of gateway, worker, control, separated by commas',
+    );
+    expect(await complaints(shared.replace('[worker]', '[worker, worker]'), env)).toContain('must name each role once');
+    expect(await complaints(`${oneBackend}roles: [gateway]\n`, key)).toContain('SQLite serves one process');
+  });
+
+  test('a process without the role control needs no assistant folder, also where some are declared', async () => {
+    rmSync(join(cwd, 'assistant.yaml'));
+    const env = { ...key, PG: 'postgres://u:p@localhost/d' };
+    const shared = `${oneBackend}storage: { kind: postgres, url: { env: PG } }\nroles: [gateway, worker]\n`;
+    expect((await good(shared, env)).config.tenants).toEqual([]);
+    const declared = `${shared}tenants:\n  - assistants:\n      - { name: far, folder: ./far }\n`;
+    expect((await good(declared, env)).config.tenants).toHaveLength(1);
+    expect(await complaints(declared, env, { roles: ['control'] })).toContain('there is no such folder');
+  });
+
   test('a configuration cannot be changed once it is read', async () => {
     const { config } = await good(oneBackend, key);
     expect(Object.isFrozen(config.listen)).toBe(true);
