@@ -85,7 +85,6 @@ export async function openUsher(options: {
     draining: () => server.stopped,
   };
   if (config.storage.kind === 'sqlite') await forgetOtherProcesses(store);
-  const authenticator = openAuthenticator({ system: store.system, vault, tenants: directory, clock, telemetry });
   const models = config.models.why;
   // Left after the server has closed, so that a node which drains is seen as such to its end.
   const membership = opening.use(
@@ -96,28 +95,7 @@ export async function openUsher(options: {
       runningTurns: () => Math.max(leases.count, rooms.limits.running),
     }),
   );
-  const server = await openHttpServer({
-    routes: serverRoutes({
-      rooms,
-      tokens: openUserTokens({ vault, tenants: directory, clock }),
-      models,
-      probes: {
-        check: () => store.probe(),
-        isDraining: () => server.draining,
-        isPrepared: () => directory.revision > 0,
-        telemetry,
-      },
-    }),
-    authenticate: async (headers) => {
-      if (directory.revision === 0) throw new UsherError('not_ready', notReady, { retryAfterMs: 1000 });
-      return authenticator.authenticate(headers);
-    },
-    telemetry,
-    limits: config.limits,
-    listen: config.listen,
-    cors: () => directory.corsOrigins,
-    clock,
-  });
+  const server = await openEdge(rooms, config, { directory, models, isDraining: () => server.draining });
   const worker = rooms.runsTurns ? new TurnWorker(rooms, { eventsKeptMs }) : undefined;
   opening.defer(() => worker?.close());
   opening.defer(() => closeServer(server, config, stopping));
@@ -141,6 +119,42 @@ export async function openUsher(options: {
       await opened.disposeAsync();
     },
   };
+}
+
+/** The port that this node answers on. */
+function openEdge(
+  rooms: TurnRooms,
+  config: Config,
+  {
+    directory,
+    models,
+    isDraining,
+  }: { readonly directory: Served['directory']; readonly models: string; readonly isDraining: () => boolean },
+): Promise<HttpServer> {
+  const { store, vault, clock, telemetry } = rooms;
+  const authenticator = openAuthenticator({ system: store.system, vault, tenants: directory, clock, telemetry });
+  return openHttpServer({
+    routes: serverRoutes({
+      rooms,
+      tokens: openUserTokens({ vault, tenants: directory, clock }),
+      models,
+      probes: {
+        check: () => store.probe(),
+        isDraining,
+        isPrepared: () => directory.revision > 0,
+        telemetry,
+      },
+    }),
+    authenticate: async (headers) => {
+      if (directory.revision === 0) throw new UsherError('not_ready', notReady, { retryAfterMs: 1000 });
+      return authenticator.authenticate(headers);
+    },
+    telemetry,
+    limits: config.limits,
+    listen: config.listen,
+    cors: () => directory.corsOrigins,
+    clock,
+  });
 }
 
 const noFolders =

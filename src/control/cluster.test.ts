@@ -73,9 +73,10 @@ function tenantOf(places: readonly string[], change: Partial<TenantConfig> = {})
 function aNode(tenants: readonly TenantConfig[] = [], pools: readonly string[] = ['default', 'fast']) {
   const rooms = { store, vault, clock: systemClock, telemetry };
   const archive = new ReleaseArchive(rooms);
-  const directory = new SnapshotDirectory(rooms, archive, pools);
+  const means = { pools, credentialsOf: () => [] };
+  const directory = new SnapshotDirectory(rooms, archive, means);
   const follower = new SnapshotFollower({ system: store.system, directory, clock: systemClock, telemetry });
-  const loader = new FolderLoader(rooms, archive, tenants, pools);
+  const loader = new FolderLoader(rooms, archive, tenants, means);
   const owner = newId('node');
   const publisher = new FolderPublisher({ system: store.system, loader, follower, owner, telemetry });
   return { owner, directory, follower, publisher };
@@ -132,10 +133,10 @@ test('two assistants that are edited together change together, however often a r
   const [control, reader] = [aNode([tenantOf(['guide', 'porter'])]), aNode()];
   await control.publisher.reload();
   await reader.follower.catchUp();
-  let looking = true;
+  const looking = new AbortController();
   const seen = new Set<string>();
   const look = (async () => {
-    while (looking) {
+    while (!looking.signal.aborted) {
       seen.add(answers(reader).join(' '));
       await new Promise((resolve) => {
         setImmediate(resolve);
@@ -147,7 +148,7 @@ test('two assistants that are edited together change together, however often a r
     await control.publisher.reload();
     await reader.follower.catchUp();
   }
-  looking = false;
+  looking.abort();
   await look;
   seen.add(answers(reader).join(' '));
   expect(seen).toContain('v8 v8');

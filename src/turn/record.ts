@@ -144,6 +144,8 @@ async function commit(
   const output = answer.items.map((item) => sealItem(vault, item));
   try {
     const events = await log.last();
+    // The wait may have outlived the lease: events were let go of then, so that the turn is not whole here.
+    if (!lease.isHeld()) throw log.failure ?? new UsherError('interrupted', 'The answer is another node’s now.');
     const isHeld = await rooms.store.reach(reach).finishTurn(turn.id, lease.epoch, finish, output, events);
     if (!isHeld) throw new UsherError('interrupted', 'The answer is no longer this node’s, or was deleted.');
     log.end();

@@ -14,7 +14,9 @@ import * as releases from './releases.ts';
 import * as snapshots from './snapshots.ts';
 import * as turnEvents from './turn-events.ts';
 import * as turnLeases from './turn-leases.ts';
+import * as turnReads from './turn-reads.ts';
 import * as turns from './turns.ts';
+import * as unstoredTurns from './unstored-turns.ts';
 import * as vaultKeys from './vault-keys.ts';
 
 type Method = (...args: never[]) => Promise<unknown>;
@@ -34,9 +36,9 @@ const tenantOperations: { readonly [Name in keyof TenantStore]: WithinReach<Tena
   deleteItem: items.deleteItem,
   beginTurn: turns.beginTurn,
   finishTurn: turns.finishTurn,
-  turn: turns.turn,
+  turn: turnReads.turn,
   turnEvents: turnEvents.turnEvents,
-  runningTurn: turns.runningTurn,
+  runningTurn: turnReads.runningTurn,
   hearTurn: turnLeases.hearTurn,
   askCancel: turnLeases.askCancel,
   repeatedTurn: queuedTurns.repeatedTurn,
@@ -44,8 +46,8 @@ const tenantOperations: { readonly [Name in keyof TenantStore]: WithinReach<Tena
   queuedTurn: queuedTurns.queuedTurn,
   beginQueuedTurn: queuedTurns.beginQueuedTurn,
   endQueuedTurn: queuedTurns.endQueuedTurn,
-  turnItems: turns.turnItems,
-  chainItems: turns.chainItems,
+  turnItems: turnReads.turnItems,
+  chainItems: turnReads.chainItems,
   deleteTurn: turns.deleteTurn,
   putFeedback: feedback.putFeedback,
   feedback: feedback.feedback,
@@ -65,7 +67,7 @@ const systemOperations: { readonly [Name in keyof SystemStore]: OutsideReach<Sys
   revokeApiKey: apiKeys.revokeApiKey,
   accessRevision: apiKeys.accessRevision,
   audit,
-  recordUnstoredTurns: turns.recordUnstoredTurns,
+  recordUnstoredTurns: unstoredTurns.recordUnstoredTurns,
   renewTurns: turnLeases.renewTurns,
   appendEvents: turnEvents.appendEvents,
   claimTurns: turnLeases.claimTurns,

@@ -1,22 +1,13 @@
 import { sql } from 'kysely';
 import { UsherError, type Id } from '#base';
 import type { Reach, SubjectId, TenantId } from '#access';
-import type { TurnOutcome, TurnState, Usage } from '#conversation';
+import type { TurnState } from '#conversation';
 import type { ReleaseDigest } from '#release';
-import { contentQuery, insertQuery, systemQuery, Undo, type Session } from '../query.ts';
-import type {
-  BeginTurn,
-  ItemRow,
-  NewItem,
-  NewTurn,
-  RepeatKeys,
-  TenantStore,
-  TurnFinish,
-  TurnRow,
-  UnstoredTurn,
-} from '../store.ts';
+import { contentQuery, systemQuery, Undo, type Session } from '../query.ts';
+import type { BeginTurn, NewItem, NewTurn, RepeatKeys, TenantStore, TurnFinish } from '../store.ts';
 import { insertItems } from './items.ts';
 import { demandOwn } from './own.ts';
+import { reasonOf, usageColumns, type UsageColumns } from './turn-columns.ts';
 import { insertLastEvents } from './turn-events.ts';
 
 /*
@@ -312,160 +303,6 @@ function finishColumns(finish: TurnFinish): Omit<FinishArgs, 'id' | 'epoch' | 'r
   return { state: outcome.state, reason: reasonOf(outcome), message, backend, finishedAtMs, ...usageColumns(usage) };
 }
 
-interface UsageColumns {
-  inputTokens: number;
-  cachedInputTokens: number;
-  outputTokens: number;
-  reasoningTokens: number;
-  usageEstimated: number;
-}
-
-function usageColumns({ estimated, ...counts }: Usage): UsageColumns {
-  return { ...counts, usageEstimated: estimated ? 1 : 0 };
-}
-
-function reasonOf(outcome: TurnOutcome): string | null {
-  switch (outcome.state) {
-    case 'completed':
-    case 'incomplete':
-      return outcome.reason;
-    case 'failed':
-      return outcome.code;
-    case 'cancelled':
-      return null;
-  }
-}
-
-type FlatTurn = Omit<TurnRow, 'usage' | 'background' | 'queued'> & { background: number; queued: number } & {
-  [Name in keyof UsageColumns]: UsageColumns[Name] | null;
-};
-
-const selectTurn = contentQuery<{ id: Id<'turn'> }, FlatTurn>(({ db, arg, within }) =>
-  db
-    .selectFrom('turns')
-    .select([
-      'id',
-      'subject',
-      'conversation',
-      'previous',
-      'assistant',
-      'environment',
-      'release',
-      'settings',
-      'state',
-      'reason',
-      'message',
-      'epoch',
-      'background',
-      'queued',
-      'backend',
-      'input_tokens as inputTokens',
-      'cached_input_tokens as cachedInputTokens',
-      'output_tokens as outputTokens',
-      'reasoning_tokens as reasoningTokens',
-      'usage_estimated as usageEstimated',
-      'started_at_ms as startedAtMs',
-      'finished_at_ms as finishedAtMs',
-    ])
-    .where(within('turns'))
-    .where('id', '=', arg('id')),
-);
-
-export const turn = async (session: Session, reach: Reach, id: Id<'turn'>): Promise<TurnRow | undefined> => {
-  const [flat] = await selectTurn(session, reach, { id });
-  if (flat === undefined) return undefined;
-  const { inputTokens, cachedInputTokens, outputTokens, reasoningTokens, usageEstimated, background, queued, ...rest } =
-    flat;
-  const usage =
-    inputTokens === null
-      ? null
-      : {
-          inputTokens,
-          cachedInputTokens: cachedInputTokens ?? 0,
-          outputTokens: outputTokens ?? 0,
-          reasoningTokens: reasoningTokens ?? 0,
-          estimated: usageEstimated === 1,
-        };
-  return { ...rest, background: background === 1, queued: queued === 1, usage };
-};
-
-const selectRunning = contentQuery<{ conversation: Id<'conversation'>; running: TurnState }, { id: Id<'turn'> }>(
-  ({ db, arg, within }) =>
-    db
-      .selectFrom('turns')
-      .select('id')
-      .where(within('turns'))
-      .where('conversation', '=', arg('conversation'))
-      .where('state', '=', arg('running')),
-);
-
-export const runningTurn = async (
-  session: Session,
-  reach: Reach,
-  conversation: Id<'conversation'>,
-): Promise<Id<'turn'> | undefined> =>
-  (await selectRunning(session, reach, { conversation, running: 'running' }))[0]?.id;
-
-const itemColumns = ['id', 'subject', 'turn', 'position', 'content', 'created_at_ms as createdAtMs'] as const;
-
-const selectTurnItems = contentQuery<{ id: Id<'turn'>; part: 'input' | 'output' }, ItemRow>(({ db, arg, within }) =>
-  db
-    .selectFrom('items')
-    .select(itemColumns)
-    .where(within('items'))
-    .where('turn', '=', arg('id'))
-    .where('part', '=', arg('part'))
-    .orderBy('position', 'asc'),
-);
-
-export const turnItems = (
-  session: Session,
-  reach: Reach,
-  ...[id, part]: Parameters<TenantStore['turnItems']>
-): Promise<readonly ItemRow[]> => selectTurnItems(session, reach, { id, part });
-
-/** At most `most` turns back too: a chain of turns without items must not be followed without end. */
-const selectChain = contentQuery<{ id: Id<'turn'>; most: number }, ItemRow>(({ db, arg, within }) =>
-  db
-    .withRecursive('chain', (chain) =>
-      chain
-        .selectFrom('turns')
-        .select(['turns.tenant', 'turns.id', 'turns.previous', sql<number>`1`.as('depth')])
-        .where(within('turns'))
-        .where('turns.id', '=', arg('id'))
-        .unionAll(
-          chain
-            .selectFrom('turns')
-            .innerJoin('chain', (join) =>
-              join.onRef('turns.tenant', '=', 'chain.tenant').onRef('turns.id', '=', 'chain.previous'),
-            )
-            .select(['turns.tenant', 'turns.id', 'turns.previous', sql<number>`chain.depth + 1`.as('depth')])
-            .where(within('turns'))
-            .where('chain.depth', '<', arg('most')),
-        ),
-    )
-    .selectFrom('chain')
-    .innerJoin('items', (join) => join.onRef('items.tenant', '=', 'chain.tenant').onRef('items.turn', '=', 'chain.id'))
-    .select([
-      'items.id',
-      'items.subject',
-      'items.turn',
-      'items.position',
-      'items.content',
-      'items.created_at_ms as createdAtMs',
-    ])
-    .where(within('items'))
-    .orderBy('chain.depth', 'asc')
-    .orderBy('items.position', 'desc')
-    .limit(arg('most')),
-);
-
-export const chainItems = async (
-  session: Session,
-  reach: Reach,
-  ...[id, mostItems]: Parameters<TenantStore['chainItems']>
-): Promise<readonly ItemRow[]> => (await selectChain(session, reach, { id, most: mostItems })).toReversed();
-
 const removeTurn = contentQuery<{ id: Id<'turn'> }, { id: string }>(({ db, arg, within }) =>
   db.deleteFrom('turns').where(within('turns')).where('id', '=', arg('id')).returning('id'),
 );
@@ -473,40 +310,3 @@ const removeTurn = contentQuery<{ id: Id<'turn'> }, { id: string }>(({ db, arg, 
 /** Items and feedback go with it by their foreign keys. */
 export const deleteTurn = async (session: Session, reach: Reach, id: Id<'turn'>): Promise<boolean> =>
   (await removeTurn(session, reach, { id })).length > 0;
-
-type FlatUnstored = Omit<UnstoredTurn, 'usage' | 'outcome'> &
-  UsageColumns & { readonly state: TurnState; readonly reason: string | null };
-
-const insertUnstored = insertQuery<FlatUnstored>((db, rows) =>
-  db.insertInto('unstored_turns').values(
-    rows.map((row) => ({
-      tenant: row.tenant,
-      id: row.id,
-      subject: row.subject,
-      assistant: row.assistant,
-      environment: row.environment,
-      release: row.release,
-      state: row.state,
-      reason: row.reason,
-      backend: row.backend,
-      input_tokens: row.inputTokens,
-      cached_input_tokens: row.cachedInputTokens,
-      output_tokens: row.outputTokens,
-      reasoning_tokens: row.reasoningTokens,
-      usage_estimated: row.usageEstimated,
-      started_at_ms: row.startedAtMs,
-      finished_at_ms: row.finishedAtMs,
-    })),
-  ),
-);
-
-export const recordUnstoredTurns = (session: Session, turns: readonly UnstoredTurn[]): Promise<void> =>
-  insertUnstored(
-    session,
-    turns.map(({ usage, outcome, ...rest }) => ({
-      ...rest,
-      ...usageColumns(usage),
-      state: outcome.state,
-      reason: reasonOf(outcome),
-    })),
-  );

@@ -1,0 +1,137 @@
+import { sql } from 'kysely';
+import type { Id } from '#base';
+import type { Reach } from '#access';
+import type { TurnState } from '#conversation';
+import { contentQuery, type Session } from '../query.ts';
+import type { ItemRow, TenantStore, TurnRow } from '../store.ts';
+import type { UsageColumns } from './turn-columns.ts';
+
+type FlatTurn = Omit<TurnRow, 'usage' | 'background' | 'queued'> & { background: number; queued: number } & {
+  [Name in keyof UsageColumns]: UsageColumns[Name] | null;
+};
+
+const selectTurn = contentQuery<{ id: Id<'turn'> }, FlatTurn>(({ db, arg, within }) =>
+  db
+    .selectFrom('turns')
+    .select([
+      'id',
+      'subject',
+      'conversation',
+      'previous',
+      'assistant',
+      'environment',
+      'release',
+      'settings',
+      'state',
+      'reason',
+      'message',
+      'epoch',
+      'background',
+      'queued',
+      'backend',
+      'input_tokens as inputTokens',
+      'cached_input_tokens as cachedInputTokens',
+      'output_tokens as outputTokens',
+      'reasoning_tokens as reasoningTokens',
+      'usage_estimated as usageEstimated',
+      'started_at_ms as startedAtMs',
+      'finished_at_ms as finishedAtMs',
+    ])
+    .where(within('turns'))
+    .where('id', '=', arg('id')),
+);
+
+export const turn = async (session: Session, reach: Reach, id: Id<'turn'>): Promise<TurnRow | undefined> => {
+  const [flat] = await selectTurn(session, reach, { id });
+  if (flat === undefined) return undefined;
+  const { inputTokens, cachedInputTokens, outputTokens, reasoningTokens, usageEstimated, background, queued, ...rest } =
+    flat;
+  const usage =
+    inputTokens === null
+      ? null
+      : {
+          inputTokens,
+          cachedInputTokens: cachedInputTokens ?? 0,
+          outputTokens: outputTokens ?? 0,
+          reasoningTokens: reasoningTokens ?? 0,
+          estimated: usageEstimated === 1,
+        };
+  return { ...rest, background: background === 1, queued: queued === 1, usage };
+};
+
+const selectRunning = contentQuery<{ conversation: Id<'conversation'>; running: TurnState }, { id: Id<'turn'> }>(
+  ({ db, arg, within }) =>
+    db
+      .selectFrom('turns')
+      .select('id')
+      .where(within('turns'))
+      .where('conversation', '=', arg('conversation'))
+      .where('state', '=', arg('running')),
+);
+
+export const runningTurn = async (
+  session: Session,
+  reach: Reach,
+  conversation: Id<'conversation'>,
+): Promise<Id<'turn'> | undefined> =>
+  (await selectRunning(session, reach, { conversation, running: 'running' }))[0]?.id;
+
+const itemColumns = ['id', 'subject', 'turn', 'position', 'content', 'created_at_ms as createdAtMs'] as const;
+
+const selectTurnItems = contentQuery<{ id: Id<'turn'>; part: 'input' | 'output' }, ItemRow>(({ db, arg, within }) =>
+  db
+    .selectFrom('items')
+    .select(itemColumns)
+    .where(within('items'))
+    .where('turn', '=', arg('id'))
+    .where('part', '=', arg('part'))
+    .orderBy('position', 'asc'),
+);
+
+export const turnItems = (
+  session: Session,
+  reach: Reach,
+  ...[id, part]: Parameters<TenantStore['turnItems']>
+): Promise<readonly ItemRow[]> => selectTurnItems(session, reach, { id, part });
+
+/** At most `most` turns back too: a chain of turns without items must not be followed without end. */
+const selectChain = contentQuery<{ id: Id<'turn'>; most: number }, ItemRow>(({ db, arg, within }) =>
+  db
+    .withRecursive('chain', (chain) =>
+      chain
+        .selectFrom('turns')
+        .select(['turns.tenant', 'turns.id', 'turns.previous', sql<number>`1`.as('depth')])
+        .where(within('turns'))
+        .where('turns.id', '=', arg('id'))
+        .unionAll(
+          chain
+            .selectFrom('turns')
+            .innerJoin('chain', (join) =>
+              join.onRef('turns.tenant', '=', 'chain.tenant').onRef('turns.id', '=', 'chain.previous'),
+            )
+            .select(['turns.tenant', 'turns.id', 'turns.previous', sql<number>`chain.depth + 1`.as('depth')])
+            .where(within('turns'))
+            .where('chain.depth', '<', arg('most')),
+        ),
+    )
+    .selectFrom('chain')
+    .innerJoin('items', (join) => join.onRef('items.tenant', '=', 'chain.tenant').onRef('items.turn', '=', 'chain.id'))
+    .select([
+      'items.id',
+      'items.subject',
+      'items.turn',
+      'items.position',
+      'items.content',
+      'items.created_at_ms as createdAtMs',
+    ])
+    .where(within('items'))
+    .orderBy('chain.depth', 'asc')
+    .orderBy('items.position', 'desc')
+    .limit(arg('most')),
+);
+
+export const chainItems = async (
+  session: Session,
+  reach: Reach,
+  ...[id, mostItems]: Parameters<TenantStore['chainItems']>
+): Promise<readonly ItemRow[]> => (await selectChain(session, reach, { id, most: mostItems })).toReversed();
