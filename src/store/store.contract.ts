@@ -498,6 +498,10 @@ export function storeContract(open: () => Promise<Store>): void {
       expect(await tenant.turnEvents(sound.id, -1, 9)).toHaveLength(1);
       expect(await store.system.appendEvents([batch(tenantId, stale, 2, 1, 1)])).toHaveLength(1);
       expect(await store.system.appendEvents([])).toEqual([]);
+      // Sent again as it was, since nobody said whether it came.
+      const again = batch(tenantId, stale, 2, 2, 2);
+      for (let round = 0; round < 2; round += 1) expect(await store.system.appendEvents([again])).toHaveLength(1);
+      expect(await tenant.turnEvents(stale.id, -1, 9)).toHaveLength(2);
     });
 
     test('of hundreds of turns are appended together while their leases are renewed and claimed', async () => {

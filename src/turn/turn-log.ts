@@ -48,7 +48,9 @@ export class TurnLog implements EventSource {
   #seq: number;
   /** Not handed to the store yet, and under way there. */
   #pending: TurnEvent[] = [];
-  #underWay: readonly TurnEvent[] = [];
+  #underWay: { readonly events: readonly TurnEvent[]; readonly batch: EventBatch } | undefined;
+  /** Whether the batch under way may be in the store although nobody said so: it is sent again as it was. */
+  #isUnsure = false;
   #durableSeq: number;
   #untold: Untold[] = [];
   #deltasAhead = 0;
@@ -80,44 +82,52 @@ export class TurnLog implements EventSource {
   };
 
   take(): EventBatch | undefined {
+    if (this.#underWay !== undefined) {
+      if (!this.#isUnsure) return undefined;
+      this.#isUnsure = false;
+      return this.#underWay.batch;
+    }
     if (this.#pending.length === 0) return undefined;
-    this.#underWay = this.#pending;
+    const events = this.#pending;
     this.#pending = [];
     const { tenant, subject, lease, nowMs } = this.#options;
-    const events = this.#seal(this.#underWay);
-    return { ...events, tenant, subject, turn: this.turn, epoch: lease.epoch, createdAtMs: nowMs() };
+    const common = { tenant, subject, turn: this.turn, epoch: lease.epoch, createdAtMs: nowMs() };
+    this.#underWay = { events, batch: { ...this.#seal(events), ...common } };
+    return this.#underWay.batch;
   }
 
   settled(result: 'written' | 'refused'): void {
-    const events = this.#underWay;
-    this.#underWay = [];
+    const events = this.#underWay?.events ?? [];
+    this.#underWay = undefined;
     this.failure = undefined;
     if (result === 'written') this.#advance(events.length);
     else this.#options.lease.lose();
+    // What came while a batch was sent again.
+    if (this.#pending.length > 0) this.#options.writer.now(this);
     this.#idle?.();
   }
 
   failed(error: UsherError): void {
     this.failure = error;
-    this.#pending = [...this.#underWay, ...this.#pending];
-    this.#underWay = [];
+    this.#isUnsure = true;
     if (error.code === 'storage_full') this.#options.lease.lose();
-    this.#idle?.();
   }
 
   cancelAsked(): void {
     this.#options.cancel();
   }
 
-  /** What is still to be written, for the transaction that ends the turn; undefined for nothing. */
+  /**
+   * What is still to be written, for the transaction that ends the turn; undefined for nothing. Waits
+   * for what is under way, or until the lease is lost.
+   */
   async last(): Promise<NewEvents | undefined> {
-    this.#options.writer.forget(this);
-    if (this.#underWay.length > 0) {
+    while (this.#underWay !== undefined && this.#options.lease.isHeld()) {
       await new Promise<void>((idle) => {
         this.#idle = idle;
       });
-      this.#options.writer.forget(this);
     }
+    this.#options.writer.forget(this);
     return this.#pending.length === 0 ? undefined : this.#seal(this.#pending);
   }
 

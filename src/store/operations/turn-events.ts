@@ -30,19 +30,23 @@ const lockHeld = rowsQuery<{ tenant: TenantId; turn: Id<'turn'>; epoch: number; 
   },
 );
 
+/** A batch that is sent again, since nobody said whether it came, is there once. */
 const insertEvents = insertQuery<EventBatch>((db, rows) =>
-  db.insertInto('turn_events').values(
-    rows.map((row) => ({
-      tenant: row.tenant,
-      subject: row.subject,
-      turn: row.turn,
-      epoch: row.epoch,
-      first_seq: row.firstSeq,
-      last_seq: row.lastSeq,
-      content: row.content,
-      created_at_ms: row.createdAtMs,
-    })),
-  ),
+  db
+    .insertInto('turn_events')
+    .onConflict((conflict) => conflict.doNothing())
+    .values(
+      rows.map((row) => ({
+        tenant: row.tenant,
+        subject: row.subject,
+        turn: row.turn,
+        epoch: row.epoch,
+        first_seq: row.firstSeq,
+        last_seq: row.lastSeq,
+        content: row.content,
+        created_at_ms: row.createdAtMs,
+      })),
+    ),
 );
 
 export const appendEvents = async (session: Session, batches: readonly EventBatch[]): Promise<readonly HeldTurn[]> => {
