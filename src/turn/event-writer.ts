@@ -3,7 +3,7 @@ import type { EventBatch, SystemStore } from '#store';
 import type { Telemetry } from '#telemetry';
 
 /** Deltas of a turn become durable together, this long after the first of them. */
-const flushEveryMs = 150;
+const flushEveryMs = 200;
 
 /** A turn whose events are written. */
 export interface EventSource {

@@ -1,10 +1,11 @@
-// npm run bench -- proxy|stream|stored|memory [--json] [--seconds n] [--only usher|nginx] [--profile folder]
+// npm run bench -- proxy|stream|stored|durable|memory [--json] [--seconds n] [--only usher|nginx] [--profile folder]
 // Measures the real program before the model simulator, beside nginx in the same run. Linux only:
 // processor time and memory are read from /proc. Load goes to 127.0.0.1 and is bounded.
 import { cpus } from 'node:os';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { eachSubject, type Bench, type BenchRun } from './bench-run.ts';
+import { benchDurable } from './bench-durable.ts';
 import { benchMemory } from './bench-memory.ts';
 import { benchProxy } from './bench-proxy.ts';
 import { benchStored } from './bench-stored.ts';
@@ -16,6 +17,7 @@ const benches: Readonly<Record<string, Bench>> = {
   proxy: benchProxy,
   stream: benchStream,
   stored: benchStored,
+  durable: benchDurable,
   memory: benchMemory,
 };
 
