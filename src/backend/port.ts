@@ -7,6 +7,8 @@ export interface ModelRequest {
   /** Overrides the backend's own model name. */
   readonly model?: string;
   readonly parameters: ModelParameters;
+  /** What an application sent beside all that is known here, for backends that know it. */
+  readonly extra?: Readonly<Record<string, unknown>>;
   readonly tools?: readonly FunctionTool[];
   readonly toolChoice?: 'auto' | 'none' | 'required' | { readonly name: string };
   readonly parallelCalls?: boolean;
@@ -45,7 +47,8 @@ export interface FunctionTool {
 
 /** One piece of an answer, as it arrives. */
 export type ModelEvent =
-  | { readonly type: 'text'; readonly text: string }
+  /** `logprobs`: of its tokens, as the backend told them. */
+  | { readonly type: 'text'; readonly text: string; readonly logprobs?: readonly unknown[] }
   | { readonly type: 'refusal'; readonly text: string }
   /** `index` tells parallel calls apart; `callId` and `name` come with the first piece of each. */
   | {

@@ -23,6 +23,7 @@ export type ErrorCode =
   | 'backend_unavailable'
   | 'backend_timeout'
   | 'backend_broken'
+  | 'format_broken'
   | 'storage_full'
   | 'storage_unavailable'
   | 'data_damaged'

@@ -23,6 +23,7 @@ const statuses: Record<ErrorCode, number> = {
   backend_unavailable: 503,
   backend_timeout: 504,
   backend_broken: 502,
+  format_broken: 502,
   storage_full: 507,
   storage_unavailable: 503,
   data_damaged: 500,

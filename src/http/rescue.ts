@@ -137,6 +137,12 @@ const rescues = {
     mend: 'The model did not answer in time. Repeat.',
   },
   backend_broken: { status: 502, type: 'server_error', repeat: true, mend: 'The model broke off its answer. Repeat.' },
+  format_broken: {
+    status: 502,
+    type: 'server_error',
+    repeat: true,
+    mend: 'The model’s answer did not keep to the format asked for, and its repair neither. Repeat, or ask for a simpler one.',
+  },
   storage_full: {
     status: 507,
     type: 'server_error',

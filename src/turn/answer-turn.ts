@@ -1,6 +1,7 @@
-import type { ModelRequest } from '#backend';
+import type { ModelRequest, PromptMessage } from '#backend';
 import { addUsage, type Replayed } from '#conversation';
 import type { Answer } from './answer.ts';
+import { formatProblem, repairMessages } from './answer-format.ts';
 import { cancelledDispatch, dispatch, type Dispatched } from './dispatch.ts';
 import { promptMessages } from './prompt-messages.ts';
 import { estimateItemTokens } from './tokens.ts';
@@ -30,9 +31,11 @@ export async function answerTurn(
   let { usage, steps, backend } = from;
   let firstTokenMs: number | undefined;
   let isAsking = !from.isStepOver;
+  let repair: readonly PromptMessage[] = [];
   for (;;) {
     if (isAsking) {
-      const prompt = promptOf(turn, answer, tools, steps);
+      const asked = promptOf(turn, answer, tools, steps);
+      const prompt = { ...asked, messages: [...asked.messages, ...repair] };
       const dispatched = await dispatch(rooms, turn, {
         prompt,
         promptTokens: promptTokens(turn, answer),
@@ -43,7 +46,17 @@ export async function answerTurn(
       usage = addUsage(usage, dispatched.usage);
       backend = dispatched.backend;
       steps += 1;
-      if (dispatched.outcome.state !== 'completed' || !answer.callsTool) return { ...dispatched, usage, firstTokenMs };
+      if (dispatched.outcome.state !== 'completed') return { ...dispatched, usage, firstTokenMs };
+      const problem = answer.callsTool ? undefined : problemOf(turn, answer);
+      if (problem !== undefined && repair.length > 0) {
+        return { ...dispatched, outcome: formatBroken(problem), usage, firstTokenMs };
+      }
+      if (problem !== undefined) {
+        repair = repairMessages(answer.stepText ?? '', problem);
+        await answer.restart();
+        continue;
+      }
+      if (!answer.callsTool) return { ...dispatched, usage, firstTokenMs };
       await answer.endStep({ usage: dispatched.usage, backend, finish: 'call' });
     }
     await runPending(turn, work);
@@ -54,6 +67,18 @@ export async function answerTurn(
     }
     isAsking = true;
   }
+}
+
+/** What is wrong with the form of an answer that was to have one. */
+function problemOf(turn: PromptedTurn, answer: Answer): string | undefined {
+  const { format } = turn.prompt;
+  const text = answer.stepText;
+  return format === undefined || text === undefined ? undefined : formatProblem(format, text);
+}
+
+function formatBroken(problem: string): Dispatched['outcome'] {
+  const message = `The model's answer does not keep to the format that was asked for: ${problem}. Ask again, or for a simpler one.`;
+  return { state: 'failed', code: 'format_broken', message };
 }
 
 function promptOf(turn: PromptedTurn, answer: Answer, tools: TurnTools, steps: number): ModelRequest {

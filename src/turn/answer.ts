@@ -136,6 +136,14 @@ export class Answer {
     return open.text === '' ? undefined : open.text;
   }
 
+  /** The whole text of the present answer, where it is nothing but text. */
+  get stepText(): string | undefined {
+    const isOfStep = ({ index }: Placed): boolean => index >= this.#stepFrom;
+    const hasOther = this.#kept.some(isOfStep) || this.#pending.some(isOfStep) || this.#waiting.size > 0;
+    if (hasOther || this.#open?.kind !== 'message' || this.#open.part !== 'text') return undefined;
+    return this.#open.text;
+  }
+
   get characters(): number {
     return this.#characters;
   }
@@ -147,8 +155,9 @@ export class Answer {
   add(event: ModelEvent): void | Promise<void> {
     switch (event.type) {
       case 'text':
+        return this.#addText('text', event.text, event.logprobs);
       case 'refusal':
-        return this.#addText(event.type, event.text);
+        return this.#addText('refusal', event.text);
       case 'call':
         return this.#addCall(event);
       case 'cited':
@@ -244,18 +253,22 @@ export class Answer {
     return this.#relay({ type: 'closed', index, item });
   }
 
-  #addText(part: 'text' | 'refusal', delta: string): void | Promise<void> {
+  #addText(part: 'text' | 'refusal', delta: string, logprobs?: readonly unknown[]): void | Promise<void> {
     if (delta === '') return undefined;
     this.#characters += delta.length;
     const open = this.#open;
     if (open?.kind === 'message' && open.part === part) {
       open.text += delta;
-      return this.#relay({ type: part, index: open.index, itemId: open.id, delta });
+      return this.#relay(deltaOf(open, delta, logprobs));
     }
-    return this.#openMessage(part, delta);
+    return this.#openMessage(part, delta, logprobs);
   }
 
-  #openMessage(part: 'text' | 'refusal', delta: string): void | Promise<void> {
+  #openMessage(
+    part: 'text' | 'refusal',
+    delta: string,
+    logprobs: readonly unknown[] | undefined,
+  ): void | Promise<void> {
     const closing = this.#closeAll('completed');
     const open: OpenMessage = {
       kind: 'message',
@@ -269,7 +282,7 @@ export class Answer {
     return allOf(
       closing,
       this.#relay({ type: 'opened', index: open.index, item: messageItem({ ...open, text: '' }, 'incomplete') }),
-      this.#relay({ type: part, index: open.index, itemId: open.id, delta }),
+      this.#relay(deltaOf(open, delta, logprobs)),
     );
   }
 
@@ -347,6 +360,11 @@ function reopened({ index, item }: Placed<OpenedItem>): Open {
       // No further piece of it can come: its index at the model it came from is of no use.
       return { ...item, index, modelIndex: -1 };
   }
+}
+
+function deltaOf({ part, index, id }: OpenMessage, delta: string, logprobs: readonly unknown[] | undefined): TurnEvent {
+  if (part === 'refusal' || logprobs === undefined) return { type: part, index, itemId: id, delta };
+  return { type: part, index, itemId: id, delta, logprobs };
 }
 
 function begunItem(open: OpenCall | OpenTool): CallItem | ToolItem {

@@ -143,6 +143,7 @@ function modelRequest(
   return {
     messages,
     parameters: { ...served.release.spec.parameters, ...request.parameters },
+    ...(Object.keys(request.extra).length === 0 ? {} : { extra: request.extra }),
     ...(request.tools.length === 0 ? {} : { tools: request.tools }),
     ...(request.toolChoice === undefined ? {} : { toolChoice: request.toolChoice }),
     ...(request.parallelCalls === undefined ? {} : { parallelCalls: request.parallelCalls }),

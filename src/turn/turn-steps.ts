@@ -29,6 +29,8 @@ export interface TurnRequest {
   /** The application's own instructions for this turn, after the assistant's. */
   readonly instructions: string | undefined;
   readonly parameters: ModelParameters;
+  /** Parameters that are not known here, for backends that know them. Applications only. */
+  readonly extra: Readonly<Record<string, unknown>>;
   readonly tools: readonly FunctionTool[];
   readonly toolChoice: ModelRequest['toolChoice'];
   readonly parallelCalls: boolean | undefined;

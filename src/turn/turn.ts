@@ -19,6 +19,7 @@ export {
 export type { Relay } from './answer.ts';
 export { BackendPool } from './backend-pool.ts';
 export { readTranscript, type Transcript, type TranscriptTurn } from './read-transcript.ts';
+export { countInputTokens } from './count-input.ts';
 export { cancelTurn } from './cancel-turn.ts';
 export { EventWriter } from './event-writer.ts';
 export { followTurn } from './follow-turn.ts';

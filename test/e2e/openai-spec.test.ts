@@ -26,7 +26,9 @@ describe.skipIf(!hasOpenAiSpec)(title, () => {
   beforeAll(async () => {
     spec = openOpenAiSpec();
     simulator = await startModelSimulator();
-    usher = await startUsher(usherFiles([simulator.baseUrl], { assistants: { [model]: {} } }));
+    usher = await startUsher(
+      usherFiles([simulator.baseUrl], { assistants: { [model]: { spec: { turns: { rescue: 'fail' } } } } }),
+    );
     client = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: usher.apiKey, maxRetries: 0, fetch: spec.fetch });
   });
   afterAll(async () => {
@@ -68,6 +70,8 @@ describe.skipIf(!hasOpenAiSpec)(title, () => {
     const made = await client.responses.create(body);
     await client.responses.retrieve(made.id);
     await client.responses.inputItems.list(made.id);
+    await client.post('/responses/input_tokens', { body });
+    for await (const _ of await client.responses.retrieve(made.id, { stream: true }));
     await client.responses.delete(made.id);
     for await (const _ of await client.responses.create({ ...body, stream: true }));
     await client.responses.create({ ...body, store: false });

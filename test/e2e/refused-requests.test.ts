@@ -203,17 +203,17 @@ const cases: Readonly<Record<string, Case>> = {
     param: 'model',
     says: 'The assistant "guide" has no environment "sha256:xyz", and no release is named so. Environments: production.',
   },
-  'two choices': {
+  'two choices as a stream': {
     to: chats,
-    body: chat({ n: 2 }),
+    body: chat({ n: 2, stream: true }),
     param: 'n',
-    says: '"n" must be 1: one choice per request is served, so send the request several times.',
+    says: 'More than one choice is neither streamed nor stored. Leave "stream" and "store" out.',
   },
   'log probabilities': {
     to: chats,
-    body: chat({ logprobs: true }),
+    body: chat({ logprobs: 'all' }),
     param: 'logprobs',
-    says: '"logprobs" must be false: log probabilities are not served.',
+    says: '"logprobs" must be true or false, not a string.',
   },
   'a temperature above the highest': {
     to: chats,

@@ -31,6 +31,7 @@ interface WireChoice {
   readonly index?: number;
   readonly delta?: WireDelta | null;
   readonly finish_reason?: string | null;
+  readonly logprobs?: { readonly content?: unknown } | null;
 }
 
 interface WireDelta {
@@ -97,7 +98,9 @@ export class ChunkReader {
 
   #readChoice(choice: WireChoice): boolean {
     this.hasChoice = true;
-    let isToken = choice.delta ? this.#readDelta(choice.delta) : false;
+    const told = choice.logprobs?.content;
+    const logprobs = Array.isArray(told) ? (told as readonly unknown[]) : undefined;
+    let isToken = choice.delta ? this.#readDelta(choice.delta, logprobs) : false;
     if (typeof choice.finish_reason === 'string') {
       this.finish = this.#finishOf(choice.finish_reason);
       isToken = true;
@@ -105,11 +108,11 @@ export class ChunkReader {
     return isToken;
   }
 
-  #readDelta(delta: WireDelta): boolean {
+  #readDelta(delta: WireDelta, logprobs: readonly unknown[] | undefined): boolean {
     let isToken = false;
     const text = typeof delta.content === 'string' ? delta.content : partsText(delta.content);
     if (text !== '') {
-      this.#emit({ type: 'text', text });
+      this.#emit(logprobs === undefined ? { type: 'text', text } : { type: 'text', text, logprobs });
       isToken = true;
     }
     if (typeof delta.refusal === 'string' && delta.refusal !== '') {

@@ -12,6 +12,8 @@ export interface Dialect {
 export function wireRequest(request: ModelRequest, model: string | undefined, dialect: Dialect): string {
   const parameters = request.parameters;
   return JSON.stringify({
+    // Below all that is ours to say.
+    ...request.extra,
     model,
     messages: request.messages.map(wireMessage),
     stream: true,

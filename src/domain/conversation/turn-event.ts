@@ -68,7 +68,14 @@ export type StepFinish = 'stop' | 'length' | 'call' | 'filtered';
 
 /** A piece of the open item. These alone may be told before they are durable. */
 export type DeltaEvent =
-  | { readonly type: 'text'; readonly index: number; readonly itemId: Id<'message'>; readonly delta: string }
+  | {
+      readonly type: 'text';
+      readonly index: number;
+      readonly itemId: Id<'message'>;
+      readonly delta: string;
+      /** Log probabilities of its tokens, as the backend told them; only where they were asked for. */
+      readonly logprobs?: readonly unknown[];
+    }
   | { readonly type: 'refusal'; readonly index: number; readonly itemId: Id<'message'>; readonly delta: string }
   | { readonly type: 'cited'; readonly index: number; readonly itemId: Id<'message'>; readonly citation: Citation }
   | {

@@ -32,23 +32,27 @@ export interface WholeAnswer {
   readonly outcome: TurnOutcome;
   readonly usage: Usage;
   readonly finishedAtMs: number;
+  /** Of the text, as backends told them; empty where they were not asked for. */
+  readonly logprobs: readonly unknown[];
 }
 
 /** Tells the events of a turn to `relay` and settles with its last. */
 export type Telling = (relay: Relay) => Promise<FinishedEvent>;
 
 /** Hears a turn to its end. @throws UsherError where it failed, with the code it failed with */
-export async function answerWhole(exchange: Exchange, telling: Telling): Promise<WholeAnswer> {
+export async function answerWhole(telling: Telling): Promise<WholeAnswer> {
   let turn: StartedTurn | undefined;
   let heard = nothingTold;
+  let logprobs: readonly unknown[] = [];
   const { outcome, usage, finishedAtMs } = await telling((event) => {
     if (event.type === 'started') turn = event.turn;
     if (event.type === 'closed' || event.type === 'restarted') heard = replay([event], heard);
+    if (event.type === 'restarted') logprobs = [];
+    if (event.type === 'text' && event.logprobs !== undefined) logprobs = [...logprobs, ...event.logprobs];
   });
   if (turn === undefined) throw new UsherError('internal', 'The turn ended before it started.');
   if (outcome.state === 'failed') throw failureOf(outcome);
-  exchange.setHeader('x-usher-release', turn.release);
-  return { turn, items: heard.kept.map(({ item }) => item), outcome, usage, finishedAtMs };
+  return { turn, items: heard.kept.map(({ item }) => item), outcome, usage, finishedAtMs, logprobs };
 }
 
 /**

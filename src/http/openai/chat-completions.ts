@@ -1,3 +1,4 @@
+import { UsherError } from '#base';
 import { runTurn, type TurnRooms } from '#turn';
 import type { Exchange, Route } from '../exchange.ts';
 import { answerStreamed, answerWhole, type Telling } from './answer-exchange.ts';
@@ -23,9 +24,21 @@ export function chatCompletionRoutes(rooms: TurnRooms): Route[] {
 async function createCompletion(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const body = readBody(chatCompletionSchema, await exchange.json());
   const request = readChatRequest(exchange, body);
+  const choices = body.n ?? 1;
+  if (choices > 1 && (body.stream === true || request.stored)) {
+    throw new UsherError(
+      'invalid_request',
+      'More than one choice is neither streamed nor stored. Leave "stream" and "store" out.',
+      {
+        param: 'n',
+      },
+    );
+  }
   const telling: Telling = (relay) => runTurn(rooms, request, relay, exchange.signal);
   if (body.stream === true) {
     return answerStreamed(exchange, new ChunkWriter(body.stream_options?.include_usage === true), telling);
   }
-  exchange.sendJson(200, writeCompletion(await answerWhole(exchange, telling)));
+  const answers = await Promise.all(Array.from({ length: choices }, () => answerWhole(telling)));
+  exchange.setHeader('x-usher-release', answers[0]!.turn.release);
+  exchange.sendJson(200, writeCompletion(answers));
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { newId } from '#base';
+import { newId, UsherError } from '#base';
 import type { ContentPart, Item } from '#conversation';
 import type { TurnRequest } from '#turn';
 import type { Exchange } from '../exchange.ts';
@@ -69,10 +69,25 @@ export const chatCompletionSchema = z.looseObject({
   user: userSchema.nullish(),
   safety_identifier: subjectSchema.nullish(),
   n: z
-    .literal(1, 'must be 1: one choice per request is served, so send the request several times')
+    .number()
+    .int()
+    .min(1)
+    .max(8)
     .nullish()
-    .describe('Always 1.'),
-  logprobs: z.literal(false, 'must be false: log probabilities are not served').nullish().describe('Always false.'),
+    .describe(
+      'Answers to choose from, each a turn of its own. More than one is neither streamed nor stored. Absent: 1.',
+    ),
+  logprobs: z
+    .boolean()
+    .nullish()
+    .describe('Whether the log probabilities of the answer’s tokens are given, by backends that know them.'),
+  top_logprobs: z
+    .number()
+    .int()
+    .min(0)
+    .max(20)
+    .nullish()
+    .describe('So many likely tokens at each place, with `logprobs`.'),
   ...samplingShape,
   max_tokens: tokensSchema.nullish().describe('The older name of `max_completion_tokens`.'),
   max_completion_tokens: tokensSchema.nullish(),
@@ -131,12 +146,33 @@ export function readChatRequest(exchange: Exchange, body: ChatBody): TurnRequest
     input: body.messages.flatMap(readMessage),
     instructions: undefined,
     parameters: readParameters({ ...body, max_output_tokens: body.max_completion_tokens ?? body.max_tokens }),
+    extra: readExtra(body),
     tools: (body.tools ?? []).map((tool) => readFunction(tool.function)),
     toolChoice: readChoice(typeof choice === 'object' ? choice?.function : choice),
     parallelCalls: body.parallel_tool_calls ?? undefined,
     format: readFormat(format?.type === 'json_schema' ? { ...format.json_schema, type: format.type } : format),
     settings: stored ? JSON.stringify({ ...plainSettings, metadata: body.metadata ?? {} }) : '',
   };
+}
+
+/** What Usher says itself, or keeps for itself, however it is spelt. */
+const reserved = new Set(['stream_options', 'response_format', 'functions', 'function_call', 'conversation']);
+const known = new Set(Object.keys(chatCompletionSchema.shape));
+const extraCharactersMax = 65_536;
+
+/** Parameters that are not known here go to the backend as they came. */
+function readExtra(body: ChatBody): Readonly<Record<string, unknown>> {
+  const entries = Object.entries(body).filter(([name]) => !known.has(name) && !reserved.has(name));
+  const asked = { logprobs: body.logprobs, top_logprobs: body.top_logprobs };
+  for (const [name, value] of Object.entries(asked)) if (value != null && value !== false) entries.push([name, value]);
+  const extra = Object.fromEntries(entries);
+  if (JSON.stringify(extra).length > extraCharactersMax) {
+    throw new UsherError(
+      'too_large',
+      'The parameters that are passed on to the model server are too long. Shorten them.',
+    );
+  }
+  return extra;
 }
 
 function readMessage(message: ChatBody['messages'][number]): Item[] {

@@ -126,6 +126,7 @@ export function readResponseRequest(
     input: readItems(body.input),
     instructions: body.instructions ?? undefined,
     parameters: readParameters({ ...body, reasoning_effort: body.reasoning?.effort }),
+    extra: {},
     tools: (body.tools ?? []).map(readFunction),
     toolChoice: readChoice(body.tool_choice),
     parallelCalls: body.parallel_tool_calls ?? undefined,

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { UsherError } from '#base';
 import {
   cancelTurn,
+  countInputTokens,
   deleteTurn,
   followTurn,
   readTurn,
@@ -32,6 +33,15 @@ export function responseRoutes(rooms: TurnRooms): Route[] {
       body: responseSchema,
       answer: 'The `response` object; with `stream: true` the [events of a response](#events-of-a-response).',
       handle: (exchange) => createResponse(rooms, exchange),
+    },
+    {
+      method: 'POST',
+      path: '/v1/responses/input_tokens',
+      policy: talkPolicy,
+      summary: 'Counts the tokens that a model would read for this request, without asking one.',
+      body: responseSchema,
+      answer: '`{"object":"response.input_tokens","input_tokens":…}`; estimated.',
+      handle: (exchange) => countInput(rooms, exchange),
     },
     {
       method: 'GET',
@@ -78,11 +88,18 @@ async function createResponse(rooms: TurnRooms, exchange: Exchange): Promise<voi
   if (request.background) return createInBackground(rooms, exchange, request, body.stream === true);
   const telling: Telling = (relay) => runTurn(rooms, request, relay, exchange.signal);
   if (body.stream === true) return answerStreamed(exchange, new ResponseEventWriter(settings), telling);
-  const { turn, items, outcome, usage, finishedAtMs } = await answerWhole(exchange, telling);
+  const { turn, items, outcome, usage, finishedAtMs } = await answerWhole(telling);
+  exchange.setHeader('x-usher-release', turn.release);
   exchange.sendJson(
     200,
     responseBody({ ...turn, state: outcome.state, ...reasonOf(outcome), items, usage, finishedAtMs, settings }),
   );
+}
+
+async function countInput(rooms: TurnRooms, exchange: Exchange): Promise<void> {
+  const body = readBody(responseSchema, await exchange.json());
+  const request = readResponseRequest(exchange, body, readSettings(body));
+  exchange.sendJson(200, { object: 'response.input_tokens', input_tokens: await countInputTokens(rooms, request) });
 }
 
 async function createInBackground(

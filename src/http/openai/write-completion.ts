@@ -1,44 +1,46 @@
 import { parseId, UsherError } from '#base';
-import type { Item, TurnEvent, TurnOutcome, Usage } from '#conversation';
+import { addUsage, noUsage, type Item, type TurnEvent, type TurnOutcome, type Usage } from '#conversation';
 import type { ErrorBody } from '../rescue.ts';
 import type { StreamWriter, WholeAnswer } from './answer-exchange.ts';
 import { completionIdOf, servedModel } from './wire-ids.ts';
 
-/** A whole completion. */
-export function writeCompletion({ turn, items, outcome, usage }: WholeAnswer): object {
-  const text = items.flatMap((item) => (item.kind === 'message' ? item.content : []));
-  const calls = items.filter((item) => item.kind === 'call');
-  const content = text.map((part) => (part.type === 'text' ? part.text : '')).join('');
-  const refusal = text.map((part) => (part.type === 'refusal' ? part.text : '')).join('');
+/** A whole completion: one choice for each answer. */
+export function writeCompletion(answers: readonly WholeAnswer[]): object {
+  const [first] = answers;
+  if (first === undefined) throw new UsherError('internal', 'A completion without an answer.');
+  const { turn } = first;
   return {
     id: completionIdOf(turn.id),
     object: 'chat.completion',
     created: Math.floor(turn.startedAtMs / 1000),
     model: servedModel(turn.assistant, turn.release),
-    choices: [
-      {
-        index: 0,
-        message: {
-          role: 'assistant',
-          content: content === '' && (calls.length > 0 || refusal !== '') ? null : content,
-          refusal: refusal === '' ? null : refusal,
-          annotations: [],
-          ...(calls.length === 0
-            ? {}
-            : {
-                tool_calls: calls.map((call) => ({
-                  id: call.callId,
-                  type: 'function',
-                  function: { name: call.name, arguments: call.arguments },
-                })),
-              }),
-        },
-        logprobs: null,
-        finish_reason: finishReason(outcome),
-      },
-    ],
-    usage: writeUsage(usage),
+    choices: answers.map(writeChoice),
+    usage: writeUsage(answers.reduce((sum, { usage }) => addUsage(sum, usage), noUsage)),
     service_tier: 'default',
+  };
+}
+
+function writeChoice({ items, outcome, logprobs }: WholeAnswer, index: number): object {
+  const text = items.flatMap((item) => (item.kind === 'message' ? item.content : []));
+  const calls = items.filter((item) => item.kind === 'call');
+  const content = text.map((part) => (part.type === 'text' ? part.text : '')).join('');
+  const refusal = text.map((part) => (part.type === 'refusal' ? part.text : '')).join('');
+  const toolCalls = calls.map((call) => ({
+    id: call.callId,
+    type: 'function',
+    function: { name: call.name, arguments: call.arguments },
+  }));
+  return {
+    index,
+    message: {
+      role: 'assistant',
+      content: content === '' && (calls.length > 0 || refusal !== '') ? null : content,
+      refusal: refusal === '' ? null : refusal,
+      annotations: [],
+      ...(calls.length === 0 ? {} : { tool_calls: toolCalls }),
+    },
+    logprobs: logprobs.length === 0 ? null : { content: logprobs, refusal: null },
+    finish_reason: finishReason(outcome),
   };
 }
 
@@ -100,7 +102,7 @@ export class ChunkWriter implements StreamWriter {
       case 'opened':
         return this.#opened(event.item);
       case 'text':
-        return this.#text(event.index, event.delta);
+        return this.#text(event.index, event.delta, event.logprobs);
       case 'refusal':
         return this.#delta(`{"refusal":${JSON.stringify(event.delta)}}`);
       case 'arguments':
@@ -131,7 +133,7 @@ export class ChunkWriter implements StreamWriter {
    * This wire has no word for an answer that begins anew: it is joined where it says again what was
    * told already, and where it says something else the listener is lost.
    */
-  #text(index: number, delta: string): string {
+  #text(index: number, delta: string, logprobs: readonly unknown[] | undefined): string {
     let rest = delta;
     if (this.#owed !== '') {
       const shared = Math.min(this.#owed.length, delta.length);
@@ -140,7 +142,9 @@ export class ChunkWriter implements StreamWriter {
       rest = delta.slice(shared);
     }
     this.#texts.set(index, (this.#texts.get(index) ?? '') + delta);
-    return rest === '' ? '' : this.#delta(`{"content":${JSON.stringify(rest)}}`);
+    if (rest === '') return '';
+    const told = logprobs === undefined ? 'null' : JSON.stringify({ content: logprobs, refusal: null });
+    return this.#delta(`{"content":${JSON.stringify(rest)}}`, told);
   }
 
   #owe(index: number): void {
@@ -170,9 +174,9 @@ export class ChunkWriter implements StreamWriter {
     return this.#delta('{"role":"assistant","content":"","refusal":null}');
   }
 
-  #delta(delta: string): string {
+  #delta(delta: string, logprobs = 'null'): string {
     const usage = this.#includeUsage ? ',"usage":null' : '';
-    return `${this.#head}"choices":[{"index":0,"delta":${delta},"logprobs":null,"finish_reason":null}]${usage}}\n\n`;
+    return `${this.#head}"choices":[{"index":0,"delta":${delta},"logprobs":${logprobs},"finish_reason":null}]${usage}}\n\n`;
   }
 
   #finished(outcome: TurnOutcome, usage: Usage): string {

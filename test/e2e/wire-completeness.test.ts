@@ -1,0 +1,144 @@
+import OpenAI from 'openai';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
+import { startUsher, type UsherProcess } from '#test/process';
+import { accumulated, heard, plain } from '#test/response-oracle';
+import { scriptedBackend, streamHead } from '#test/scripted-backend';
+import { usherFiles } from '#test/usher-files';
+
+let simulator: ModelSimulator;
+let usher: UsherProcess;
+let client: OpenAI;
+const model = 'helper';
+const ask = (content: string) => [{ role: 'user' as const, content }];
+
+beforeAll(async () => {
+  simulator = await startModelSimulator();
+  usher = await startUsher(usherFiles([simulator.baseUrl], { assistants: { [model]: {} } }));
+  client = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: usher.apiKey, maxRetries: 0 });
+});
+beforeEach(() => simulator.clear());
+afterAll(async () => {
+  await usher?.stop();
+  await simulator?.stop();
+});
+
+describe('a chat completion', () => {
+  test('gives as many choices as are asked for, and counts the tokens of all', async () => {
+    const one = await client.chat.completions.create({ model, messages: ask('[[sim:say Yes]]') });
+    const three = await client.chat.completions.create({ model, messages: ask('[[sim:say Yes]]'), n: 3 });
+    expect(three.choices.map(({ index, message }) => [index, message.content])).toEqual([
+      [0, 'Yes'],
+      [1, 'Yes'],
+      [2, 'Yes'],
+    ]);
+    expect(three.usage?.completion_tokens).toBe(3 * one.usage!.completion_tokens);
+    const streamed = client.chat.completions.create({ model, messages: ask('x'), n: 2, stream: true });
+    await expect(streamed).rejects.toMatchObject({ status: 400, param: 'n' });
+  });
+
+  test('passes on what it does not know, and never what is its own to say', async () => {
+    const body = { model, messages: ask('[[sim:say Hm]]'), logit_bias: { 50256: -100 }, min_p: 0.05, verbosity: 'low' };
+    await client.chat.completions.create(body as OpenAI.ChatCompletionCreateParamsNonStreaming);
+    const { requests } = await simulator.log();
+    expect(requests.at(-1)?.body).toMatchObject({
+      model: 'simulated',
+      stream: true,
+      logit_bias: { 50256: -100 },
+      min_p: 0.05,
+      verbosity: 'low',
+    });
+  });
+
+  test('gives log probabilities as the model server told them, whole and in chunks', async () => {
+    const token = (text: string) => ({ token: text, logprob: -0.5, bytes: null, top_logprobs: [] });
+    let asked: unknown;
+    await using server = await scriptedBackend((request, response) => {
+      asked = request.body;
+      streamHead(response);
+      for (const text of ['Row', ' seven']) {
+        const choice = {
+          index: 0,
+          delta: { content: text },
+          logprobs: { content: [token(text)] },
+          finish_reason: null,
+        };
+        response.write(`data: ${JSON.stringify({ choices: [choice] })}\n\n`);
+      }
+      response.end(
+        `data: ${JSON.stringify({ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] })}\n\ndata: [DONE]\n\n`,
+      );
+    });
+    await using other = await startUsher(usherFiles([server.url], { assistants: { [model]: {} } }));
+    const probing = new OpenAI({ baseURL: `${other.url}/v1`, apiKey: other.apiKey, maxRetries: 0 });
+    const body = { model, messages: ask('where?'), logprobs: true, top_logprobs: 2 };
+    const made = await probing.chat.completions.create(body);
+    expect(asked).toMatchObject({ logprobs: true, top_logprobs: 2 });
+    expect(made.choices[0]?.logprobs?.content?.map((one) => one.token)).toEqual(['Row', ' seven']);
+    const told: string[] = [];
+    for await (const chunk of await probing.chat.completions.create({ ...body, stream: true })) {
+      for (const one of chunk.choices[0]?.logprobs?.content ?? []) told.push(one.token);
+    }
+    expect(told).toEqual(['Row', ' seven']);
+  });
+});
+
+describe('the tokens of an input', () => {
+  test('are counted with all that a turn would put before the model, without a model and without a trace', async () => {
+    const before = (await simulator.log()).requests.length;
+    const count = async (body: object) =>
+      (await client.post<{ object: string; input_tokens: number }>('/responses/input_tokens', { body })).input_tokens;
+    const short = await count({ model, input: 'Where is row seven?' });
+    const long = await count({ model, input: 'Where is row seven? '.repeat(50) });
+    expect(short).toBeGreaterThan(5);
+    expect(long).toBeGreaterThan(short + 150);
+    const { id: conversation } = await client.conversations.create({
+      items: [{ type: 'message', role: 'user', content: 'Before. '.repeat(100) }],
+    });
+    expect(await count({ model, conversation, input: 'Where is row seven?' })).toBeGreaterThan(short + 150);
+    expect((await simulator.log()).requests.length).toBe(before);
+    expect((await client.conversations.items.list(conversation)).data).toHaveLength(1);
+  });
+});
+
+describe('an answer of a format', () => {
+  const schema = {
+    type: 'object',
+    properties: { row: { type: 'integer' } },
+    required: ['row'],
+    additionalProperties: false,
+  };
+  const text = { format: { type: 'json_schema' as const, name: 'seat', schema, strict: true } };
+
+  test('that does not hold is mended once, told as begun anew, and counted twice', async () => {
+    await simulator.plan({ say: '{"row":"seven"}' });
+    await simulator.plan({ say: '{"row":7}' });
+    const events = await heard(await client.responses.create({ model, input: 'where?', text, stream: true }));
+    const final = await accumulated(events);
+    expect(final).toMatchObject({ status: 'completed', output: [{ status: 'completed' }] });
+    expect(final.output_text).toBe('{"row":7}');
+    expect(final).toEqual(plain(await client.responses.retrieve(final.id)));
+    const { requests } = await simulator.log();
+    expect(JSON.stringify(requests.at(-1)?.body)).toContain('does not keep to the format');
+  });
+
+  test('that does not hold twice fails, and says so without its content', async () => {
+    for (let round = 0; round < 2; round += 1) await simulator.plan({ say: '{"line":"secret"}' });
+    const events = await heard(await client.responses.create({ model, input: 'where?', text, stream: true }));
+    const final = await accumulated(events);
+    expect(final.status).toBe('failed');
+    expect(final.error?.message).toContain('does not keep to the format');
+    expect(final.error?.message).not.toContain('secret');
+  });
+
+  test('is mended on Chat Completions too', async () => {
+    await simulator.plan({ say: 'Row seven' });
+    await simulator.plan({ say: '{"a":1}' });
+    const made = await client.chat.completions.create({
+      model,
+      messages: ask('where?'),
+      response_format: { type: 'json_object' },
+    });
+    expect(made.choices[0]?.message.content).toBe('{"a":1}');
+  });
+});
