@@ -1,0 +1,122 @@
+import OpenAI from 'openai';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
+import { hasOpenAiSpec, openOpenAiSpec, type OpenAiSpec } from '#test/openai-spec';
+import { startUsher, type UsherProcess } from '#test/process';
+import { accumulated, heard, isGapless, plain } from '#test/response-oracle';
+import { usherFiles } from '#test/usher-files';
+import { startToolServer, type ToolServer } from '../chaos/tool-server.ts';
+
+let simulator: ModelSimulator;
+let tools: ToolServer;
+let usher: UsherProcess;
+let client: OpenAI;
+let spec: OpenAiSpec | undefined;
+const model = 'helper';
+
+beforeAll(async () => {
+  simulator = await startModelSimulator();
+  tools = await startToolServer(300);
+  const tool = (name: string, rest: object = {}) => ({
+    kind: 'http',
+    name,
+    description: 'Books a seat.',
+    method: 'POST',
+    url: `${tools.origin}/${name}`,
+    parameters: { type: 'object', properties: { seat: { type: 'integer' } }, required: ['seat'] },
+    ...rest,
+  });
+  const gone = { url: 'http://127.0.0.1:9/gone' };
+  const assistants = {
+    [model]: { spec: { tools: [tool('book'), tool('confirmed', { confirm: true }), tool('gone', gone)] } },
+  };
+  const config = { tools: { privateOrigins: [tools.origin, 'http://127.0.0.1:9'] } };
+  usher = await startUsher(usherFiles([simulator.baseUrl], { assistants, config }));
+  spec = hasOpenAiSpec ? openOpenAiSpec() : undefined;
+  const fetch = spec === undefined ? {} : { fetch: spec.fetch };
+  client = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: usher.apiKey, maxRetries: 0, ...fetch });
+});
+beforeEach(() => simulator.clear());
+afterAll(async () => {
+  await usher?.stop();
+  await Promise.all([simulator?.stop(), tools?.stop()]);
+});
+
+describe('a tool of the assistant', () => {
+  test('is run between two answers of the model, told as it happens, stored, and heard again the same', async () => {
+    const input = '[[sim:call book {"seat":7}]] [[sim:say It is booked.]]';
+    const events = await heard(await client.responses.create({ model, input, stream: true }));
+    const types = events.map(({ type }) => type);
+    const order = [
+      'response.mcp_call_arguments.done',
+      'response.mcp_call.in_progress',
+      'response.mcp_call.completed',
+      'response.completed',
+    ];
+    expect(types.filter((type) => order.includes(type))).toEqual(order);
+    expect(isGapless(events, 0)).toBe(true);
+    const final = await accumulated(events);
+    expect(final.output_text).toBe('It is booked.');
+    expect(final.output[0]).toMatchObject({ type: 'mcp_call', name: 'book', output: '{"booked":true}', error: null });
+    expect(final).toEqual(plain(await client.responses.retrieve(final.id)));
+    for (let offset = 0; offset < events.length; offset += 1) {
+      const again = await heard(await client.responses.retrieve(final.id, { stream: true, starting_after: offset }));
+      expect(again).toEqual(events.slice(offset + 1));
+    }
+    expect((await spec?.violations()) ?? []).toEqual([]);
+  });
+
+  test('is part of what the next turn knows, on Chat Completions its work alone is seen', async () => {
+    const { id: conversation } = await client.conversations.create();
+    await client.responses.create({ model, conversation, input: '[[sim:call book {"seat":8}]] [[sim:say Done.]]' });
+    await client.responses.create({ model, conversation, input: '[[sim:say You have seat 8.]]' });
+    const { requests } = await simulator.log();
+    expect(JSON.stringify(requests.at(-1)?.body)).toContain('booked');
+    const messages = [{ role: 'user' as const, content: '[[sim:call book {"seat":9}]] [[sim:say Done.]]' }];
+    const made = await client.chat.completions.create({ model, messages });
+    expect(made.choices[0]).toMatchObject({ finish_reason: 'stop', message: { content: 'Done.' } });
+    expect(made.choices[0]?.message.tool_calls).toBeUndefined();
+  });
+
+  test('that fails, is called wrongly or may not run is told to the model, which answers', async () => {
+    const said = '[[sim:say Sorry.]]';
+    for (const call of ['gone {"seat":1}', 'book {"seat":"seven"}', 'confirmed {"seat":1}']) {
+      const made = await client.responses.create({ model, input: `[[sim:call ${call}]] ${said}` });
+      expect(made.output_text).toBe('Sorry.');
+      expect(made.output[0]).toMatchObject({ type: 'mcp_call', status: 'failed', output: null });
+    }
+    expect((await spec?.violations()) ?? []).toEqual([]);
+  });
+
+  test('beside a function of the caller: the tool is run, the function is the caller’s', async () => {
+    const own = {
+      type: 'function' as const,
+      name: 'mine',
+      parameters: { type: 'object', properties: {} },
+      strict: false,
+    };
+    const input = '[[sim:call book {"seat":3}]] [[sim:call mine {}]]';
+    const made = await client.responses.create({ model, input, tools: [own] });
+    expect(made.output.map((item) => item.type)).toEqual(['mcp_call', 'function_call']);
+    expect(made.output[0]).toMatchObject({ output: '{"booked":true}' });
+  });
+
+  test('that is stopped is closed as cancelled, and the next turn goes on', async () => {
+    const { id: conversation } = await client.conversations.create();
+    const input = '[[sim:call book {"seat":11}]] [[sim:say Done.]]';
+    const taken = await client.responses.create({ model, conversation, input, background: true });
+    await expect.poll(() => [...tools.hits.keys()].length, { timeout: 10_000 }).toBeGreaterThan(0);
+    const stopped = await client.responses.cancel(taken.id);
+    expect(['cancelled', 'completed']).toContain(stopped.status);
+    const next = await client.responses.create({ model, conversation, input: '[[sim:say On we go.]]' });
+    expect(next.output_text).toBe('On we go.');
+  });
+
+  test('is not called more often than the caller allows', async () => {
+    const input = '[[sim:call book {"seat":21}]] [[sim:then]] [[sim:call book {"seat":22}]] [[sim:say Enough.]]';
+    const made = await client.responses.create({ model, input, max_tool_calls: 1 });
+    const calls = made.output.filter((item) => item.type === 'mcp_call');
+    expect(calls.map(({ error }) => error === null)).toEqual([true, false]);
+    expect(made.output_text).toBe('Enough.');
+  });
+});
