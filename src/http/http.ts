@@ -6,4 +6,5 @@ export { responseEvents } from './openai/response-events.ts';
 export { pageRoutes, type PageOptions } from './pages/page-routes.ts';
 export { probeRoutes, type ProbeOptions } from './probe-routes.ts';
 export { errorBody, errorDescriptions, rescue, type ErrorBody, type Rescued } from './rescue.ts';
+export { uiRoutes } from './ui/ui-routes.ts';
 export { pageSecurityPolicy } from './security-headers.ts';

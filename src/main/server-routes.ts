@@ -1,5 +1,5 @@
 import type { UserTokens } from '#control';
-import { adminRoutes, openAiRoutes, pageRoutes, probeRoutes, type ProbeOptions, type Route } from '#http';
+import { adminRoutes, openAiRoutes, pageRoutes, probeRoutes, uiRoutes, type ProbeOptions, type Route } from '#http';
 import type { TurnRooms } from '#turn';
 
 export interface RouteParts {
@@ -16,7 +16,9 @@ export interface RouteParts {
  */
 export function serverRoutes({ rooms, tokens, models, probes }: RouteParts): Route[] {
   return [
-    ...(rooms.roles.has('gateway') ? [...openAiRoutes(rooms), ...pageRoutes({ rooms, tokens, models })] : []),
+    ...(rooms.roles.has('gateway')
+      ? [...openAiRoutes(rooms), ...uiRoutes(rooms), ...pageRoutes({ rooms, tokens, models })]
+      : []),
     ...(rooms.roles.has('control') ? adminRoutes(rooms) : []),
     ...probeRoutes(probes),
   ];

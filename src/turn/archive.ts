@@ -152,6 +152,15 @@ export async function readTurnInput(
   return openInput(await rooms.vault.subject(principal.tenant, subject), id, queued.input);
 }
 
+/** The turn that runs in a conversation. */
+export async function runningTurnOf(
+  rooms: ArchiveRooms,
+  principal: Principal,
+  conversation: Id<'conversation'>,
+): Promise<Id<'turn'> | undefined> {
+  return rooms.store.reach(reachOf(principal)).runningTurn(conversation);
+}
+
 /** One that is not done is stopped first. */
 export async function deleteTurn(
   rooms: Parameters<typeof cancelTurn>[0],

@@ -11,6 +11,7 @@ export {
   readItem,
   readTurn,
   readTurnInput,
+  runningTurnOf,
   updateMetadata,
   type Conversation,
   type Metadata,

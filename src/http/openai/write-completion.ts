@@ -2,6 +2,7 @@ import { parseId, UsherError } from '#base';
 import { addUsage, noUsage, type Item, type TurnEvent, type TurnOutcome, type Usage } from '#conversation';
 import type { ErrorBody } from '../rescue.ts';
 import type { StreamWriter, WholeAnswer } from './answer-exchange.ts';
+import { ToldText, toldOtherwise } from './told-text.ts';
 import { completionIdOf, servedModel } from './wire-ids.ts';
 
 /** A whole completion: one choice for each answer. */
@@ -79,10 +80,7 @@ export class ChunkWriter implements StreamWriter {
   #calls = -1;
   #spoke = false;
   readonly tellsCancelled = false;
-  /** What each item told, by its place. */
-  readonly #texts = new Map<number, string>();
-  /** What was told of an answer that begins anew, and has not come again yet. */
-  #owed = '';
+  readonly #told = new ToldText();
 
   constructor(includeUsage: boolean) {
     this.#includeUsage = includeUsage;
@@ -111,7 +109,8 @@ export class ChunkWriter implements StreamWriter {
           `{"tool_calls":[{"index":${this.#calls},"function":{"arguments":${JSON.stringify(event.delta)}}}]}`,
         );
       case 'restarted':
-        this.#owe(event.index);
+        if (this.#calls >= 0) throw toldOtherwise();
+        this.#told.restart(event.index);
         return '';
       case 'cited':
       case 'called':
@@ -129,29 +128,11 @@ export class ChunkWriter implements StreamWriter {
     return `data: ${JSON.stringify(body)}\n\n`;
   }
 
-  /**
-   * This wire has no word for an answer that begins anew: it is joined where it says again what was
-   * told already, and where it says something else the listener is lost.
-   */
   #text(index: number, delta: string, logprobs: readonly unknown[] | undefined): string {
-    let rest = delta;
-    if (this.#owed !== '') {
-      const shared = Math.min(this.#owed.length, delta.length);
-      if (this.#owed.slice(0, shared) !== delta.slice(0, shared)) throw toldOtherwise();
-      this.#owed = this.#owed.slice(shared);
-      rest = delta.slice(shared);
-    }
-    this.#texts.set(index, (this.#texts.get(index) ?? '') + delta);
+    const rest = this.#told.tell(index, delta);
     if (rest === '') return '';
     const told = logprobs === undefined ? 'null' : JSON.stringify({ content: logprobs, refusal: null });
     return this.#delta(`{"content":${JSON.stringify(rest)}}`, told);
-  }
-
-  #owe(index: number): void {
-    if (this.#calls >= 0) throw toldOtherwise();
-    const texts = [...this.#texts].filter(([place]) => place >= index).sort(([one], [other]) => one - other);
-    for (const [place] of texts) this.#texts.delete(place);
-    this.#owed = texts.map(([, text]) => text).join('') + this.#owed;
   }
 
   #opened(item: Item): string {
@@ -181,7 +162,7 @@ export class ChunkWriter implements StreamWriter {
 
   #finished(outcome: TurnOutcome, usage: Usage): string {
     if (outcome.state === 'failed' || outcome.state === 'cancelled') return '';
-    if (this.#owed !== '') throw toldOtherwise();
+    if (this.#told.isOwed) throw toldOtherwise();
     const noUsage = this.#includeUsage ? ',"usage":null' : '';
     const last = `${this.#head}"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"${finishReason(outcome)}"}]${noUsage}}\n\n`;
     const total = this.#includeUsage
@@ -189,8 +170,4 @@ export class ChunkWriter implements StreamWriter {
       : '';
     return `${this.#role()}${last}${total}data: [DONE]\n\n`;
   }
-}
-
-function toldOtherwise(): UsherError {
-  return new UsherError('backend_broken', 'The answer broke off and was made anew; it differs from what was told.');
 }

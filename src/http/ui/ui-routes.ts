@@ -1,0 +1,120 @@
+import { z } from 'zod';
+import { newId, parseId, UsherError } from '#base';
+import type { ContentPart, Item } from '#conversation';
+import { followTurn, readConversation, runningTurnOf, runTurn, type TurnRequest, type TurnRooms } from '#turn';
+import type { Exchange, Route } from '../exchange.ts';
+import { answerStreamed } from '../openai/answer-exchange.ts';
+import { modelSchema, readBody, subjectSchema } from '../openai/read-body.ts';
+import { readCaller } from '../openai/read-caller.ts';
+import { plainSettings } from '../openai/response-body.ts';
+import { talkPolicy } from '../openai/talk-policy.ts';
+import { UiWriter } from './ui-writer.ts';
+
+const partSchema = z.looseObject({
+  type: z.string().describe('`text`, or `file` for an image; parts of other types are left out.'),
+  text: z.string().optional().describe('Of a text.'),
+  mediaType: z.string().optional().describe('Of a file.'),
+  url: z.string().optional().describe('Of a file: a data URL.'),
+});
+
+const messageSchema = z.looseObject({
+  role: z.enum(['user', 'assistant', 'system']).describe('Who says it.'),
+  parts: z.array(partSchema).describe('What is said.'),
+});
+
+/** What the AI SDK's `DefaultChatTransport` sends, with `model` from its `body`. */
+export const uiChatSchema = z.looseObject({
+  id: z
+    .string()
+    .min(1)
+    .describe(
+      'The chat. The id of a conversation (`conv_…`): it is the history, the newest message is said in it, and its answer can be heard again. Any other: the messages are the history, and nothing of it is kept.',
+    ),
+  model: modelSchema,
+  messages: z.array(messageSchema).min(1).describe('The chat so far, oldest first.'),
+  trigger: z.string().optional().describe('Taken and left unread.'),
+  messageId: z.string().nullish().describe('The same.'),
+  safety_identifier: subjectSchema.nullish(),
+});
+type UiChat = z.infer<typeof uiChatSchema>;
+
+/** The stream protocol of the AI SDK's UI hooks. */
+export function uiRoutes(rooms: TurnRooms): Route[] {
+  return [
+    {
+      method: 'POST',
+      path: '/v1/ui/chat',
+      policy: talkPolicy,
+      summary: 'Runs one turn for the AI SDK’s `useChat`.',
+      body: uiChatSchema,
+      answer:
+        'The UI message stream of the AI SDK; its message is named as the response, which can be cancelled by that name.',
+      handle: (exchange) => chat(rooms, exchange),
+    },
+    {
+      method: 'GET',
+      path: '/v1/ui/chat/:chat/stream',
+      policy: talkPolicy,
+      summary: 'The answer that is under way in a conversation, from its beginning, for `resume` of `useChat`.',
+      answer: 'The UI message stream; status 204 where nothing is under way.',
+      handle: (exchange) => resume(rooms, exchange),
+    },
+  ];
+}
+
+async function chat(rooms: TurnRooms, exchange: Exchange): Promise<void> {
+  const body = readBody(uiChatSchema, await exchange.json());
+  const request = readRequest(exchange, body);
+  exchange.setHeader('x-vercel-ai-ui-message-stream', 'v1');
+  await answerStreamed(exchange, new UiWriter(), (relay) => runTurn(rooms, request, relay, exchange.signal));
+}
+
+async function resume(rooms: TurnRooms, exchange: Exchange): Promise<void> {
+  const { principal } = exchange;
+  const id = exchange.params['chat']!;
+  const conversation = parseId('conversation', id);
+  if (conversation === undefined) return exchange.send(204, 'text/plain', '');
+  await readConversation(rooms, principal, id);
+  const turn = await runningTurnOf(rooms, principal, conversation);
+  if (turn === undefined) return exchange.send(204, 'text/plain', '');
+  exchange.setHeader('x-vercel-ai-ui-message-stream', 'v1');
+  await answerStreamed(exchange, new UiWriter(), (relay) => followTurn(rooms, principal, turn, relay, exchange.signal));
+}
+
+function readRequest(exchange: Exchange, body: UiChat): TurnRequest {
+  const conversation = parseId('conversation', body.id);
+  const said = conversation === undefined ? body.messages : body.messages.slice(-1);
+  const stored = conversation !== undefined;
+  if (stored && said[0]?.role !== 'user') {
+    throw new UsherError('invalid_request', 'The newest message must be of the user.', { param: 'messages' });
+  }
+  return {
+    principal: exchange.principal,
+    model: body.model,
+    subject: body.safety_identifier ?? undefined,
+    conversation,
+    previous: undefined,
+    stored,
+    background: false,
+    ...readCaller(exchange, body),
+    toolCallsMax: undefined,
+    input: said.map(readMessage),
+    instructions: undefined,
+    parameters: {},
+    extra: {},
+    tools: [],
+    toolChoice: undefined,
+    parallelCalls: undefined,
+    format: undefined,
+    settings: stored ? JSON.stringify({ ...plainSettings, conversation: body.id }) : '',
+  };
+}
+
+function readMessage({ role, parts }: UiChat['messages'][number]): Item {
+  const content = parts.flatMap((part): ContentPart[] => {
+    if (part.type === 'text') return [{ type: 'text', text: part.text ?? '' }];
+    const isImage = part.type === 'file' && part.mediaType?.startsWith('image/') === true;
+    return isImage && part.url?.startsWith('data:image/') === true ? [{ type: 'image', url: part.url }] : [];
+  });
+  return { kind: 'message', id: newId('message'), role, content, status: 'completed' };
+}

@@ -1,0 +1,133 @@
+import type { Item, TurnEvent, TurnOutcome } from '#conversation';
+import type { StreamWriter } from '../openai/answer-exchange.ts';
+import { ToldText } from '../openai/told-text.ts';
+import { responseIdOf } from '../openai/wire-ids.ts';
+
+/**
+ * The UI message stream of the AI SDK (`x-vercel-ai-ui-message-stream: v1`): one assistant message,
+ * whose parts are texts, calls of the assistant's tools and sources.
+ */
+export class UiWriter implements StreamWriter {
+  readonly tellsCancelled = true;
+  readonly #told = new ToldText();
+  /** The text part that is open, and whether its item has ended: it goes on where the answer begins anew. */
+  #part: { readonly id: string; isOver: boolean } | undefined;
+
+  write(event: TurnEvent): string {
+    switch (event.type) {
+      case 'queued':
+      case 'stepped':
+      case 'bridged':
+      case 'acting':
+        return '';
+      case 'started':
+        return chunk({ type: 'start', messageId: responseIdOf(event.turn.id) });
+      case 'restarted':
+        this.#told.restart(event.index);
+        return '';
+      case 'opened':
+        return this.#opened(event.item);
+      case 'text':
+      case 'refusal':
+        return this.#text(event.index, event.delta);
+      case 'arguments':
+        return '';
+      case 'cited':
+        return chunk({
+          type: 'source-document',
+          sourceId: event.citation.source,
+          mediaType: 'text/markdown',
+          title: event.citation.title,
+        });
+      case 'called':
+        return this.#called(event.item);
+      case 'closed':
+        return this.#closed(event.item);
+      case 'finished':
+        return `${this.#endPart()}${this.#finished(event.outcome)}data: [DONE]\n\n`;
+    }
+  }
+
+  /** The last chunk has said it. */
+  failure(): string {
+    return '';
+  }
+
+  #opened(item: Item): string {
+    if (item.kind !== 'message') return this.#endPart();
+    if (this.#part !== undefined) {
+      this.#part.isOver = false;
+      if (this.#told.isOwed) return '';
+    }
+    const ended = this.#endPart();
+    this.#part = { id: item.id, isOver: false };
+    return ended + chunk({ type: 'text-start', id: item.id });
+  }
+
+  #text(index: number, delta: string): string {
+    const rest = this.#told.tell(index, delta);
+    return rest === '' || this.#part === undefined ? '' : chunk({ type: 'text-delta', id: this.#part.id, delta: rest });
+  }
+
+  #called(item: Extract<Item, { kind: 'call' | 'tool' }>): string {
+    const { callId: toolCallId, name: toolName } = item;
+    const begun = chunk({ type: 'tool-input-start', toolCallId, toolName, dynamic: true });
+    return (
+      begun +
+      chunk({ type: 'tool-input-available', toolCallId, toolName, input: parsed(item.arguments), dynamic: true })
+    );
+  }
+
+  #closed(item: Item): string {
+    switch (item.kind) {
+      case 'message':
+        if (this.#part !== undefined) this.#part.isOver = true;
+        return '';
+      case 'call':
+        return item.status === 'completed' ? this.#called(item) : '';
+      case 'tool':
+        return item.error === null
+          ? chunk({
+              type: 'tool-output-available',
+              toolCallId: item.callId,
+              output: parsed(item.output ?? ''),
+              dynamic: true,
+            })
+          : chunk({ type: 'tool-output-error', toolCallId: item.callId, errorText: item.error, dynamic: true });
+      case 'result':
+        return '';
+    }
+  }
+
+  #endPart(): string {
+    if (this.#part === undefined) return '';
+    const { id } = this.#part;
+    this.#part = undefined;
+    return chunk({ type: 'text-end', id });
+  }
+
+  #finished(outcome: TurnOutcome): string {
+    switch (outcome.state) {
+      case 'completed':
+      case 'incomplete':
+        return chunk({ type: 'finish' });
+      case 'cancelled':
+        return chunk({ type: 'abort' });
+      case 'failed':
+        return chunk({ type: 'error', errorText: outcome.message });
+    }
+  }
+}
+
+function chunk(fields: object): string {
+  return `data: ${JSON.stringify(fields)}\n\n`;
+}
+
+/** JSON where it is some, else the text. */
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}

@@ -1,0 +1,120 @@
+import { DefaultChatTransport, readUIMessageStream, type UIMessage } from 'ai';
+import OpenAI from 'openai';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
+import { startUsher, type UsherProcess } from '#test/process';
+import { usherFiles } from '#test/usher-files';
+import { startToolServer, type ToolServer } from '../chaos/tool-server.ts';
+
+let simulator: ModelSimulator;
+let tools: ToolServer;
+let usher: UsherProcess;
+let client: OpenAI;
+let transport: DefaultChatTransport<UIMessage>;
+const model = 'helper';
+
+beforeAll(async () => {
+  simulator = await startModelSimulator();
+  tools = await startToolServer(50);
+  const book = {
+    kind: 'http',
+    name: 'book',
+    description: 'Books a seat.',
+    method: 'POST',
+    url: `${tools.origin}/book`,
+    parameters: { type: 'object', properties: { seat: { type: 'integer' } } },
+  };
+  const assistants = { [model]: { spec: { tools: [book], turns: { rescue: 'restart' } } } };
+  usher = await startUsher(
+    usherFiles([simulator.baseUrl], { assistants, config: { tools: { privateOrigins: [tools.origin] } } }),
+  );
+  client = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: usher.apiKey, maxRetries: 0 });
+  const headers = { authorization: `Bearer ${usher.apiKey}` };
+  transport = new DefaultChatTransport({ api: `${usher.url}/v1/ui/chat`, headers, body: { model } });
+});
+beforeEach(() => simulator.clear());
+afterAll(async () => {
+  await usher?.stop();
+  await Promise.all([simulator?.stop(), tools?.stop()]);
+});
+
+const said = (text: string): UIMessage => ({ id: crypto.randomUUID(), role: 'user', parts: [{ type: 'text', text }] });
+
+async function send(chatId: string, text: string, abortSignal?: AbortSignal) {
+  return transport.sendMessages({
+    trigger: 'submit-message',
+    chatId,
+    messageId: undefined,
+    messages: [said(text)],
+    abortSignal,
+  });
+}
+
+/** The message as the hooks show it in the end. */
+async function message(stream: Awaited<ReturnType<typeof send>>): Promise<UIMessage> {
+  let last: UIMessage | undefined;
+  const failed: unknown[] = [];
+  for await (const one of readUIMessageStream({ stream, onError: (error) => void failed.push(error) })) last = one;
+  if (failed.length > 0) throw failed[0];
+  if (last === undefined) throw new Error('nothing came');
+  return last;
+}
+
+const textOf = ({ parts }: UIMessage): string => parts.map((part) => (part.type === 'text' ? part.text : '')).join('');
+
+describe('the hooks of the AI SDK', () => {
+  test('talk in a conversation of the server, whose history it keeps', async () => {
+    const { id } = await client.conversations.create();
+    expect(textOf(await message(await send(id, 'I am Ophelia. [[sim:say Welcome]]')))).toBe('Welcome');
+    const second = await message(await send(id, 'Who am I? [[sim:say Ophelia]]'));
+    expect(textOf(second)).toBe('Ophelia');
+    expect(second.id).toMatch(/^resp_/);
+    expect(JSON.stringify((await simulator.log()).requests.at(-1)?.body)).toContain('I am Ophelia.');
+    expect((await client.responses.retrieve(second.id)).output_text).toBe('Ophelia');
+  });
+
+  test('talk without one, with nothing kept', async () => {
+    expect(textOf(await message(await send('a chat of mine', '[[sim:say Hello]]')))).toBe('Hello');
+    expect(await transport.reconnectToStream({ chatId: 'a chat of mine' })).toBeNull();
+  });
+
+  test('show the assistant’s tools with what they were asked and what came of it', async () => {
+    const shown = await message(await send('x', '[[sim:call book {"seat":7}]] [[sim:say Booked.]]'));
+    const tool = shown.parts.find((part) => part.type === 'dynamic-tool');
+    expect(tool).toMatchObject({
+      toolName: 'book',
+      state: 'output-available',
+      input: { seat: 7 },
+      output: { booked: true },
+    });
+    expect(textOf(shown)).toBe('Booked.');
+  });
+
+  test('come back to an answer under way, from its beginning', async () => {
+    const { id } = await client.conversations.create();
+    const gone = new AbortController();
+    const words = 'Row seven has the best view of the stage and the shortest way to the bar.';
+    const stream = await send(id, `[[sim:pace 40]] [[sim:say ${words}]]`, gone.signal);
+    await stream.getReader().read();
+    gone.abort();
+    const again = await transport.reconnectToStream({ chatId: id });
+    if (again === null) throw new Error('nothing is under way');
+    expect(textOf(await message(again))).toBe(words);
+    expect(await transport.reconnectToStream({ chatId: id })).toBeNull();
+  });
+
+  test('join an answer that is made anew and says the same, and are told of one that does not', async () => {
+    const words = 'Row seven, seats one to four';
+    await simulator.plan({ say: words, fault: { kind: 'cut', after: 3, how: 'reset' } });
+    await simulator.plan({ say: words });
+    expect(textOf(await message(await send('x', 'where?')))).toBe(words);
+    await simulator.plan({ say: words, fault: { kind: 'cut', after: 3, how: 'reset' } });
+    await simulator.plan({ say: 'The house is full' });
+    await expect(send('x', 'where?').then(message)).rejects.toThrow();
+  });
+
+  test('are told of an answer that failed', async () => {
+    await simulator.planAll({ fault: { kind: 'status', status: 400 } });
+    await expect(send('x', 'hm').then(message)).rejects.toThrow();
+  });
+});
