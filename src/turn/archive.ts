@@ -5,6 +5,7 @@ import type { ConversationRow, FeedbackRow, ItemRow, PageRequest, QueuedTurn, Tu
 import { admitSaid } from './admit-said.ts';
 import { isBeyond } from './beyond.ts';
 import { cancelTurn } from './cancel-turn.ts';
+import { findTurn } from './find-turn.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import { openInput, openSettings } from './asked-turn.ts';
 import { openItem, sealItem } from './seal-items.ts';
@@ -203,8 +204,8 @@ async function conversationRow(rooms: ArchiveRooms, principal: Principal, id: st
 
 async function turnRow(rooms: ArchiveRooms, principal: Principal, id: Id<'turn'>): Promise<KnownTurn> {
   const store = rooms.store.reach(reachOf(principal));
-  // Looked for once more after the queue: it may have left it between the two.
-  const row = (await store.turn(id)) ?? queuedRow(await store.queuedTurn(id)) ?? (await store.turn(id));
+  const found = await findTurn(store, id);
+  const row = found?.turn ?? queuedRow(found?.queued);
   if (row === undefined || isBeyond(principal, row)) throw noTurn();
   return row;
 }

@@ -4,6 +4,7 @@ import { noUsage } from '#conversation';
 import type { QueuedTurn } from '#store';
 import { openInput } from './asked-turn.ts';
 import { isBeyond } from './beyond.ts';
+import { findTurn } from './find-turn.ts';
 import { followTurn } from './follow-turn.ts';
 import { sealItem } from './seal-items.ts';
 import { turnLeaseMs } from './turn-leases.ts';
@@ -22,9 +23,9 @@ const waitMs = 20_000;
  */
 export async function cancelTurn(rooms: CancelRooms, principal: Principal, id: Id<'turn'>): Promise<void> {
   const store = rooms.store.reach(reachOf(principal));
-  const turn = await store.turn(id);
-  const queued = turn === undefined ? await store.queuedTurn(id) : undefined;
-  if (isBeyond(principal, turn ?? queued)) throw new UsherError('not_found', 'There is no such response.');
+  const found = await findTurn(store, id);
+  const queued = found?.queued;
+  if (isBeyond(principal, found?.turn ?? queued)) throw new UsherError('not_found', 'There is no such response.');
   if (queued !== undefined && (await dropQueued(rooms, principal, queued, { state: 'cancelled' }))) return;
   rooms.live.get(id)?.cancel();
   if (!(await store.askCancel(id))) return;

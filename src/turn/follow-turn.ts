@@ -6,6 +6,7 @@ import type { QueuedTurn, TenantStore, TurnRow } from '#store';
 import type { SubjectVault } from '#vault';
 import type { Relay } from './answer.ts';
 import { isBeyond } from './beyond.ts';
+import { findTurn } from './find-turn.ts';
 import type { FinishedEvent } from './record.ts';
 import { eventsPlace } from './turn-log.ts';
 import type { TurnRooms } from './turn-rooms.ts';
@@ -45,8 +46,9 @@ export async function followTurn(
     const changed = live?.changed;
     const leave = live?.audience.join();
     try {
-      const turn = await store.turn(id);
-      const row = turn ?? (await store.queuedTurn(id));
+      const found = await findTurn(store, id);
+      const turn = found?.turn;
+      const row = turn ?? found?.queued;
       if (row === undefined || isBeyond(principal, row)) throw noTurn();
       const vault = await rooms.vault.subject(principal.tenant, row.subject);
       if (!isQueuedTold && (turn === undefined || turn.queued)) {

@@ -4,6 +4,7 @@ import type { StartedTurn } from '#conversation';
 import type { QueuedTurn } from '#store';
 import { admit } from './admit.ts';
 import { sealAsked, sealInput } from './asked-turn.ts';
+import { findTurn } from './find-turn.ts';
 import { conversationLocked, missing } from './record.ts';
 import { findRepeated } from './repeats.ts';
 import { resolve } from './resolve.ts';
@@ -44,8 +45,8 @@ export async function startInBackground(rooms: TurnRooms, request: TurnRequest):
 
 async function readTaken(rooms: TurnRooms, request: TurnRequest, id: TakenTurn['id']): Promise<TakenTurn> {
   const store = rooms.store.reach(reachOf(request.principal));
-  const turn = await store.turn(id);
-  const queued = turn === undefined ? await store.queuedTurn(id) : undefined;
+  const found = await findTurn(store, id);
+  const { turn, queued } = found ?? {};
   const row = turn ?? queued;
   if (row === undefined) throw new UsherError('not_found', 'The response to this request was deleted.');
   const { assistant, environment, release } = row;

@@ -53,7 +53,7 @@ export function uiRoutes(rooms: TurnRooms): Route[] {
     },
     {
       method: 'GET',
-      path: '/v1/ui/chat/:chat/stream',
+      path: '/v1/ui/chat/:conversation/stream',
       policy: talkPolicy,
       summary: 'The answer that is under way in a conversation, from its beginning, for `resume` of `useChat`.',
       answer: 'The UI message stream; status 204 where nothing is under way.',
@@ -71,7 +71,7 @@ async function chat(rooms: TurnRooms, exchange: Exchange): Promise<void> {
 
 async function resume(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const { principal } = exchange;
-  const id = exchange.params['chat']!;
+  const id = exchange.params['conversation']!;
   const conversation = parseId('conversation', id);
   if (conversation === undefined) return exchange.send(204, 'text/plain', '');
   await readConversation(rooms, principal, id);
