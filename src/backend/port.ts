@@ -101,7 +101,7 @@ export interface Backend {
   readonly name: string;
   /** What is said of it in the terminal and on the page: `gpt-4.1-mini at api.openai.com`. */
   readonly description: string;
-  /** Whether it can go on with an answer that another began. */
+  /** Whether it can go on with an answer that another began: `continueFrom` is for such alone. */
   readonly continues?: boolean;
   /**
    * Asks for one answer and tells it piece by piece. Always streamed on the wire.

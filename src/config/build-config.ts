@@ -136,6 +136,7 @@ function buildBackend(backend: BackendFile, folder: string): BackendConfig {
     apiVersion: backend.kind === 'azure-openai' ? azureVersion(backend) : undefined,
     modelPath: 'modelPath' in backend ? resolve(folder, backend.modelPath) : undefined,
     contextTokens: backend.contextTokens,
+    continuation: 'continuation' in backend ? backend.continuation : 'none',
     concurrency: backend.concurrency ?? concurrencyDefaults[backend.kind],
     requestsPerMinute: backend.requestsPerMinute,
     tokensPerMinute: backend.tokensPerMinute,

@@ -100,6 +100,12 @@ const backend = z.discriminatedUnion('kind', [
       url: httpUrl.describe('Base address, up to and including `/v1`.'),
       key: secretReference('MODEL_API_KEY').optional().describe('The API key, by reference, where one is asked for.'),
       model: z.string().min(1).optional().describe('The model that answers. Default: the first that the server lists.'),
+      continuation: z
+        .enum(['none', 'final-message', 'prefix', 'assistant'])
+        .default('none')
+        .describe(
+          'How it goes on with an answer that another server broke off: `final-message` for vLLM and SGLang, `prefix` for DeepSeek and Mistral, `assistant` for llama.cpp, `none` where it makes the answer anew.',
+        ),
       ...backendLimits,
     })
     .describe('Any server that speaks the OpenAI wire: vLLM, llama.cpp, Ollama, another gateway.'),

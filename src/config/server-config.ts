@@ -70,6 +70,8 @@ export interface BackendConfig {
   /** Local model: path of the GGUF file. */
   readonly modelPath: string | undefined;
   readonly contextTokens: number | undefined;
+  /** How it is asked to go on with an answer that broke off. */
+  readonly continuation: 'none' | 'final-message' | 'prefix' | 'assistant';
   readonly concurrency: number;
   readonly requestsPerMinute: number | undefined;
   readonly tokensPerMinute: number | undefined;

@@ -18,6 +18,7 @@ export const absentBackend = {
   apiVersion: undefined,
   modelPath: undefined,
   contextTokens: undefined,
+  continuation: 'none' as const,
   requestsPerMinute: undefined,
   tokensPerMinute: undefined,
 };

@@ -45,7 +45,7 @@ export async function openPools(config: Config, secrets: Secrets): Promise<Opene
 }
 
 async function openBackend(declared: BackendConfig, config: Config, apiKey: string | undefined): Promise<Backend> {
-  const { name, kind, url, model, deployment, apiVersion, modelPath, contextTokens } = declared;
+  const { name, kind, url, model, deployment, apiVersion, modelPath, contextTokens, continuation } = declared;
   switch (kind) {
     case 'knowledge':
       // Beside models it speaks only when they are all down, and says so.
@@ -60,7 +60,16 @@ async function openBackend(declared: BackendConfig, config: Config, apiKey: stri
     case 'openai':
     case 'azure-openai':
     case 'openai-compatible':
-      return openOpenAiBackend({ name, kind, url: required(name, 'url', url), model, apiKey, deployment, apiVersion });
+      return openOpenAiBackend({
+        name,
+        kind,
+        url: required(name, 'url', url),
+        model,
+        apiKey,
+        deployment,
+        apiVersion,
+        continuation,
+      });
   }
 }
 

@@ -211,6 +211,28 @@ describe('an answer that its model server breaks off', () => {
     expect(final).toEqual(plain(await client.responses.retrieve(final.id)));
   });
 
+  test.each(['final-message', 'prefix', 'assistant'] as const)(
+    'is gone on with on the same item, where a model server can: %s',
+    async (continuation) => {
+      await using able = await startUsher(
+        usherFiles([simulator.baseUrl], { assistants: { [model]: {} }, backend: { continuation } }),
+      );
+      const talking = new OpenAI({ baseURL: `${able.url}/v1`, apiKey: able.apiKey, maxRetries: 0 });
+      const words = 'Row seven has the best view of the stage and the shortest way to the bar.';
+      const cut = { kind: 'cut', after: 6, how: 'reset' } as const;
+      await simulator.plan({ say: words, fault: cut });
+      await simulator.plan({ say: words });
+      const events = await heard(await talking.responses.create({ model, input: 'where?', stream: true }));
+      const final = await accumulated(events);
+      expect(final.output_text).toBe(words);
+      expect(final).toEqual(plain(await talking.responses.retrieve(final.id)));
+      expect(events.filter(({ type }) => type === 'response.output_item.added')).toHaveLength(1);
+      const sent = (await simulator.log()).requests.at(-1)?.body as { messages: { role: string; content: string }[] };
+      expect(sent.messages.at(-1)?.role).toBe('assistant');
+      expect(words.startsWith(sent.messages.at(-1)!.content)).toBe(true);
+    },
+  );
+
   test('fails visibly where its owner wants that, with what came', async () => {
     await simulator.plan({ tokens: 30, fault: { kind: 'cut', after: 12, how: 'reset' } });
     const events = await heard(await client.responses.create({ model: 'failing', input: 'go on', stream: true }));

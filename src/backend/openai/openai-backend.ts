@@ -5,7 +5,7 @@ import { openEgress, type Egress } from '#egress';
 import { exchange, type Refusal } from './exchange.ts';
 import { statusFailure, type Place } from './failure.ts';
 import { fetchJson } from './fetch-json.ts';
-import { wireRequest, type Dialect } from './wire-request.ts';
+import { wireRequest, type Continuation, type Dialect } from './wire-request.ts';
 
 export interface OpenAiBackendOptions {
   readonly name: string;
@@ -21,6 +21,8 @@ export interface OpenAiBackendOptions {
   readonly deployment?: string | undefined;
   /** Azure only; absent for its version-less `/openai/v1` addresses. */
   readonly apiVersion?: string | undefined;
+  /** How it is asked to go on with an answer; `none` where absent. */
+  readonly continuation?: Continuation | undefined;
 }
 
 /** Where and how one endpoint is spoken to. */
@@ -32,6 +34,7 @@ interface Endpoint {
   /** Undefined where the address names the model. */
   readonly model: string | undefined;
   readonly apiKey: string | undefined;
+  readonly continuation: Continuation;
 }
 
 const probeMs = 10_000;
@@ -52,6 +55,7 @@ export function openOpenAiBackend(options: OpenAiBackendOptions): Backend {
     name: options.name,
     description:
       options.description ?? `${options.model ?? options.deployment ?? 'model'} at ${new URL(options.url).host}`,
+    continues: endpoint.continuation !== 'none',
     answer: async (request, sink, timeouts, signal) => {
       const answered = await ask(endpoint, egress, dialect, { request, sink, timeouts, signal });
       dialect = answered.dialect;
@@ -91,7 +95,7 @@ async function ask(
         method: 'POST',
         path: endpoint.answerPath,
         headers: endpoint.headers,
-        body: wireRequest(question.request, modelFor(endpoint, question.request), current),
+        body: wireRequest(question.request, modelFor(endpoint, question.request), current, endpoint.continuation),
       },
       sink: question.sink,
       timeouts: { ...question.timeouts, wholeMs: Math.max(question.timeouts.wholeMs - spentMs, 1) },
@@ -132,6 +136,7 @@ function endpointOf(options: OpenAiBackendOptions): Endpoint {
     place: { backend: options.name, origin: url.origin },
     headers: headersOf(options),
     apiKey: options.apiKey,
+    continuation: options.continuation ?? 'none',
   };
   if (options.kind === 'azure-openai' && !base.endsWith('/v1')) {
     return { ...shared, ...azurePaths(base, options), model: undefined };

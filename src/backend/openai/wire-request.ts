@@ -8,14 +8,29 @@ export interface Dialect {
   readonly tokensField: 'max_tokens' | 'max_completion_tokens';
 }
 
+/**
+ * How a server is asked to go on with an answer: `final-message` as vLLM and SGLang take it,
+ * `prefix` as DeepSeek and Mistral do, `assistant` where a trailing message of the assistant alone
+ * is gone on with (llama.cpp); `none` where it cannot.
+ */
+export type Continuation = 'none' | 'final-message' | 'prefix' | 'assistant';
+
 /** The body of `POST /chat/completions`, always streamed. `model` is left out where the address names it. */
-export function wireRequest(request: ModelRequest, model: string | undefined, dialect: Dialect): string {
+export function wireRequest(
+  request: ModelRequest,
+  model: string | undefined,
+  dialect: Dialect,
+  continuation: Continuation = 'none',
+): string {
   const parameters = request.parameters;
   return JSON.stringify({
     // Below all that is ours to say.
     ...request.extra,
     model,
-    messages: request.messages.map(wireMessage),
+    messages: [...request.messages.map(wireMessage), ...continued(request, continuation)],
+    ...(request.continueFrom !== undefined && continuation === 'final-message'
+      ? { continue_final_message: true, add_generation_prompt: false }
+      : {}),
     stream: true,
     stream_options: dialect.includeUsage ? { include_usage: true } : undefined,
     [dialect.tokensField]: parameters.maxOutputTokens,
@@ -29,6 +44,13 @@ export function wireRequest(request: ModelRequest, model: string | undefined, di
     ...wireTools(request),
     response_format: wireFormat(request.format),
   });
+}
+
+/** The answer so far, as the server wants to be told of it. */
+function continued({ continueFrom }: ModelRequest, continuation: Continuation): readonly object[] {
+  if (continueFrom === undefined || continuation === 'none') return [];
+  const message = { role: 'assistant', content: continueFrom };
+  return [continuation === 'prefix' ? { ...message, prefix: true } : message];
 }
 
 /** Tool fields only beside tools: several servers refuse them otherwise. */

@@ -72,11 +72,19 @@ export function composeAnswer(
   const calls = chosenCalls(body, plan);
   if (calls.length > 0) return composeCalls(calls, prompt);
   if (plan.refusal !== undefined) return composeText(tokenize(plan.refusal), 'refusal', 'stop');
-  const whole = answerTokens(body, plan, prompt, tokensUsual);
+  const whole = rest(answerTokens(body, plan, prompt, tokensUsual), body);
   const limit = Math.min(tokensMax, body.max_completion_tokens ?? body.max_tokens ?? tokensMax);
   const stopped = cutAtStop(whole, body.stop);
   if (stopped.length > limit) return composeText(stopped.slice(0, limit), 'content', 'length');
   return composeText(stopped, 'content', plan.finish ?? 'stop');
+}
+
+/** What follows the answer that a trailing message of the assistant begins; all of it where that is no beginning. */
+function rest(tokens: readonly string[], body: ChatBody): readonly string[] {
+  const last = body.messages.at(-1);
+  const begun = last?.role === 'assistant' && last.tool_calls === undefined ? textOf(last) : '';
+  const text = tokens.join('');
+  return begun !== '' && text.startsWith(begun) ? tokenize(text.slice(begun.length)) : tokens;
 }
 
 function answerTokens(body: ChatBody, plan: Plan, prompt: string, tokensUsual: number): string[] {
