@@ -405,8 +405,8 @@ export function storeContract(open: () => Promise<Store>): void {
       const [first, second, another] = [aTurn({ owner, leaseMs: -1 }), aTurn({ owner }), aTurn({ leaseMs: -1 })];
       for (const turn of [first, second, another]) await tenant.beginTurn(turn, []);
       await tenant.finishTurn(second.id, 1, aFinish(), []);
-      expect(await store.system.renewTurns(owner, 60_000)).toEqual([
-        { turn: first.id, cancelAsked: false, isHeard: false },
+      expect(await store.system.renewTurns(owner, 60_000)).toMatchObject([
+        { turn: first.id, epoch: 1, isHeard: false },
       ]);
       const claimed = await store.system.claimTurns(newId('node'), 60_000, 1000);
       expect(claimed.map(({ turn }) => turn)).toContain(another.id);
@@ -426,7 +426,7 @@ export function storeContract(open: () => Promise<Store>): void {
       await tenant.beginTurn(turn, []);
       expect(await tenant.askCancel(turn.id)).toBe(true);
       await tenant.hearTurn(turn.id, 60_000);
-      const held = { turn: turn.id, cancelAsked: true, isHeard: true };
+      const held = { turn: turn.id, epoch: 1, cancelAsked: true, isHeard: true };
       expect(await store.system.renewTurns(owner, 60_000)).toEqual([held]);
       await tenant.hearTurn(turn.id, -1);
       expect(await store.system.renewTurns(owner, 60_000)).toEqual([{ ...held, isHeard: false }]);
@@ -498,10 +498,14 @@ export function storeContract(open: () => Promise<Store>): void {
       expect(await tenant.turnEvents(sound.id, -1, 9)).toHaveLength(1);
       expect(await store.system.appendEvents([batch(tenantId, stale, 2, 1, 1)])).toHaveLength(1);
       expect(await store.system.appendEvents([])).toEqual([]);
+      // Both at once, by a node that took its own turn over.
+      const both = [batch(tenantId, stale, 1, 1, 1), batch(tenantId, stale, 2, 3, 3)];
+      expect(await store.system.appendEvents(both)).toMatchObject([{ turn: stale.id, epoch: 2 }]);
+      expect((await tenant.turnEvents(stale.id, 1, 9)).map(({ epoch }) => epoch)).toEqual([2]);
       // Sent again as it was, since nobody said whether it came.
       const again = batch(tenantId, stale, 2, 2, 2);
       for (let round = 0; round < 2; round += 1) expect(await store.system.appendEvents([again])).toHaveLength(1);
-      expect(await tenant.turnEvents(stale.id, -1, 9)).toHaveLength(2);
+      expect(await tenant.turnEvents(stale.id, -1, 9)).toHaveLength(3);
     });
 
     test('of hundreds of turns are appended together while their leases are renewed and claimed', async () => {

@@ -120,6 +120,7 @@ export interface EventBatch extends EventsRow {
 /** A turn that its node may go on with. */
 export interface HeldTurn {
   readonly turn: Id<'turn'>;
+  readonly epoch: number;
   readonly cancelAsked: boolean;
   /** Whether another node has a listener of it. */
   readonly isHeard: boolean;

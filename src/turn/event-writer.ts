@@ -82,9 +82,10 @@ export class EventWriter {
   async #append(taken: readonly { readonly source: EventSource; readonly batch: EventBatch }[]): Promise<boolean> {
     try {
       const held = await this.#store.appendEvents(taken.map(({ batch }) => batch));
-      const byTurn = new Map(held.map((turn) => [turn.turn, turn]));
-      for (const { source } of taken) {
-        const own = byTurn.get(source.turn);
+      // A node that took its own turn over may have batches of both epochs.
+      const byRun = new Map(held.map((run) => [`${run.turn}/${run.epoch}`, run]));
+      for (const { source, batch } of taken) {
+        const own = byRun.get(`${batch.turn}/${batch.epoch}`);
         if (own === undefined) this.#telemetry.staleWriteRefused({ turn: source.turn });
         source.settled(own === undefined ? 'refused' : 'written');
         if (own?.cancelAsked === true) source.cancelAsked();

@@ -37,7 +37,8 @@ class Database {
   readonly rows: (EventBatch & { readonly events: readonly TurnEvent[] })[] = [];
 
   append(batches: readonly EventBatch[]): readonly HeldTurn[] {
-    return batches.filter((batch) => this.#accept(batch)).map(() => ({ turn, cancelAsked: false, isHeard: true }));
+    const accepted = batches.filter((batch) => this.#accept(batch));
+    return accepted.map(({ epoch }) => ({ turn, epoch, cancelAsked: false, isHeard: true }));
   }
 
   #accept(batch: EventBatch): boolean {
@@ -69,7 +70,7 @@ class Database {
   renew(owner: Id<'node'>): readonly HeldTurn[] {
     if (this.isFinished || owner !== this.owner) return [];
     this.leaseUntilMs = Date.now() + turnLeaseMs;
-    return [{ turn, cancelAsked: false, isHeard: true }];
+    return [{ turn, epoch: this.epoch, cancelAsked: false, isHeard: true }];
   }
 
   finish(epoch: number, events: EventBatch | undefined): boolean {

@@ -57,10 +57,11 @@ export const appendEvents = async (session: Session, batches: readonly EventBatc
       ordered.map(({ tenant, turn, epoch }) => ({ tenant, turn, epoch, running: 'running' as const })),
     ),
   );
-  const turns = new Set(held.map(({ turn }) => turn));
+  // By turn and epoch: a node that took its own turn over may send batches of both at once.
+  const writable = new Set(held.map(({ turn, epoch }) => `${turn}/${epoch}`));
   await insertEvents(
     session,
-    ordered.filter(({ turn }) => turns.has(turn)),
+    ordered.filter(({ turn, epoch }) => writable.has(`${turn}/${epoch}`)),
   );
   return held;
 };

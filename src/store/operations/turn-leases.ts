@@ -8,6 +8,7 @@ import type { ClaimedTurn, HeldTurn } from '../store.ts';
 
 export interface HeldRow {
   turn: Id<'turn'>;
+  epoch: number;
   cancelAsked: number;
   isHeard: number;
 }
@@ -16,14 +17,16 @@ export interface HeldRow {
 export function heldColumns(nowMs: RawBuilder<number>) {
   return [
     sql.ref<Id<'turn'>>('id').as('turn'),
+    sql.ref<number>('epoch').as('epoch'),
     sql.ref<number>('cancel_asked').as('cancelAsked'),
     sql<number>`case when heard_until_ms > ${nowMs} then 1 else 0 end`.as('isHeard'),
   ] as const;
 }
 
 export function heldTurns(rows: readonly HeldRow[]): readonly HeldTurn[] {
-  return rows.map(({ turn, cancelAsked, isHeard }) => ({
+  return rows.map(({ turn, epoch, cancelAsked, isHeard }) => ({
     turn,
+    epoch,
     cancelAsked: cancelAsked === 1,
     isHeard: isHeard === 1,
   }));
