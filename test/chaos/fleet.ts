@@ -63,8 +63,10 @@ export async function startFleet(database: 'postgres' | 'sqlite'): Promise<Fleet
     USHER_TEST_DATABASE: `postgres://postgres@127.0.0.1:${proxy.port}${name}`,
     USHER_TEST_ROOT: randomBytes(32).toString('base64'),
   };
+  // Over PostgreSQL answers are gone on with, over SQLite they are made anew.
   const files = usherFiles([simulator.baseUrl], {
     assistants,
+    backend: { continuation: 'final-message' },
     config: {
       ...common,
       storage: { kind: 'postgres', url: { env: 'USHER_TEST_DATABASE' }, poolMax: 6 },
