@@ -110,7 +110,10 @@ describe('the hooks of the AI SDK', () => {
     expect(textOf(await message(await send('x', 'where?')))).toBe(words);
     await simulator.plan({ say: words, fault: { kind: 'cut', after: 3, how: 'reset' } });
     await simulator.plan({ say: 'The house is full' });
-    await expect(send('x', 'where?').then(message)).rejects.toThrow();
+    await expect(send('x', 'where?').then(message)).rejects.toThrow(/differs from what was told/);
+    await simulator.plan({ say: words, fault: { kind: 'cut', after: 5, how: 'reset' } });
+    await simulator.plan({ say: 'Row' });
+    await expect(send('x', 'where?').then(message)).rejects.toThrow(/differs from what was told/);
   });
 
   test('are told of an answer that failed', async () => {

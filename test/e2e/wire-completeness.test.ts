@@ -37,6 +37,16 @@ describe('a chat completion', () => {
     await expect(streamed).rejects.toMatchObject({ status: 400, param: 'n' });
   });
 
+  test('stops its other choices where one fails', async () => {
+    await simulator.plan({ fault: { kind: 'status', status: 400 } });
+    for (let choice = 0; choice < 2; choice += 1) await simulator.plan({ tokens: 1000, tokenMs: 10 });
+    const asked = client.chat.completions.create({ model, messages: ask('go on'), n: 3 });
+    await expect(asked).rejects.toMatchObject({ status: 400 });
+    // Whole they would take ten seconds, which is longer than is waited for here.
+    await simulator.until((log) => log.totals.active === 0);
+    expect((await simulator.log()).requests.every(({ end, tokens }) => end !== 'done' || tokens < 1000)).toBe(true);
+  });
+
   test('passes on what it does not know, and never what is its own to say', async () => {
     const body = { model, messages: ask('[[sim:say Hm]]'), logit_bias: { 50256: -100 }, min_p: 0.05, verbosity: 'low' };
     await client.chat.completions.create(body as OpenAI.ChatCompletionCreateParamsNonStreaming);

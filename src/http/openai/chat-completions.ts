@@ -34,11 +34,15 @@ async function createCompletion(rooms: TurnRooms, exchange: Exchange): Promise<v
       },
     );
   }
-  const telling: Telling = (relay) => runTurn(rooms, request, relay, exchange.signal);
+  // One choice that fails, fails the completion: the others are stopped.
+  const failed = new AbortController();
+  const signal = AbortSignal.any([exchange.signal, failed.signal]);
+  const telling: Telling = (relay) => runTurn(rooms, request, relay, signal);
   if (body.stream === true) {
     return answerStreamed(exchange, new ChunkWriter(body.stream_options?.include_usage === true), telling);
   }
-  const answers = await Promise.all(Array.from({ length: choices }, () => answerWhole(telling)));
+  const answering = Array.from({ length: choices }, () => answerWhole(telling));
+  const answers = await Promise.all(answering).finally(() => failed.abort());
   exchange.setHeader('x-usher-release', answers[0]!.turn.release);
   exchange.sendJson(200, writeCompletion(answers));
 }

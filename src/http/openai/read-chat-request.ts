@@ -156,7 +156,15 @@ export function readChatRequest(exchange: Exchange, body: ChatBody): TurnRequest
 }
 
 /** What Usher says itself, or keeps for itself, however it is spelt. */
-const reserved = new Set(['stream_options', 'response_format', 'functions', 'function_call', 'conversation']);
+const reserved = new Set([
+  'stream_options',
+  'response_format',
+  'functions',
+  'function_call',
+  'conversation',
+  'continue_final_message',
+  'add_generation_prompt',
+]);
 const known = new Set(Object.keys(chatCompletionSchema.shape));
 const extraCharactersMax = 65_536;
 

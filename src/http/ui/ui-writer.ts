@@ -1,6 +1,6 @@
 import type { Item, TurnEvent, TurnOutcome } from '#conversation';
 import type { StreamWriter } from '../openai/answer-exchange.ts';
-import { ToldText } from '../openai/told-text.ts';
+import { ToldText, toldOtherwise } from '../openai/told-text.ts';
 import { responseIdOf } from '../openai/wire-ids.ts';
 
 /**
@@ -10,10 +10,13 @@ import { responseIdOf } from '../openai/wire-ids.ts';
 export class UiWriter implements StreamWriter {
   readonly tellsCancelled = true;
   readonly #told = new ToldText();
+  /** The answer was made anew and differs from what was told: nothing more can be said of it here. */
+  #isLost = false;
   /** The text part that is open, and whether its item has ended: it goes on where the answer begins anew. */
   #part: { readonly id: string; isOver: boolean } | undefined;
 
   write(event: TurnEvent): string {
+    if (this.#isLost) return '';
     switch (event.type) {
       case 'queued':
       case 'stepped':
@@ -44,6 +47,7 @@ export class UiWriter implements StreamWriter {
       case 'closed':
         return this.#closed(event.item);
       case 'finished':
+        if (event.outcome.state === 'completed' && this.#told.isOwed) return this.#lose();
         return `${this.#endPart()}${this.#finished(event.outcome)}data: [DONE]\n\n`;
     }
   }
@@ -65,7 +69,12 @@ export class UiWriter implements StreamWriter {
   }
 
   #text(index: number, delta: string): string {
-    const rest = this.#told.tell(index, delta);
+    let rest: string;
+    try {
+      rest = this.#told.tell(index, delta);
+    } catch {
+      return this.#lose();
+    }
     return rest === '' || this.#part === undefined ? '' : chunk({ type: 'text-delta', id: this.#part.id, delta: rest });
   }
 
@@ -97,6 +106,12 @@ export class UiWriter implements StreamWriter {
       case 'result':
         return '';
     }
+  }
+
+  #lose(): string {
+    this.#isLost = true;
+    const { message } = toldOtherwise();
+    return `${this.#endPart()}${chunk({ type: 'error', errorText: message })}data: [DONE]\n\n`;
   }
 
   #endPart(): string {
