@@ -49,7 +49,7 @@ export async function answerTurn(
       if (dispatched.outcome.state !== 'completed') return { ...dispatched, usage, firstTokenMs };
       const problem = answer.callsTool ? undefined : problemOf(turn, answer);
       if (problem !== undefined && repair.length > 0) {
-        return { ...dispatched, outcome: formatBroken(problem), usage, firstTokenMs };
+        return { ...dispatched, outcome: formatBroken, usage, firstTokenMs };
       }
       if (problem !== undefined) {
         repair = repairMessages(answer.stepText ?? '', problem);
@@ -76,10 +76,13 @@ function problemOf(turn: PromptedTurn, answer: Answer): string | undefined {
   return format === undefined || text === undefined ? undefined : formatProblem(format, text);
 }
 
-function formatBroken(problem: string): Dispatched['outcome'] {
-  const message = `The model's answer does not keep to the format that was asked for: ${problem}. Ask again, or for a simpler one.`;
-  return { state: 'failed', code: 'format_broken', message };
-}
+/** What is wrong in detail may name content: it is for the model alone. */
+const formatBroken: Dispatched['outcome'] = {
+  state: 'failed',
+  code: 'format_broken',
+  message:
+    'The model’s answer does not keep to the format that was asked for, and its repair neither. Ask again, or for a simpler one.',
+};
 
 function promptOf(turn: PromptedTurn, answer: Answer, tools: TurnTools, steps: number): ModelRequest {
   const { prompt } = turn;

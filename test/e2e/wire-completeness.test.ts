@@ -133,7 +133,7 @@ describe('an answer of a format', () => {
   });
 
   test('that does not hold twice fails, and says so without its content', async () => {
-    for (let round = 0; round < 2; round += 1) await simulator.plan({ say: '{"line":"secret"}' });
+    for (let round = 0; round < 2; round += 1) await simulator.plan({ say: '{"secret name":"secret"}' });
     const events = await heard(await client.responses.create({ model, input: 'where?', text, stream: true }));
     const final = await accumulated(events);
     expect(final.status).toBe('failed');
