@@ -8,6 +8,7 @@ import { newId, systemClock, UsherError, type Id } from '#base';
 import type { TenantId } from '#access';
 import { roles } from '#cluster';
 import type { TenantConfig } from '#config';
+import type { Release } from '#release';
 import type { NodeReport, Store } from '#store';
 import { openSqliteStore } from '#store/sqlite';
 import { openTelemetry, type Telemetry } from '#telemetry';
@@ -15,6 +16,7 @@ import { openRootKeys, openVault, type Vault } from '#vault';
 import { SnapshotFollower } from './follow-snapshots.ts';
 import { listNodes } from './list-nodes.ts';
 import { FolderLoader } from './load-folders.ts';
+import { lackOf, type NodeMeans } from './node-means.ts';
 import { openPresence } from './open-presence.ts';
 import { openOutage } from './outage.ts';
 import { FolderPublisher } from './publish-folders.ts';
@@ -71,9 +73,9 @@ function tenantOf(places: readonly string[], change: Partial<TenantConfig> = {})
 
 /** A node over the store. `pools`: those that it has. */
 function aNode(tenants: readonly TenantConfig[] = [], pools: readonly string[] = ['default', 'fast']) {
+  const means: NodeMeans = { pools, credentialsOf: () => [] };
   const rooms = { store, vault, clock: systemClock, telemetry };
   const archive = new ReleaseArchive(rooms);
-  const means = { pools, credentialsOf: () => [] };
   const directory = new SnapshotDirectory(rooms, archive, means);
   const follower = new SnapshotFollower({ system: store.system, directory, clock: systemClock, telemetry });
   const loader = new FolderLoader(rooms, archive, tenants, means);
@@ -228,6 +230,31 @@ test('a node that lacks a pool keeps the last good snapshot, says which pool, an
   await poor.follower.catchUp();
   expect(answers(poor)).toEqual(['Slowly.', 'Quickly.']);
   expect(poor.follower.problem).toBeUndefined();
+});
+
+test('a release whose tool needs a credential that the node has not for that tenant is more than it can serve', async () => {
+  await write('guide', 'Briefly.');
+  const control = aNode([tenantOf(['guide'])]);
+  await control.publisher.reload();
+  const { release } = await served(control, 'guide');
+  const policy = { timeoutMs: 1, resultBytesMax: 1, ratePerMinute: 1, idempotent: true, confirm: false };
+  const tools: Release['tools'] = [
+    {
+      kind: 'mcp',
+      label: 'desk',
+      url: 'https://desk.example/mcp',
+      headers: {},
+      authorisation: 'service',
+      credential: 'desk',
+      tools: [{ name: 'seat', policy }],
+    },
+  ];
+  const means: NodeMeans = {
+    pools: ['default'],
+    credentialsOf: (tenant) => (tenant === north ? ['desk'] : []),
+  };
+  expect(lackOf(means, north, { ...release, tools })).toBeUndefined();
+  expect(lackOf(means, 'south' as TenantId, { ...release, tools })).toContain('the tool credential "desk"');
 });
 
 test('what a newer version adds to a snapshot is left out; a form that cannot be read is refused', async () => {
