@@ -284,6 +284,36 @@ describe('nodes over one PostgreSQL', { timeout: 120_000 }, () => {
   });
 });
 
+describe('a gateway and a worker apart', { timeout: 90_000 }, () => {
+  test('what is stored waits at the gateway until there is a worker; what is not kept is answered by the gateway itself', async () => {
+    const apart = { ...env, USHER_TEST_DATABASE: await postgres.freshDatabase() };
+    const { config, files } = usherFiles([simulator.baseUrl], {
+      assistants: { guide: {} },
+      config: { storage, vault },
+    });
+    await using gateway = await startUsher({ config, files, env: apart, args: ['--role', 'gateway,control'] });
+    const client = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: gateway.apiKey, maxRetries: 0 });
+    await simulator.clear();
+    const said = await client.chat.completions.create({
+      model: 'guide',
+      messages: [{ role: 'user', content: '[[sim:say Here]]' }],
+    });
+    expect(said.choices[0]?.message.content).toBe('Here');
+    const begun = (await simulator.log()).totals.requests;
+    const waiting = client.responses.create({ model: 'guide', input: '[[sim:say From the worker]]' });
+    const known = new Client({ connectionString: apart.USHER_TEST_DATABASE });
+    await known.connect();
+    const queued = async (): Promise<number> =>
+      (await known.query<{ n: number }>('select count(*)::int as n from queued_turns')).rows[0]!.n;
+    await expect.poll(queued, patient).toBe(1);
+    expect((await simulator.log()).totals.requests).toBe(begun);
+    await using worker = await startUsher({ ...withoutFolders(), env: apart, args: ['--role', 'worker'] });
+    expect((await waiting).output_text).toBe('From the worker');
+    expect(await statusOf(worker, '/livez')).toBe(200);
+    await known.end();
+  });
+});
+
 describe('one process over SQLite', { timeout: 60_000 }, () => {
   test('is a cluster of one: it publishes to itself, lists itself, and starts again without publishing anew', async () => {
     await using lone = await startUsher(usherFiles([simulator.baseUrl]));
