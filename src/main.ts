@@ -9,11 +9,12 @@ import {
   watchAssistants,
   type WatchOptions,
 } from '#control';
-import { openHttpServer, type HttpServer } from '#http';
+import { openHttpServer, type EmbeddingModels, type HttpServer } from '#http';
 import type { Store } from '#store';
 import { openTelemetry, type Telemetry } from '#telemetry';
 import { EventWriter, LiveTurns, TurnLeases, TurnLimits, TurnWorker, UnstoredTurns, type TurnRooms } from '#turn';
 import { joinCluster, notReady } from './main/join-cluster.ts';
+import { openEmbeddings } from './main/open-embeddings.ts';
 import { openPools, type OpenedPools } from './main/open-pools.ts';
 import { openRooms } from './main/open-rooms.ts';
 import { callsModels, openServed, type Served } from './main/open-served.ts';
@@ -59,6 +60,7 @@ export async function openUsher(options: {
   opening.use(surviveRejections(telemetry));
   const { store, vault } = opening.use(await openRooms(config, secrets, { owner: true }));
   const pools = opening.use(await openPools(config, secrets));
+  const embeddings = opening.use(await openEmbeddings(config, secrets)).models;
   const leases = opening.adopt(new TurnLeases(store.system, clock, telemetry), (held) => held.close());
   const served = await openServed({ store, vault, clock, telemetry, owner: leases.owner }, config);
   const { directory } = served;
@@ -95,7 +97,12 @@ export async function openUsher(options: {
       runningTurns: () => Math.max(leases.count, rooms.limits.running),
     }),
   );
-  const server = await openEdge(rooms, config, { directory, models, isDraining: () => server.draining });
+  const server = await openEdge(rooms, config, {
+    directory,
+    embeddings,
+    models,
+    isDraining: () => server.draining,
+  });
   const worker = rooms.runsTurns ? new TurnWorker(rooms, { eventsKeptMs }) : undefined;
   opening.defer(() => worker?.close());
   opening.defer(() => closeServer(server, config, stopping));
@@ -127,15 +134,22 @@ function openEdge(
   config: Config,
   {
     directory,
+    embeddings,
     models,
     isDraining,
-  }: { readonly directory: Served['directory']; readonly models: string; readonly isDraining: () => boolean },
+  }: {
+    readonly directory: Served['directory'];
+    readonly embeddings: EmbeddingModels;
+    readonly models: string;
+    readonly isDraining: () => boolean;
+  },
 ): Promise<HttpServer> {
   const { store, vault, clock, telemetry } = rooms;
   const authenticator = openAuthenticator({ system: store.system, vault, tenants: directory, clock, telemetry });
   return openHttpServer({
     routes: serverRoutes({
       rooms,
+      embeddings,
       tokens: openUserTokens({ vault, tenants: directory, clock }),
       models,
       probes: {

@@ -18,7 +18,7 @@ import { generated, keysOf, page, sectionsOf, table, type JsonSchema } from './r
 export function documentedRoutes(): { readonly title: string; readonly routes: readonly Route[] }[] {
   const rooms = {} as TurnRooms;
   return [
-    { title: 'The OpenAI wire', routes: openAiRoutes(rooms) },
+    { title: 'The OpenAI wire', routes: openAiRoutes(rooms, new Map()) },
     { title: 'Pages and people', routes: pageRoutes({ rooms, tokens: {} as UserTokens, models: '' }) },
     { title: 'Administration', routes: adminRoutes(rooms) },
     { title: 'Operation', routes: probeRoutes({} as ProbeOptions) },

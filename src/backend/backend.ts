@@ -12,6 +12,9 @@ export {
   type PromptMessage,
   type PromptPart,
 } from './port.ts';
+export type { EmbeddingBackend } from './embedding-backend.ts';
+export { openOpenAiEmbeddings } from './openai/openai-embeddings.ts';
+export { dimensionsRefused } from './openai/read-embeddings.ts';
 export { openOpenAiBackend, type OpenAiBackendOptions } from './openai/openai-backend.ts';
 export { openKnowledgeBackend, type KnowledgeBackendOptions } from './knowledge/knowledge-backend.ts';
 export { detectLocalServers, type LocalServer } from './detect.ts';

@@ -3,6 +3,7 @@ import colors from 'picocolors';
 import { formatConfigProblem, loadConfig } from '#config';
 import type { CommandContext, ConfigOptions } from './command-context.ts';
 import { checkBackends } from './doctor/check-backends.ts';
+import { checkEmbeddings } from './doctor/check-embeddings.ts';
 import { checkMachine } from './doctor/check-machine.ts';
 import { checkStorage } from './doctor/check-storage.ts';
 import type { Finding } from './doctor/finding.ts';
@@ -52,6 +53,7 @@ async function examine(
   await checkMachine(config, add);
   await checkStorage(context, config, secrets, add);
   await checkBackends(config, secrets, add);
+  await checkEmbeddings(config, secrets, add);
   return findings;
 }
 

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
 import type { TenantId } from '#access';
 import { roles as allRoles, type Role } from '#cluster';
+import { azureVersion, buildEmbeddings } from './build-embeddings.ts';
 import type { BackendFile, ConfigFile } from './config-schema.ts';
 import type { AssistantConfig, BackendConfig, Config, ModelSource, PoolConfig, TenantConfig } from './server-config.ts';
 import { absentBackend, defaultPool, environmentBackend, knowledgeBackend } from './settle-models.ts';
@@ -46,6 +47,7 @@ export function buildConfig(file: ConfigFile, path: string | undefined, surround
     models: models.source,
     backends,
     pools: buildPools(file, backends),
+    embeddings: file.embeddings.map(buildEmbeddings),
     tenants: tenants.tenants,
     limits: file.limits,
     tools: buildTools(file, tenants.tenants),
@@ -141,11 +143,6 @@ function buildBackend(backend: BackendFile, folder: string): BackendConfig {
     requestsPerMinute: backend.requestsPerMinute,
     tokensPerMinute: backend.tokensPerMinute,
   };
-}
-
-/** The addresses under `/openai/v1` have no versions. */
-function azureVersion(backend: { readonly url: string; readonly apiVersion?: string | undefined }): string | undefined {
-  return backend.apiVersion ?? (/\/openai\/v1\/?$/.test(backend.url) ? undefined : '2024-10-21');
 }
 
 function buildPools(file: ConfigFile, backends: readonly BackendConfig[]): readonly PoolConfig[] {

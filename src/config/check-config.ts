@@ -13,6 +13,7 @@ export function checkConfig(
 ): void {
   checkBackends(file, folder, complaints);
   checkPools(file, complaints);
+  checkEmbeddings(file, complaints);
   checkTenants(file, complaints);
   if (roles.includes('control')) checkFolders(file, folder, complaints);
   checkTools(file, roles, complaints);
@@ -81,6 +82,16 @@ function checkPools(file: ConfigFile, complaints: Complaints): void {
         complaints.at(path, `"${name}" is already in this pool; name each backend once`);
       }
     }
+  }
+}
+
+/** On the wire both are models: a name must mean one thing. */
+function checkEmbeddings({ embeddings, tenants = [] }: ConfigFile, complaints: Complaints): void {
+  refuseRepeats(embeddings, 'name', ['embeddings'], complaints);
+  const assistants = new Set(tenants.flatMap((tenant) => tenant.assistants.map(({ name }) => name)));
+  for (const [index, { name }] of embeddings.entries()) {
+    if (!assistants.has(name)) continue;
+    complaints.at(['embeddings', index, 'name'], `an assistant is called "${name}" already; choose another name`);
   }
 }
 

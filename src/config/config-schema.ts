@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { roles } from '#cluster';
-import { configName as name, origin, refuseLiteral, secretReference } from './schema-parts.ts';
+import { embeddingsConfig } from './embeddings-config-schema.ts';
+import { configName as name, httpUrl, origin, refuseLiteral, secretReference } from './schema-parts.ts';
 import { toolsConfig } from './tools-config-schema.ts';
 
 /**
@@ -29,24 +30,6 @@ const rootKeyReference = z
   .refine((reference) => Object.values(reference).filter((source) => source !== undefined).length === 1, {
     error: 'name one source: { env: NAME }, { file: path } or { command: [program, argument] }',
   });
-
-const httpUrl = z.string().superRefine((text, context) => {
-  const problem = urlProblem(text);
-  if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
-});
-
-function urlProblem(text: string): string | undefined {
-  const url = URL.parse(text);
-  if (url === null) return 'must be a whole address, for example https://api.openai.com/v1';
-  if (url.protocol !== 'http:' && url.protocol !== 'https:') {
-    return `must begin with https:// or http://, since ${url.protocol}// cannot be called`;
-  }
-  if (url.username !== '' || url.password !== '') {
-    return 'must not carry a user name or password; give the credential as `key: { env: NAME }`';
-  }
-  if (url.search !== '' || url.hash !== '') return 'must end with the path; leave out everything from ? or #';
-  return undefined;
-}
 
 const backendName = name.describe('What pools call this backend. Shown in the terminal, the page and the metrics.');
 const backendLimits = {
@@ -346,6 +329,9 @@ export const configSchema = z
       .min(1)
       .optional()
       .describe('Groups of interchangeable backends. Default: one pool `default` with every backend.'),
+    embeddings: embeddingsConfig.describe(
+      'Embedding models, by the name that applications ask for at `/v1/embeddings`. Default: none.',
+    ),
     tenants: z
       .array(tenant)
       .min(1)

@@ -112,13 +112,20 @@ async function readSecrets(
 ): Promise<Secrets> {
   const complain = (path: readonly (string | number)[], read: SecretRead & { readonly ok: false }): void =>
     complaints.at([...path, read.part], read.message, { secret: read.part !== 'env' });
-  const backendKeys = new Map<string, string>();
-  for (const [index, backend] of (file.backends ?? []).entries()) {
-    if (!('key' in backend) || backend.key === undefined) continue;
-    const read = await readSecret(backend.key, env, surroundings.folder);
-    if (read.ok) backendKeys.set(backend.name, read.value);
-    else complain(['backends', index, 'key'], read);
-  }
+  const keysOf = async (
+    section: string,
+    declared: readonly { readonly name: string; readonly key?: SecretReference | undefined }[],
+  ): Promise<Map<string, string>> => {
+    const keys = new Map<string, string>();
+    for (const [index, { name, key }] of declared.entries()) {
+      if (key === undefined) continue;
+      const read = await readSecret(key, env, surroundings.folder);
+      if (read.ok) keys.set(name, read.value);
+      else complain([section, index, 'key'], read);
+    }
+    return keys;
+  };
+  const backendKeys = await keysOf('backends', file.backends ?? []);
   if (file.backends === undefined) addEnvironmentKey(surroundings.environment, backendKeys);
   const toolCredentials = new Map<string, string>();
   for (const [name, credential] of Object.entries(file.tools.credentials)) {
@@ -135,6 +142,7 @@ async function readSecrets(
   }
   return {
     backendKeys,
+    embeddingKeys: await keysOf('embeddings', file.embeddings),
     toolCredentials,
     postgresUrl: await readPostgresUrl(file, surroundings, env, complain),
     rootKeys: await readRootKeys(file, surroundings, env, complain),

@@ -33,6 +33,25 @@ export function secretReference(variable: string) {
     });
 }
 
+/** A base address that can be called. */
+export const httpUrl = z.string().superRefine((text, context) => {
+  const problem = urlProblem(text);
+  if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
+});
+
+function urlProblem(text: string): string | undefined {
+  const url = URL.parse(text);
+  if (url === null) return 'must be a whole address, for example https://api.openai.com/v1';
+  if (url.protocol !== 'http:' && url.protocol !== 'https:') {
+    return `must begin with https:// or http://, since ${url.protocol}// cannot be called`;
+  }
+  if (url.username !== '' || url.password !== '') {
+    return 'must not carry a user name or password; give the credential as `key: { env: NAME }`';
+  }
+  if (url.search !== '' || url.hash !== '') return 'must end with the path; leave out everything from ? or #';
+  return undefined;
+}
+
 /** Scheme, host and port alone. */
 export const origin = z.string().superRefine((text, context) => {
   const url = URL.parse(text);

@@ -26,6 +26,7 @@ export interface Config {
   readonly models: ModelSource;
   readonly backends: readonly BackendConfig[];
   readonly pools: readonly PoolConfig[];
+  readonly embeddings: readonly EmbeddingsConfig[];
   /** What this node publishes where it has the role `control`; else nothing is read of it. */
   readonly tenants: readonly TenantConfig[];
   readonly limits: {
@@ -87,6 +88,21 @@ export interface PoolConfig {
   readonly fallback: string | undefined;
 }
 
+/** One embedding model, by the name that applications ask for. */
+export interface EmbeddingsConfig {
+  readonly name: string;
+  readonly kind: 'openai' | 'azure-openai' | 'openai-compatible';
+  /** Base address, up to and including `/v1` (Azure: the resource's address). */
+  readonly url: string;
+  /** What its server calls it; undefined for Azure's deployments. */
+  readonly model: string | undefined;
+  /** Azure only. */
+  readonly deployment: string | undefined;
+  readonly apiVersion: string | undefined;
+  readonly batchTexts: number;
+  readonly timeoutMs: number;
+}
+
 export interface TenantConfig {
   readonly id: TenantId;
   readonly assistants: readonly AssistantConfig[];
@@ -119,6 +135,8 @@ export interface ToolCredentialConfig {
 export interface Secrets {
   /** By backend name. */
   readonly backendKeys: ReadonlyMap<string, string>;
+  /** By name of the embedding model. */
+  readonly embeddingKeys: ReadonlyMap<string, string>;
   /** By name of the tool credential. */
   readonly toolCredentials: ReadonlyMap<string, string>;
   readonly postgresUrl: string | undefined;

@@ -1,6 +1,7 @@
 export { adminRoutes } from './admin/admin-routes.ts';
 export type { EventStream, Exchange, Policy, Route } from './exchange.ts';
 export { openHttpServer, type EdgeLimits, type HttpServer, type HttpServerOptions } from './open-http-server.ts';
+export type { EmbeddingModels } from './openai/embeddings.ts';
 export { openAiRoutes } from './openai/openai-routes.ts';
 export { responseEvents } from './openai/response-events.ts';
 export { pageRoutes, type PageOptions } from './pages/page-routes.ts';

@@ -128,6 +128,25 @@ export const metricTable = {
     help: 'Times that a server did not list its tools, so that they were missing.',
     labels: ['assistant', 'source'],
   },
+  embeddings: {
+    name: 'usher_embedding_requests_total',
+    kind: 'counter',
+    help: 'Requests for vectors of texts that ended: `done`, or where they broke.',
+    labels: ['tenant', 'model', 'result'],
+  },
+  embeddingTokens: {
+    name: 'usher_embedding_tokens_total',
+    kind: 'counter',
+    help: 'Tokens of texts that were turned into vectors.',
+    labels: ['tenant', 'model'],
+  },
+  embeddingSeconds: {
+    name: 'usher_embedding_duration_seconds',
+    kind: 'histogram',
+    help: 'From a request for vectors to its end at the model.',
+    labels: ['model'],
+    buckets: requestSeconds,
+  },
   passages: {
     name: 'usher_release_passages',
     kind: 'gauge',

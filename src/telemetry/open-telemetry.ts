@@ -34,6 +34,7 @@ export async function openTelemetry(options: TelemetryOptions): Promise<Telemetr
     ...edgeEvents(log, instruments),
     ...turnEvents(log, instruments, otel),
     ...toolEvents(log, instruments),
+    ...embeddingEvents(log, instruments),
     ...stateEvents(log, instruments),
     ...clusterEvents(log, instruments),
     metrics: async () => ({ contentType: registry.contentType, body: await registry.metrics() }),
@@ -129,6 +130,20 @@ function toolEvents(log: Logger, instruments: Instruments): Pick<Telemetry, 'too
     toolsMissing(event) {
       instruments.toolsMissing.inc({ assistant: event.assistant, source: event.source });
       log.warn(event, 'tools missing');
+    },
+  };
+}
+
+function embeddingEvents(log: Logger, instruments: Instruments): Pick<Telemetry, 'embeddingFinished'> {
+  return {
+    embeddingFinished(event) {
+      const { tenant, model, result } = event;
+      instruments.embeddings.inc({ tenant, model, result });
+      instruments.embeddingTokens.inc({ tenant, model }, event.inputTokens);
+      instruments.embeddingSeconds.observe({ model }, event.durationMs / 1000);
+      if (result === 'done') log.debug(event, 'texts embedded');
+      else if (result === 'refused' || result === 'aborted') log.info(event, 'embedding refused');
+      else log.warn(event, 'embedding failed');
     },
   };
 }

@@ -63,6 +63,19 @@ export interface Telemetry {
     readonly result: ToolResult;
     readonly durationMs: number;
   }): void;
+  /** Texts that were turned into vectors, or were not. */
+  embeddingFinished(event: {
+    readonly tenant: TenantId;
+    /** As the configuration names it. */
+    readonly model: string;
+    /** `done`, or where it broke. */
+    readonly result: string;
+    /** A sentence with the mend; no secret. */
+    readonly reason: string | undefined;
+    readonly texts: number;
+    readonly inputTokens: number;
+    readonly durationMs: number;
+  }): void;
   /** A server whose tools could not be listed, so that they are missing for now. */
   toolsMissing(event: {
     readonly tenant: TenantId;

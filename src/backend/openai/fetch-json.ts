@@ -1,5 +1,6 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import type { Dispatcher } from 'undici';
-import type { BackendFailure } from '../port.ts';
+import type { BackendFailure, LimitSignal } from '../port.ts';
 import type { Egress, EgressRequest } from '#egress';
 import {
   abortedFailure,
@@ -10,12 +11,13 @@ import {
   timeoutFailure,
   type Place,
 } from './failure.ts';
+import { limitSignal } from './limit-signal.ts';
 
 /** A long list of models is some hundred kilobytes. */
-const bodyBytesMax = 8 * 1024 * 1024;
+const listBytesMax = 8 * 1024 * 1024;
 
 /**
- * One small JSON answer, for probes: status 200 within `timeoutMs`, no redirect, a bounded body.
+ * One JSON answer, read whole: status 200 within `timeoutMs`, no redirect, a bounded body.
  * @throws BackendFailure
  */
 export async function fetchJson(
@@ -24,9 +26,10 @@ export async function fetchJson(
   request: EgressRequest,
   timeoutMs: number,
   signal: AbortSignal,
+  bodyBytesMax = listBytesMax,
 ): Promise<unknown> {
   if (signal.aborted) throw abortedFailure(place);
-  const reply = new JsonReply(place);
+  const reply = new JsonReply(place, bodyBytesMax);
   const onAbort = (): void => reply.fail(abortedFailure(place));
   const timer = setTimeout(() => reply.timeOut(timeoutMs), timeoutMs);
   signal.addEventListener('abort', onAbort, { once: true });
@@ -44,13 +47,16 @@ class JsonReply implements Dispatcher.DispatchHandler {
   readonly #place: Place;
   readonly #settlers = Promise.withResolvers<unknown>();
   readonly #body: Buffer[] = [];
+  readonly #bodyBytesMax: number;
   #bytes = 0;
   #status = 0;
+  #limits: LimitSignal = {};
   #failure: BackendFailure | undefined;
   #controller: Dispatcher.DispatchController | undefined;
 
-  constructor(place: Place) {
+  constructor(place: Place, bodyBytesMax: number) {
     this.#place = place;
+    this.#bodyBytesMax = bodyBytesMax;
     this.whenRead = this.#settlers.promise;
   }
 
@@ -59,20 +65,21 @@ class JsonReply implements Dispatcher.DispatchHandler {
     if (this.#failure !== undefined) controller.abort(this.#failure);
   }
 
-  onResponseStart(_controller: Dispatcher.DispatchController, status: number): void {
+  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
     this.#status = status;
+    this.#limits = limitSignal(headers, Date.now());
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.#body.push(chunk);
     this.#bytes += chunk.length;
-    if (this.#bytes > bodyBytesMax) this.fail(garbageFailure(this.#place, 'its answer has no end'));
+    if (this.#bytes > this.#bodyBytesMax) this.fail(garbageFailure(this.#place, 'its answer has no end'));
   }
 
   onResponseEnd(): void {
     const body = Buffer.concat(this.#body).toString();
     if (this.#status !== 200) {
-      this.fail(statusFailure(this.#place, this.#status, body, {}));
+      this.fail(statusFailure(this.#place, this.#status, body, this.#limits));
       return;
     }
     try {

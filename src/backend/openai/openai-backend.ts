@@ -1,39 +1,21 @@
-import { UsherError } from '#base';
 import { BackendFailure } from '../port.ts';
 import type { AnswerEnd, AnswerSink, AttemptTimeouts, Backend, ModelRequest } from '../port.ts';
 import { openEgress, type Egress } from '#egress';
+import { descriptionOf, endpointOf, type Endpoint, type EndpointOptions } from './endpoint.ts';
 import { exchange, type Refusal } from './exchange.ts';
-import { statusFailure, type Place } from './failure.ts';
+import { statusFailure } from './failure.ts';
 import { fetchJson } from './fetch-json.ts';
 import { wireRequest, type Continuation, type Dialect } from './wire-request.ts';
 
-export interface OpenAiBackendOptions {
-  readonly name: string;
+export interface OpenAiBackendOptions extends EndpointOptions {
   /** What people are told: `gpt-4.1-mini at api.openai.com`; made of model and host where absent. */
   readonly description?: string;
-  readonly kind: 'openai' | 'azure-openai' | 'openai-compatible';
-  /** Base address up to and including `/v1`. Azure: the resource's address. */
-  readonly url: string;
-  /** Needed but for Azure's deployments. */
-  readonly model?: string | undefined;
-  readonly apiKey?: string | undefined;
-  /** Azure only: the deployment's name. */
-  readonly deployment?: string | undefined;
-  /** Azure only; absent for its version-less `/openai/v1` addresses. */
-  readonly apiVersion?: string | undefined;
   /** How it is asked to go on with an answer; `none` where absent. */
   readonly continuation?: Continuation | undefined;
 }
 
-/** Where and how one endpoint is spoken to. */
-interface Endpoint {
-  readonly place: Place;
-  readonly answerPath: string;
-  readonly modelsPath: string;
-  readonly headers: Readonly<Record<string, string>>;
-  /** Undefined where the address names the model. */
-  readonly model: string | undefined;
-  readonly apiKey: string | undefined;
+/** An endpoint and how its answers are asked for. */
+interface ChatEndpoint extends Endpoint {
   readonly continuation: Continuation;
 }
 
@@ -45,7 +27,7 @@ const probeMs = 10_000;
  * @throws UsherError `config_invalid`
  */
 export function openOpenAiBackend(options: OpenAiBackendOptions): Backend {
-  const endpoint = endpointOf(options);
+  const endpoint: ChatEndpoint = { ...endpointOf(options), continuation: options.continuation ?? 'none' };
   const egress = openEgress(new URL(options.url));
   let dialect: Dialect = {
     includeUsage: true,
@@ -53,8 +35,7 @@ export function openOpenAiBackend(options: OpenAiBackendOptions): Backend {
   };
   return {
     name: options.name,
-    description:
-      options.description ?? `${options.model ?? options.deployment ?? 'model'} at ${new URL(options.url).host}`,
+    description: options.description ?? descriptionOf(options),
     continues: endpoint.continuation !== 'none',
     answer: async (request, sink, timeouts, signal) => {
       const answered = await ask(endpoint, egress, dialect, { request, sink, timeouts, signal });
@@ -62,7 +43,7 @@ export function openOpenAiBackend(options: OpenAiBackendOptions): Backend {
       return answered.end;
     },
     probe: async (signal) => {
-      const wire = { method: 'GET', path: endpoint.modelsPath, headers: endpoint.headers } as const;
+      const wire = { method: 'GET', path: endpoint.path('models'), headers: endpoint.headers } as const;
       return { models: modelIds(await fetchJson(endpoint.place, egress, wire, probeMs, signal)) };
     },
     close: () => egress.close(),
@@ -78,7 +59,7 @@ interface Question {
 
 /** Asks; where the server refuses an optional parameter, asks once more without, in the time that is left. */
 async function ask(
-  endpoint: Endpoint,
+  endpoint: ChatEndpoint,
   egress: Egress,
   dialect: Dialect,
   question: Question,
@@ -93,7 +74,7 @@ async function ask(
       egress,
       request: {
         method: 'POST',
-        path: endpoint.answerPath,
+        path: endpoint.modelPath('chat/completions'),
         headers: endpoint.headers,
         body: wireRequest(question.request, modelFor(endpoint, question.request), current, endpoint.continuation),
       },
@@ -127,68 +108,6 @@ function refusalFailure(endpoint: Endpoint, refusal: Refusal): BackendFailure {
 
 function modelFor(endpoint: Endpoint, request: ModelRequest): string | undefined {
   return endpoint.model === undefined ? undefined : (request.model ?? endpoint.model);
-}
-
-function endpointOf(options: OpenAiBackendOptions): Endpoint {
-  const url = baseUrl(options);
-  const base = url.pathname.replace(/\/+$/, '');
-  const shared = {
-    place: { backend: options.name, origin: url.origin },
-    headers: headersOf(options),
-    apiKey: options.apiKey,
-    continuation: options.continuation ?? 'none',
-  };
-  if (options.kind === 'azure-openai' && !base.endsWith('/v1')) {
-    return { ...shared, ...azurePaths(base, options), model: undefined };
-  }
-  const model = options.model ?? options.deployment;
-  if (model === undefined) throw invalid(options.name, 'has no model: name one under `model`, or in OPENAI_MODEL');
-  return { ...shared, answerPath: `${base}/chat/completions`, modelsPath: `${base}/models`, model };
-}
-
-function azurePaths(base: string, options: OpenAiBackendOptions): Pick<Endpoint, 'answerPath' | 'modelsPath'> {
-  const deployment = options.deployment ?? options.model;
-  if (deployment === undefined) throw invalid(options.name, 'has no deployment: name one under `deployment`');
-  if (options.apiVersion === undefined) {
-    throw invalid(options.name, 'has no `apiVersion`: give one (`2024-10-21`), or a url that ends with /openai/v1');
-  }
-  const root = base.endsWith('/openai') ? base : `${base}/openai`;
-  const version = `?api-version=${encodeURIComponent(options.apiVersion)}`;
-  return {
-    answerPath: `${root}/deployments/${encodeURIComponent(deployment)}/chat/completions${version}`,
-    modelsPath: `${root}/models${version}`,
-  };
-}
-
-function baseUrl(options: OpenAiBackendOptions): URL {
-  const url = URL.canParse(options.url) ? new URL(options.url) : undefined;
-  if (url === undefined || !['http:', 'https:'].includes(url.protocol)) {
-    throw invalid(options.name, 'has a url that is no http or https address');
-  }
-  if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') {
-    throw invalid(options.name, 'has a url with a credential, query or fragment: keep scheme, host and path only');
-  }
-  return url;
-}
-
-function headersOf(options: OpenAiBackendOptions): Record<string, string> {
-  const headers: Record<string, string> = {
-    'content-type': 'application/json',
-    accept: 'text/event-stream, application/json',
-    'accept-encoding': 'identity',
-    'user-agent': 'usher',
-  };
-  if (options.apiKey === undefined || options.apiKey === '') return headers;
-  if (!/^[\x21-\x7e]+$/.test(options.apiKey)) {
-    throw invalid(options.name, 'has an API key with spaces or characters outside ASCII: copy it anew');
-  }
-  if (options.kind === 'azure-openai') headers['api-key'] = options.apiKey;
-  else headers['authorization'] = `Bearer ${options.apiKey}`;
-  return headers;
-}
-
-function invalid(name: string, what: string): UsherError {
-  return new UsherError('config_invalid', `Backend "${name}" ${what}.`);
 }
 
 /** `{data: [{id}]}` of OpenAI's wire; anything else is an empty list. */

@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { lastUserText, type ChatBody } from './answer.ts';
 import { refuse, serveChat, type Machine } from './chat.ts';
 import { Rules, type ControlCommand } from './control.ts';
+import { embeddings, isEmbeddingBody, textsOf } from './embeddings.ts';
 import { Engine } from './engine.ts';
 import { Journal, type JournalEntry } from './journal.ts';
 import { readOptions, type SimulatorOptions } from './options.ts';
@@ -13,6 +14,7 @@ import { Reply } from './reply.ts';
 import { Visitor } from './visitor.ts';
 
 const chatPath = /^(?:\/v1|\/openai\/v1|\/openai\/deployments\/[^/?]+)?\/chat\/completions(?:\?|$)/u;
+const embeddingsPath = /^(?:\/v1|\/openai\/v1|\/openai\/deployments\/[^/?]+)?\/embeddings(?:\?|$)/u;
 const modelsPath = /^(?:\/v1|\/openai\/v1)?\/models(?:\?|$)/u;
 
 /** One simulated model server: its wire on one port, its controls on another. */
@@ -65,9 +67,11 @@ export class SimulatorServer {
     machine.journal.totals.active += 1;
     try {
       const isChat = method === 'POST' && chatPath.test(url);
-      const plan = isChat ? this.#planOf(request, body) : {};
+      const isEmbedding = method === 'POST' && embeddingsPath.test(url);
+      const plan = isChat || isEmbedding ? this.#planOf(request, body) : {};
       const reply = new Reply(response, socket, visitor, plan);
       if (isChat) await this.#chat(machine, request, body, plan, entry, visitor, reply);
+      else if (isEmbedding) await this.#embed(machine, request, body, plan, entry, visitor, reply);
       else await this.#other(machine, request, entry, reply);
     } catch (error) {
       // A misspelt command is the test's fault: say so loudly instead of serving an ordinary answer.
@@ -83,10 +87,10 @@ export class SimulatorServer {
   #planOf(request: IncomingMessage, body: unknown): Plan {
     const header = request.headers['x-simulate'];
     if (typeof header === 'string') return readHeader(header);
-    if (!isChatBody(body)) return {};
-    const said = lastUserText(body);
+    const said = isChatBody(body) ? lastUserText(body) : isEmbeddingBody(body) ? textsOf(body).join('\n') : undefined;
+    if (said === undefined) return {};
     const marked = readMarkers(said);
-    return Object.keys(marked).length > 0 ? marked : this.#rules.take(body.model, said);
+    return Object.keys(marked).length > 0 ? marked : this.#rules.take((body as { readonly model: string }).model, said);
   }
 
   async #chat(
@@ -98,15 +102,72 @@ export class SimulatorServer {
     visitor: Visitor,
     reply: Reply,
   ): Promise<void> {
+    const plan = await this.#admit(machine, request, planned, entry, visitor, reply);
+    if (plan === undefined) return;
+    if (!isChatBody(body)) {
+      const problem = {
+        message: 'The body must be a chat completion request.',
+        type: 'invalid_request_error',
+        code: null,
+      };
+      return refuse(machine, entry, reply, 400, problem);
+    }
+    if (isUnknown(machine, body.model)) return refuse(machine, entry, reply, 404, unknownModel(body.model));
+    return serveChat(machine, body, plan, keyOf(request), entry, visitor, reply);
+  }
+
+  async #embed(
+    machine: Machine,
+    request: IncomingMessage,
+    body: unknown,
+    planned: Plan,
+    entry: JournalEntry,
+    visitor: Visitor,
+    reply: Reply,
+  ): Promise<void> {
+    const plan = await this.#admit(machine, request, planned, entry, visitor, reply);
+    if (plan === undefined) return;
+    if (!isEmbeddingBody(body)) {
+      const problem = {
+        message: 'The body must be an embedding request.',
+        type: 'invalid_request_error',
+        code: null,
+      };
+      return refuse(machine, entry, reply, 400, problem);
+    }
+    if (isUnknown(machine, body.model)) return refuse(machine, entry, reply, 404, unknownModel(body.model));
+    const answer = embeddings(body);
+    if (Math.max(...answer.textTokens) > machine.options.contextTokens) {
+      const problem = {
+        message: `This model's maximum context length is ${machine.options.contextTokens} tokens.`,
+        type: 'invalid_request_error',
+        code: 'context_length_exceeded',
+      };
+      return refuse(machine, entry, reply, 400, problem);
+    }
+    entry.promptTokens = answer.body.usage.prompt_tokens;
+    return sendJson(machine, entry, reply, answer.body);
+  }
+
+  /** What goes wrong before a request is looked at. Undefined: it was answered, or its client left. */
+  async #admit(
+    machine: Machine,
+    request: IncomingMessage,
+    planned: Plan,
+    entry: JournalEntry,
+    visitor: Visitor,
+    reply: Reply,
+  ): Promise<Plan | undefined> {
     let plan = planned;
     if (plan.fault?.kind === 'reset') {
       machine.journal.close(entry, 'faulted');
-      return reply.reset();
+      reply.reset();
+      return undefined;
     }
     if (plan.delayMs !== undefined) await visitor.sleep(plan.delayMs);
     if (plan.fault?.kind === 'hang') {
       await visitor.wait();
-      if (visitor.gone) return;
+      if (visitor.gone) return undefined;
       const { fault: _released, ...ordinary } = plan;
       plan = ordinary;
     }
@@ -121,7 +182,8 @@ export class SimulatorServer {
         type: status < 500 ? 'invalid_request_error' : 'server_error',
         code: code ?? null,
       };
-      return refuse(machine, entry, reply, status, problem, wait);
+      await refuse(machine, entry, reply, status, problem, wait);
+      return undefined;
     }
     const key = keyOf(request);
     if (machine.options.apiKeys.length > 0 && !machine.options.apiKeys.includes(key)) {
@@ -130,25 +192,10 @@ export class SimulatorServer {
         type: 'invalid_request_error',
         code: 'invalid_api_key',
       };
-      return refuse(machine, entry, reply, 401, problem);
+      await refuse(machine, entry, reply, 401, problem);
+      return undefined;
     }
-    if (!isChatBody(body)) {
-      const problem = {
-        message: 'The body must be a chat completion request.',
-        type: 'invalid_request_error',
-        code: null,
-      };
-      return refuse(machine, entry, reply, 400, problem);
-    }
-    if (machine.options.strictModels && !machine.options.models.includes(body.model)) {
-      const problem = {
-        message: `The model "${body.model}" does not exist.`,
-        type: 'invalid_request_error',
-        code: 'model_not_found',
-      };
-      return refuse(machine, entry, reply, 404, problem);
-    }
-    return serveChat(machine, body, plan, key, entry, visitor, reply);
+    return plan;
   }
 
   async #other(machine: Machine, request: IncomingMessage, entry: JournalEntry, reply: Reply): Promise<void> {
@@ -226,6 +273,18 @@ export class SimulatorServer {
     this.#wire.closeAllConnections();
     await closed;
   }
+}
+
+function isUnknown({ options }: Machine, model: string): boolean {
+  return options.strictModels && !options.models.includes(model);
+}
+
+function unknownModel(model: string): { message: string; type: string; code: string } {
+  return {
+    message: `The model "${model}" does not exist.`,
+    type: 'invalid_request_error',
+    code: 'model_not_found',
+  };
 }
 
 function newMachine(options: SimulatorOptions): Machine {
