@@ -1,7 +1,6 @@
 import { hashText, tokenize } from './tokens.ts';
 
 export interface EmbeddingBody {
-  /** Absent where the address names it. */
   readonly model: string;
   readonly input: string | readonly string[];
   readonly dimensions?: number;
@@ -24,7 +23,7 @@ const ownDimensions = 256;
 export function isEmbeddingBody(body: unknown): body is EmbeddingBody {
   if (typeof body !== 'object' || body === null) return false;
   const { model, input } = body as Partial<EmbeddingBody>;
-  if (model !== undefined && typeof model !== 'string') return false;
+  if (typeof model !== 'string') return false;
   return typeof input === 'string' || (Array.isArray(input) && input.every((text) => typeof text === 'string'));
 }
 
