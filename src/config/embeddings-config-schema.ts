@@ -1,14 +1,15 @@
 import { z } from 'zod';
 import { httpUrl, secretReference } from './schema-parts.ts';
 
+const embeddingName = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._:-]{0,62}$/,
+    'must be letters, digits, dots, colons, dashes and underscores, at most 63 of them',
+  )
+  .describe('What applications ask for as `model`.');
+
 const shared = {
-  name: z
-    .string()
-    .regex(
-      /^[A-Za-z0-9][A-Za-z0-9._:-]{0,62}$/,
-      'must be letters, digits, dots, colons, dashes and underscores, at most 63 of them',
-    )
-    .describe('What applications ask for as `model`.'),
   batchTexts: z
     .int()
     .min(1)
@@ -30,6 +31,7 @@ export const embeddingsConfig = z
     z.discriminatedUnion('kind', [
       z
         .strictObject({
+          name: embeddingName,
           kind: z.literal('openai'),
           url: httpUrl.default('https://api.openai.com/v1').describe('Base address, up to and including `/v1`.'),
           key: secretReference('OPENAI_API_KEY').describe('The API key, by reference.'),
@@ -39,6 +41,7 @@ export const embeddingsConfig = z
         .describe('The OpenAI API.'),
       z
         .strictObject({
+          name: embeddingName,
           kind: z.literal('azure-openai'),
           url: httpUrl.describe("The resource's address, `https://<resource>.openai.azure.com`."),
           deployment: z.string().min(1).describe('Name of the deployment in that resource.'),
@@ -55,6 +58,7 @@ export const embeddingsConfig = z
         .describe('A deployment of Azure OpenAI.'),
       z
         .strictObject({
+          name: embeddingName,
           kind: z.literal('openai-compatible'),
           url: httpUrl.describe('Base address, up to and including `/v1`.'),
           key: secretReference('EMBEDDINGS_API_KEY')

@@ -378,6 +378,46 @@ describe('secrets', () => {
   });
 });
 
+describe('embedding models', () => {
+  test('are declared by the names that applications ask for, their keys apart', async () => {
+    const { config, secrets } = await good(
+      `embeddings:
+  - { name: text-embedding-3-small, kind: openai, key: { env: OPENAI_API_KEY } }
+  - { name: Own.v2, kind: openai-compatible, url: 'http://10.0.0.7:8000/v1/', model: BAAI/bge-m3, batchTexts: 32 }
+  - { name: azure, kind: azure-openai, url: 'https://a.openai.azure.com', deployment: small, key: { env: OPENAI_API_KEY } }
+`,
+      key,
+    );
+    expect(config.embeddings).toMatchObject([
+      { url: 'https://api.openai.com/v1', model: 'text-embedding-3-small', batchTexts: 256, timeoutMs: 60_000 },
+      { url: 'http://10.0.0.7:8000/v1', model: 'BAAI/bge-m3', batchTexts: 32, apiVersion: undefined },
+      { model: undefined, deployment: 'small', apiVersion: '2024-10-21' },
+    ]);
+    expect(Object.fromEntries(secrets.embeddingKeys)).toEqual({
+      'text-embedding-3-small': key.OPENAI_API_KEY,
+      azure: key.OPENAI_API_KEY,
+    });
+    expect(JSON.stringify(config)).not.toContain(key.OPENAI_API_KEY);
+    expect((await good('{}')).config.embeddings).toEqual([]);
+  });
+
+  test('what does not hold is told where it stands', async () => {
+    const told = await complaints(`embeddings:
+  - { name: small, kind: openai, key: { env: OPENAI_API_KEY } }
+  - { name: small, kind: openai-compatible, url: 'http://127.0.0.1:9/v1' }
+  - { name: porter, kind: openai-compatible, url: 'http://127.0.0.1:9/v1' }
+tenants:
+  - assistants: [{ name: porter, folder: . }]
+`);
+    expect(told).toContain('the environment variable OPENAI_API_KEY is not set');
+    expect(told).toContain('"small" stands twice; give each its own name');
+    expect(told).toContain('an assistant is called "porter" already; choose another name');
+    expect(await complaints('embeddings: [{ name: a, kind: openai, key: sk-proj-1234567890 }]\n')).toContain(
+      'a secret must not be written in this file',
+    );
+  });
+});
+
 describe('the environment', () => {
   test('traces are on where OTEL variables name a receiver, and off where they say so', async () => {
     const endpoint = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:4318' };

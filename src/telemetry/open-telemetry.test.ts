@@ -111,7 +111,11 @@ describe('metrics', () => {
       durationMs: 800,
     });
     telemetry.backendState({ pool: 'default', backend: 'main', breaker: 'open', inFlight: 3 });
+    const embedded = { tenant: turn.tenant, model: 'small', reason: undefined, texts: 2, durationMs: 30 };
+    telemetry.embeddingFinished({ ...embedded, result: 'done', inputTokens: 9 });
     const { body } = await telemetry.metrics();
+    expect(body).toContain('usher_embedding_requests_total{tenant="default",model="small",result="done"} 1');
+    expect(body).toContain('usher_embedding_tokens_total{tenant="default",model="small"} 9');
     expect(body).toContain('usher_http_requests_total{method="POST",route="/v1/responses",status="200"} 1');
     expect(body).toContain('usher_tokens_total{tenant="default",assistant="guide",type="input"} 120');
     expect(body).toContain('usher_backend_attempts_total{backend="main",result="answered"} 1');

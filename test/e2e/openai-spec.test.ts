@@ -27,7 +27,10 @@ describe.skipIf(!hasOpenAiSpec)(title, () => {
     spec = openOpenAiSpec();
     simulator = await startModelSimulator();
     usher = await startUsher(
-      usherFiles([simulator.baseUrl], { assistants: { [model]: { spec: { turns: { rescue: 'fail' } } } } }),
+      usherFiles([simulator.baseUrl], {
+        assistants: { [model]: { spec: { turns: { rescue: 'fail' } } } },
+        config: { embeddings: [{ name: 'vectors', kind: 'openai-compatible', url: simulator.baseUrl }] },
+      }),
     );
     client = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: usher.apiKey, maxRetries: 0, fetch: spec.fetch });
   });
@@ -167,6 +170,19 @@ describe.skipIf(!hasOpenAiSpec)(title, () => {
   test('models', async () => {
     await client.models.list();
     await client.models.retrieve(model);
+    await client.models.retrieve('vectors');
+  });
+
+  test('embeddings', async () => {
+    await client.embeddings.create({ model: 'vectors', input: 'Which row?', encoding_format: 'float' });
+    await client.embeddings.create({
+      model: 'vectors',
+      input: ['Which', 'row?'],
+      encoding_format: 'float',
+      dimensions: 8,
+    });
+    await expect(client.embeddings.create({ model: 'vector', input: 'x' })).rejects.toThrow();
+    await expect(client.embeddings.create({ model: 'vectors', input: [1] })).rejects.toThrow();
   });
 
   test('refusals of every kind', async () => {
@@ -209,6 +225,7 @@ describe.skipIf(!hasOpenAiSpec)(title, () => {
     expect(counts).toMatchObject({
       CreateChatCompletionResponse: expect.any(Number),
       CreateChatCompletionStreamResponse: expect.any(Number),
+      CreateEmbeddingResponse: expect.any(Number),
       Response: expect.any(Number),
       ResponseStreamEvent: expect.any(Number),
       ResponseItemList: expect.any(Number),

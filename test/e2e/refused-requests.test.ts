@@ -455,6 +455,13 @@ const cases: Readonly<Record<string, Case>> = {
     code: 'invalid_api_key',
     says: 'The API key is not whole: copy it once more, from "usher_" to its last character.',
   },
+  'an embedding model where there is none': {
+    to: 'POST /v1/embeddings',
+    body: { model: 'text-embedding-3-small', input: 'Where is row seven?' },
+    status: 404,
+    param: 'model',
+    says: 'There is no embedding model "text-embedding-3-small". There are none here: the owner declares them under embeddings in usher.yaml.',
+  },
   'another method': {
     to: 'DELETE /v1/responses',
     status: 405,
@@ -462,7 +469,7 @@ const cases: Readonly<Record<string, Case>> = {
     says: 'Use one of OPTIONS, POST here.',
   },
   'a path that there is not': {
-    to: 'POST /v1/embeddings',
+    to: 'POST /v1/images/generations',
     body: {},
     status: 404,
     says: 'There is nothing at this path; the API begins at /v1.',

@@ -410,3 +410,32 @@ describe('journal', () => {
     expect((await fetch(`${simulator.url}/v2/other`)).status).toBe(404);
   });
 });
+
+describe('embeddings', () => {
+  const embed = async (body: object): Promise<Response> =>
+    fetch(`${simulator.baseUrl}/embeddings`, {
+      method: 'POST',
+      body: JSON.stringify({ model: 'simulated', ...body }),
+    });
+  const vectorsOf = async (body: object): Promise<number[][]> => {
+    const { data } = (await (await embed(body)).json()) as { data: { embedding: number[] }[] };
+    return data.map(({ embedding }) => embedding);
+  };
+
+  test('the same text has the same vector, of length 1 and as many numbers as asked for', async () => {
+    const input = ['the third row', 'a', '…'];
+    const first = await vectorsOf({ input, dimensions: 12 });
+    expect(await vectorsOf({ input, dimensions: 12 })).toEqual(first);
+    for (const vector of first) {
+      expect(vector).toHaveLength(12);
+      expect(Math.hypot(...vector)).toBeCloseTo(1);
+    }
+  });
+
+  test('faults are commanded as for answers', async () => {
+    expect((await embed({ input: '[[sim:429]]' })).status).toBe(429);
+    expect((await embed({ input: [1, 2] })).status).toBe(400);
+    await simulator.control({ do: 'options', options: { strictModels: true, apiKeys: ['k'] } });
+    expect((await embed({ input: 'x' })).status).toBe(401);
+  });
+});

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
 import { scriptedBackend, type ScriptedRequest } from '#test/scripted-backend';
