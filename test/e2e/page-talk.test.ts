@@ -61,7 +61,7 @@ inBrowser('talking at the page', () => {
     test('is shown as it comes, as markdown, and ends whole', async () => {
       await using visitor = await fixture.visit('helper');
       const { page, complaints } = visitor;
-      await fixture.simulator.plan({ say: markdown, tokenMs: 10 });
+      await fixture.simulator.plan({ say: markdown, tokenMs: 60 });
       await ask(page, 'When do you open?');
       await page.locator('.answer[aria-busy] .words h3').waitFor();
       expect(await page.locator('#stop').isVisible()).toBe(true);
@@ -295,7 +295,7 @@ inBrowser('talking at the page', () => {
     test('goes on with an answer after a reload in the middle of it', async () => {
       await using visitor = await fixture.visit('lasting');
       const { page } = visitor;
-      await fixture.simulator.plan({ say: words, tokenMs: 60 });
+      await fixture.simulator.plan({ say: words, tokenMs: 200 });
       await ask(page, 'Tell me everything');
       await page.locator('.answer[aria-busy] .words p').waitFor();
       await page.reload();
@@ -306,7 +306,7 @@ inBrowser('talking at the page', () => {
     test('goes on with an answer after the death of the server, without a word', { timeout: 60_000 }, async () => {
       await using visitor = await fixture.visit('lasting');
       const { page } = visitor;
-      await ask(page, `[[sim:pace 60]] [[sim:say ${words}]]`);
+      await ask(page, `[[sim:pace 200]] [[sim:say ${words}]]`);
       await page.locator('.answer[aria-busy] .words p').waitFor();
       await fixture.usher.kill();
       await fixture.usher.restart();
