@@ -346,7 +346,7 @@ export interface SystemStore extends KeyStore {
   expireLeases(of: Id<'node'> | 'every'): Promise<void>;
   /** Queued turns that could begin, the first of each conversation, or whose deadline is over; oldest first. */
   readyTurns(most: number): Promise<readonly { readonly tenant: TenantId; readonly turn: Id<'turn'> }[]>;
-  /** Events of ended turns flushed before then, at most so many batches; answers how many went. */
+  /** Events of turns that ended before then, at most so many batches; answers how many went. */
   deleteEvents(beforeMs: number, most: number): Promise<number>;
   /** A node's heartbeat, stamped with the database's clock. */
   putNode(report: NodeReport): Promise<void>;

@@ -1,5 +1,8 @@
 import type { Relay } from './answer.ts';
 
+/** Who hears elsewhere says so now and then, and whoever asked for a turn that begins elsewhere comes to it first. */
+const elsewhereMs = 10_000;
+
 /**
  * Who listens to a turn. Once nobody does, and none came back for `outliveMs`, the turn is stopped:
  * at once where nothing of it is kept, never where it runs in the background.
@@ -17,7 +20,7 @@ export class Audience {
     this.#outliveMs = outliveMs;
     this.#relay = first?.relay;
     if (first === undefined) {
-      this.#wait();
+      this.#wait(elsewhereMs);
       return;
     }
     const { signal } = first;
@@ -45,7 +48,7 @@ export class Audience {
 
   /** Somebody listens elsewhere. */
   heard(): void {
-    this.#wait();
+    this.#wait(elsewhereMs);
   }
 
   close(): void {
@@ -59,10 +62,11 @@ export class Audience {
     this.#wait();
   };
 
-  #wait(): void {
+  #wait(leastMs = 0): void {
     clearTimeout(this.#timer);
     if (this.#relay !== undefined || this.#others > 0 || this.#outliveMs === Infinity) return;
-    if (this.#outliveMs === 0) return this.#gone.abort();
-    this.#timer = setTimeout(() => this.#gone.abort(), this.#outliveMs);
+    const waitMs = Math.max(this.#outliveMs, leastMs);
+    if (waitMs === 0) this.#gone.abort();
+    else this.#timer = setTimeout(() => this.#gone.abort(), waitMs);
   }
 }

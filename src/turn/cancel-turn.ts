@@ -6,6 +6,7 @@ import { openInput } from './asked-turn.ts';
 import { isBeyond } from './beyond.ts';
 import { findTurn } from './find-turn.ts';
 import { followTurn } from './follow-turn.ts';
+import { noRepeats } from './repeats.ts';
 import { sealItem } from './seal-items.ts';
 import { turnLeaseMs } from './turn-leases.ts';
 import type { TurnRooms } from './turn-rooms.ts';
@@ -47,9 +48,17 @@ export async function dropQueued(
   outcome: Parameters<ReturnType<TurnRooms['store']['reach']>['endQueuedTurn']>[2]['outcome'],
 ): Promise<boolean> {
   const { input, queuedAtMs, deadlineMs: _deadlineMs, ...asked } = queued;
+  const repeats = outcome.state === 'cancelled' ? queued.repeats : noRepeats;
   const vault = await rooms.vault.subject(tenant, queued.subject);
   const items = openInput(vault, queued.id, input).map((item) => sealItem(vault, item));
-  const turn = { ...asked, queued: true, startedAtMs: queuedAtMs, owner: rooms.leases.owner, leaseMs: turnLeaseMs };
+  const turn = {
+    ...asked,
+    repeats,
+    queued: true,
+    startedAtMs: queuedAtMs,
+    owner: rooms.leases.owner,
+    leaseMs: turnLeaseMs,
+  };
   const finish = { outcome, usage: noUsage, backend: null, finishedAtMs: rooms.clock.wallMs() };
   return rooms.store.reach({ tenant, subject: null }).endQueuedTurn(turn, items, finish);
 }

@@ -1,5 +1,5 @@
 import { UsherError, type Id } from '#base';
-import { noUsage, nothingTold, type Replayed, type StartedTurn } from '#conversation';
+import { noUsage, nothingTold, type Replayed, type StartedTurn, type TurnOutcome } from '#conversation';
 import { Answer, type Relay } from './answer.ts';
 import { bridge } from './bridge.ts';
 import { answerTurn } from './answer-turn.ts';
@@ -21,8 +21,15 @@ export interface HeldRun {
   readonly from: Replayed;
 }
 
-/** A run whose events nobody keeps has no `held`. */
-export type Run = { readonly audience: Audience; readonly held: HeldRun | undefined };
+/** Why a turn ends without asking a model again. */
+export type GivenUp = Pick<Extract<TurnOutcome, { state: 'failed' }>, 'code' | 'message'>;
+
+export interface Run {
+  readonly audience: Audience;
+  /** A run whose events nobody keeps has none. */
+  readonly held: HeldRun | undefined;
+  readonly givenUp?: GivenUp | undefined;
+}
 
 /**
  * Steps 4 to 6 of a turn, by its first node or by one that took it over: the model's answer, told
@@ -31,18 +38,21 @@ export type Run = { readonly audience: Audience; readonly held: HeldRun | undefi
  * @throws UsherError `interrupted` where this node may not end it: another one does
  */
 export async function carryOut(rooms: TurnRooms, turn: PromptedTurn, run: Run): Promise<FinishedEvent> {
-  const { audience, held } = run;
+  const { audience, held, givenUp } = run;
   const log = held === undefined ? undefined : openLog(rooms, turn, audience, held);
   const stop = stopSignal(rooms, run);
   const leave = held === undefined ? undefined : rooms.live.add(turn.id, held.live);
   try {
+    await audience.tell({ type: 'started', turn: startedTurn(turn) });
     const tools = await openTurnTools(rooms, turn);
     const from = held?.from ?? nothingTold;
     const tell = log?.tell ?? audience.tell;
     const answer = new Answer(tell, { sourceOf: tools.sourceOf, from });
-    await audience.tell({ type: 'started', turn: startedTurn(turn) });
     bridge(from, tell);
-    const answered = await answerSafely(rooms, turn, { answer, tools, from, signal: stop });
+    const answered =
+      givenUp === undefined
+        ? await answerSafely(rooms, turn, { answer, tools, from, signal: stop })
+        : endGivenUp(givenUp, from);
     if (held !== undefined && isNoLongerOurs(rooms, held, answered)) throw log?.failure ?? movedElsewhere();
     await answer.close(answered.outcome.state === 'completed' ? 'completed' : 'incomplete');
     const finished = await record(rooms, turn, { answer, answered, log, lease: held?.lease });
@@ -57,6 +67,10 @@ export async function carryOut(rooms: TurnRooms, turn: PromptedTurn, run: Run): 
     audience.close();
     leave?.();
   }
+}
+
+function endGivenUp(reason: GivenUp, { usage, backend }: Replayed): Dispatched {
+  return { outcome: { state: 'failed', ...reason }, usage, backend, firstTokenMs: undefined };
 }
 
 /** It is recorded so as soon as there is room. */

@@ -72,7 +72,7 @@ export async function dispatch(rooms: TurnRooms, turn: PromptedTurn, question: Q
       if (attempt.result === 'stopped') return cancelled(question, attempt.trace, wasted);
       failure = attempt.failure;
       failedPool = pool;
-      const isRefused = failure.kind === 'refused';
+      if (failure.kind === 'refused') return failed(question, failure, attempt.trace, wasted);
       if (attempt.told) {
         rescues += 1;
         if (rescue === 'fail' || rescues > rescuesMax) return failed(question, failure, attempt.trace, wasted);
@@ -81,7 +81,6 @@ export async function dispatch(rooms: TurnRooms, turn: PromptedTurn, question: Q
         tried.clear();
         if (pool.members().length > 1) tried.add(pick.ticket.backend);
       }
-      if (isRefused) return failed(question, failure, attempt.trace, wasted);
     }
   }
   const usage = failure === undefined ? noUsage : addUsage(wasted, estimatedUsage(question));

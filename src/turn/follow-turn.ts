@@ -7,6 +7,7 @@ import type { SubjectVault } from '#vault';
 import type { Relay } from './answer.ts';
 import { isBeyond } from './beyond.ts';
 import { findTurn } from './find-turn.ts';
+import type { LiveTurn } from './live-turns.ts';
 import type { FinishedEvent } from './record.ts';
 import { eventsPlace } from './turn-log.ts';
 import type { TurnRooms } from './turn-rooms.ts';
@@ -41,11 +42,16 @@ export async function followTurn(
   let isQueuedTold = false;
   let isStartedTold = false;
   let heardAtMs = -Infinity;
-  for (;;) {
-    const live = rooms.live.get(id);
-    const changed = live?.changed;
-    const leave = live?.audience.join();
-    try {
+  let live: LiveTurn | undefined;
+  let leave: (() => void) | undefined;
+  try {
+    for (;;) {
+      if (rooms.live.get(id) !== live) {
+        leave?.();
+        live = rooms.live.get(id);
+        leave = live?.audience.join();
+      }
+      const changed = live?.changed;
       const found = await findTurn(store, id);
       const turn = found?.turn;
       const row = turn ?? found?.queued;
@@ -67,9 +73,9 @@ export async function followTurn(
       }
       if (signal.aborted) throw new UsherError('client_gone', 'The listener left.');
       await pause(changed, signal);
-    } finally {
-      leave?.();
     }
+  } finally {
+    leave?.();
   }
 }
 
@@ -118,7 +124,7 @@ function outcomeOf({ state, reason, message }: TurnRow): TurnOutcome {
   }
 }
 
-export function startedTurn(row: TurnRow | QueuedTurn): Extract<TurnEvent, { type: 'started' }>['turn'] {
+function startedTurn(row: TurnRow | QueuedTurn): Extract<TurnEvent, { type: 'started' }>['turn'] {
   const { id, assistant, environment, release } = row;
   return { id, assistant, environment, release, startedAtMs: 'startedAtMs' in row ? row.startedAtMs : row.queuedAtMs };
 }

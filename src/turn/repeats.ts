@@ -62,5 +62,5 @@ export async function findRepeated(
 }
 
 function callerOf(principal: Principal): string {
-  return principal.kind === 'key' ? principal.keyId : principal.subject;
+  return `${principal.kind} ${principal.kind === 'key' ? principal.keyId : principal.subject}`;
 }

@@ -64,10 +64,15 @@ async function waitFor(
   signal: AbortSignal,
 ): Promise<FinishedEvent> {
   const { whileBusy } = planned.served.release.spec.turns;
-  if (whileBusy === 'refuse' && rooms.runsTurns) throw conversationLocked();
+  if (whileBusy === 'refuse' && (rooms.runsTurns || (await isBusy(rooms, planned)))) throw conversationLocked();
   const queued = await queueTurn(rooms, planned);
   if (queued === 'repeated') return joinFirst(rooms, planned, relay, signal);
   return followTurn(rooms, planned.request.principal, planned.id, relay, signal);
+}
+
+async function isBusy(rooms: TurnRooms, { reach, request }: PlannedTurn): Promise<boolean> {
+  if (request.conversation === undefined) return false;
+  return (await rooms.store.reach(reach).runningTurn(request.conversation)) !== undefined;
 }
 
 /** Two requests with one idempotency key came at once: the other was first. */

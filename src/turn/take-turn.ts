@@ -1,19 +1,17 @@
-import { UsherError, type Id } from '#base';
+import { UsherError, type ErrorCode, type Id } from '#base';
 import { reachOf, type TenantId } from '#access';
-import { nothingTold, replay, type Replayed, type TurnEvent, type TurnOutcome } from '#conversation';
+import { noUsage, nothingTold, replay, type Replayed, type TurnEvent } from '#conversation';
 import type { ClaimedTurn, QueuedTurn, TurnRow } from '#store';
 import type { SubjectVault } from '#vault';
 import { openAsked, openInput } from './asked-turn.ts';
 import { Audience } from './audience.ts';
-import { Answer } from './answer.ts';
-import { bridge } from './bridge.ts';
-import { carryOut, holdTurn, noRoom, type HeldRun } from './carry-out.ts';
+import { carryOut, holdTurn, noRoom, type GivenUp } from './carry-out.ts';
 import { dropQueued } from './cancel-turn.ts';
 import { recall } from './recall.ts';
-import { nameConversation, newTurn, record } from './record.ts';
+import { nameConversation, newTurn } from './record.ts';
 import { outliveMs } from './run-turn.ts';
 import { openItem, sealItem } from './seal-items.ts';
-import { eventsPlace, TurnLog } from './turn-log.ts';
+import { eventsPlace } from './turn-log.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import type { PlannedTurn, PromptedTurn, TurnRequest } from './turn-steps.ts';
 
@@ -21,15 +19,18 @@ import type { PlannedTurn, PromptedTurn, TurnRequest } from './turn-steps.ts';
 const attemptsMax = 3;
 const batchesPerRead = 500;
 
-/** Begins a turn that waited in the queue, or ends it where it waited too long. Nothing where it is not its turn. */
+/**
+ * Begins a turn that waited in the queue, or ends it where it waited too long or cannot begin any
+ * more. Nothing where it is not its turn.
+ */
 export async function beginQueued(rooms: TurnRooms, tenant: TenantId, id: Id<'turn'>): Promise<void> {
   const store = rooms.store.reach({ tenant, subject: null });
   const queued = await store.queuedTurn(id);
   if (queued === undefined) return;
+  const drop = async (code: ErrorCode, message: string): Promise<void> =>
+    void (await dropQueued(rooms, { tenant }, queued, { state: 'failed', code, message }));
   if (queued.deadlineMs !== null && queued.deadlineMs < rooms.clock.wallMs()) {
-    const message = 'The conversation was busy for too long. Send the message again.';
-    await dropQueued(rooms, { tenant }, queued, { state: 'failed', code: 'conversation_locked', message });
-    return;
+    return drop('conversation_locked', 'The conversation was busy for too long. Send the message again.');
   }
   const vault = await rooms.vault.subject(tenant, queued.subject);
   const request = openAsked(vault, id, queued.settings, openInput(vault, id, queued.input));
@@ -38,13 +39,24 @@ export async function beginQueued(rooms: TurnRooms, tenant: TenantId, id: Id<'tu
     prompted = await recall(rooms, await plan(rooms, request, queued, queued.queuedAtMs));
   } catch (error) {
     const { code, message } = error instanceof UsherError ? error : new UsherError('internal', 'The server failed.');
-    await dropQueued(rooms, { tenant }, queued, { state: 'failed', code, message });
-    return;
+    return drop(code, message);
   }
   const begunAtMs = rooms.clock.monotonicMs();
   const row = { ...newTurn(rooms, prompted, vault), queued: true, repeats: queued.repeats };
   const input = request.input.map((item) => sealItem(vault, item));
-  if ((await store.beginQueuedTurn(row, input)) !== 'begun') return;
+  switch (await store.beginQueuedTurn(row, input)) {
+    case 'begun':
+      break;
+    case 'gone':
+    case 'locked':
+      return;
+    case 'repeated':
+      return drop('conflict', 'Another request with the same Idempotency-Key was first.');
+    case 'previous_missing':
+      return drop('not_found', 'The earlier response was deleted before this one began.');
+    case 'conversation_missing':
+      return drop('not_found', 'The conversation was deleted before this response began.');
+  }
   const audience = new Audience(outliveMs(prompted));
   const held = holdTurn(rooms, audience, { id, epoch: 1, begunAtMs });
   await nameConversation(rooms, prompted);
@@ -59,58 +71,43 @@ export async function takeOver(rooms: TurnRooms, claimed: ClaimedTurn, begunAtMs
   const { tenant, turn: id, epoch, attempts } = claimed;
   const row = await rooms.store.reach({ tenant, subject: null }).turn(id);
   if (row === undefined || row.state !== 'running' || row.epoch !== epoch) return;
-  const vault = await rooms.vault.subject(tenant, row.subject);
-  const { from, nextSeq } = await readTold(rooms, tenant, vault, row);
-  const turn = await promptAgain(rooms, vault, row);
+  const read = await readAgain(rooms, row, claimed);
+  if (read === undefined) return;
+  const { turn, from, nextSeq } = read;
   rooms.telemetry.turnTaken({ turn: id, assistant: row.assistant, attempt: attempts });
   const audience = new Audience(outliveMs(turn));
   const held = { ...holdTurn(rooms, audience, { id, epoch, begunAtMs }), firstSeq: nextSeq, from };
-  const reason = reasonToGiveUp(rooms, turn, attempts);
-  if (reason === undefined) await carryOut(rooms, turn, { audience, held });
-  else await giveUp(rooms, turn, vault, { ...held, audience, reason });
+  await carryOut(rooms, turn, { audience, held, givenUp: reasonToGiveUp(rooms, turn, attempts) });
 }
 
-type Reason = Pick<Extract<TurnOutcome, { state: 'failed' }>, 'code' | 'message'>;
+const interrupted: GivenUp = {
+  code: 'interrupted',
+  message: 'The server stopped while it made this answer. Send the message again.',
+};
 
-function reasonToGiveUp(rooms: TurnRooms, turn: PromptedTurn, attempts: number): Reason | undefined {
+function reasonToGiveUp(rooms: TurnRooms, turn: PromptedTurn, attempts: number): GivenUp | undefined {
   if (rooms.live.hadNoRoom(turn.id)) return noRoom;
-  if (turn.served.release.spec.turns.rescue !== 'fail' && attempts <= attemptsMax) return undefined;
-  return { code: 'interrupted', message: 'The server stopped while it made this answer. Send the message again.' };
+  return turn.served.release.spec.turns.rescue === 'fail' || attempts > attemptsMax ? interrupted : undefined;
 }
 
-/** The turn ends as failed with what it came to. */
-async function giveUp(
-  rooms: TurnRooms,
-  turn: PromptedTurn,
-  vault: SubjectVault,
-  held: HeldRun & { readonly audience: Audience; readonly reason: Reason },
-): Promise<void> {
-  const { live, lease, firstSeq, from, audience, reason } = held;
-  const leave = rooms.live.add(turn.id, live);
+interface ReadTurn {
+  readonly turn: PromptedTurn;
+  readonly from: Replayed;
+  readonly nextSeq: number;
+}
+
+/** The turn as it stands. One that cannot be read is tried by other nodes, and then ends without what it came to. */
+async function readAgain(rooms: TurnRooms, row: TurnRow, claimed: ClaimedTurn): Promise<ReadTurn | undefined> {
+  const { tenant, turn: id, epoch, attempts } = claimed;
   try {
-    const log = new TurnLog({
-      turn: turn.id,
-      tenant: turn.reach.tenant,
-      subject: turn.subject,
-      vault,
-      lease,
-      writer: rooms.writer,
-      firstSeq,
-      relay: audience.tell,
-      changed: () => live.change(),
-      cancel: () => undefined,
-      nowMs: () => rooms.clock.wallMs(),
-    });
-    bridge(from, log.tell);
-    const answer = new Answer(log.tell, { from });
-    await answer.close('incomplete');
-    const outcome = { state: 'failed', ...reason } as const;
-    const answered = { outcome, usage: from.usage, backend: from.backend, firstTokenMs: undefined };
-    await record(rooms, turn, { answer, answered, log, lease });
-  } finally {
-    lease.release();
-    audience.close();
-    leave();
+    const vault = await rooms.vault.subject(tenant, row.subject);
+    return { ...(await readTold(rooms, tenant, vault, row)), turn: await promptAgain(rooms, vault, row) };
+  } catch (error) {
+    if (attempts <= attemptsMax) throw error;
+    const outcome = { state: 'failed', ...interrupted } as const;
+    const finish = { outcome, usage: noUsage, backend: null, finishedAtMs: rooms.clock.wallMs() };
+    await rooms.store.reach({ tenant, subject: null }).finishTurn(id, epoch, finish, []);
+    return undefined;
   }
 }
 

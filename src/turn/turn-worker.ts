@@ -8,7 +8,7 @@ const lookEveryMs = 500;
 const claimsPerLook = 32;
 /** How often events that are kept long enough are looked for. */
 const sweepEveryMs = 60_000;
-const sweptPerLook = 2000;
+const sweptAtOnce = 1000;
 
 /** Turns that run here at once at the most; what is beyond waits in the queue, or for another node. */
 const turnsMax = 1000;
@@ -23,6 +23,7 @@ export class TurnWorker {
   readonly #running = new Set<Promise<void>>();
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> | undefined;
+  #sweeping: Promise<void> | undefined;
   #isWoken = false;
   #isClosed = false;
   #sweptAtMs = 0;
@@ -47,7 +48,7 @@ export class TurnWorker {
     this.#isClosed = true;
     clearInterval(this.#timer);
     await this.#looking;
-    await Promise.allSettled(this.#running);
+    await Promise.allSettled([...this.#running, this.#sweeping]);
   }
 
   async #look(): Promise<void> {
@@ -56,7 +57,9 @@ export class TurnWorker {
       try {
         await this.#claimLost();
         await this.#beginReady();
-        await this.#sweepEvents();
+        this.#sweeping ??= this.#sweepEvents().finally(() => {
+          this.#sweeping = undefined;
+        });
       } catch (error) {
         this.#report('turn worker', error);
       }
@@ -91,7 +94,13 @@ export class TurnWorker {
     const nowMs = this.#rooms.clock.wallMs();
     if (nowMs - this.#sweptAtMs < sweepEveryMs) return;
     this.#sweptAtMs = nowMs;
-    await this.#rooms.store.system.deleteEvents(nowMs - this.#eventsKeptMs, sweptPerLook);
+    const { system } = this.#rooms.store;
+    try {
+      // As fast as they are written, in parts, so that no other write waits for long.
+      while (!this.#isClosed && (await system.deleteEvents(nowMs - this.#eventsKeptMs, sweptAtOnce)) === sweptAtOnce);
+    } catch (error) {
+      this.#report('sweep of events', error);
+    }
   }
 
   #run(what: string, work: Promise<void>): void {

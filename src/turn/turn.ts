@@ -25,7 +25,7 @@ export { cancelTurn } from './cancel-turn.ts';
 export { EventWriter } from './event-writer.ts';
 export { followTurn } from './follow-turn.ts';
 export { LiveTurns } from './live-turns.ts';
-export { startInBackground, type TakenTurn } from './queue-turn.ts';
+export { startInBackground } from './queue-turn.ts';
 export type { FinishedEvent } from './record.ts';
 export { runTurn } from './run-turn.ts';
 export { TurnLeases } from './turn-leases.ts';

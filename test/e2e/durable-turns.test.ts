@@ -1,3 +1,5 @@
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
@@ -20,7 +22,8 @@ beforeAll(async () => {
   simulator = await startModelSimulator();
   const assistants = {
     helper: {},
-    queueing: { spec: { turns: { whileBusy: 'queue', queueMax: 2 } } },
+    // Nobody is waited for; those who queue are there all the same.
+    queueing: { spec: { turns: { whileBusy: 'queue', queueMax: 2, outliveClientMs: 0 } } },
     hasty: { spec: { turns: { whileBusy: 'queue', queueMs: 300 } } },
     failing: { spec: { turns: { rescue: 'fail' } } },
     restarting: { spec: { turns: { rescue: 'restart' } } },
@@ -169,6 +172,38 @@ describe('a message while its conversation has a running turn', () => {
     await expect(impatient).rejects.toMatchObject({ status: 400, code: 'conversation_locked' });
     await simulator.control({ do: 'release' });
     await running;
+  });
+});
+
+describe('a turn that cannot go on', () => {
+  test.each([
+    ['after three nodes were lost with it', 'update turns set attempts = 3'],
+    ['where nobody can read it any more', "update turns set attempts = 3, settings = x'00'"],
+  ])('%s fails, and its conversation goes on', { timeout: 60_000 }, async (_name, damage) => {
+    await using lost = await startUsher(usherFiles([simulator.baseUrl], { assistants: { [model]: {} } }));
+    const talking = new OpenAI({ baseURL: `${lost.url}/v1`, apiKey: lost.apiKey, maxRetries: 0 });
+    const { id: conversation } = await talking.conversations.create();
+    await simulator.plan({ fault: { kind: 'hang' } });
+    const taken = await talking.responses.create({ model, conversation, input: 'slow', background: true });
+    await simulator.until((log) => log.totals.active === 1);
+    await lost.kill();
+    const db = new DatabaseSync(join(lost.dataDir, 'usher.db'));
+    db.exec(`${damage} where state = 'running'`);
+    db.close();
+    await simulator.control({ do: 'release' });
+    await lost.restart();
+    const next = () =>
+      talking.responses.create({ model, conversation, input: '[[sim:say Back again]]' }).then(
+        ({ output_text: text }) => text,
+        (error: unknown) => String(error),
+      );
+    await expect.poll(next, { timeout: 30_000 }).toBe('Back again');
+    if (damage.includes('settings')) return;
+    const ended = await talking.responses.retrieve(taken.id);
+    expect(ended).toMatchObject({
+      status: 'failed',
+      error: { message: expect.stringContaining('Send the message again') as string },
+    });
   });
 });
 

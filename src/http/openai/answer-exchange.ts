@@ -43,12 +43,12 @@ export type Telling = (relay: Relay) => Promise<FinishedEvent>;
 export async function answerWhole(telling: Telling): Promise<WholeAnswer> {
   let turn: StartedTurn | undefined;
   let heard = nothingTold;
-  let logprobs: readonly unknown[] = [];
+  const logprobs: unknown[] = [];
   const { outcome, usage, finishedAtMs } = await telling((event) => {
     if (event.type === 'started') turn = event.turn;
     if (event.type === 'closed' || event.type === 'restarted') heard = replay([event], heard);
-    if (event.type === 'restarted') logprobs = [];
-    if (event.type === 'text' && event.logprobs !== undefined) logprobs = [...logprobs, ...event.logprobs];
+    if (event.type === 'restarted') logprobs.length = 0;
+    if (event.type === 'text' && event.logprobs !== undefined) logprobs.push(...event.logprobs);
   });
   if (turn === undefined) throw new UsherError('internal', 'The turn ended before it started.');
   if (outcome.state === 'failed') throw failureOf(outcome);

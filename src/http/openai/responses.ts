@@ -108,7 +108,7 @@ async function createInBackground(
   request: TurnRequest,
   streamed: boolean,
 ): Promise<void> {
-  const { id } = await startInBackground(rooms, request);
+  const id = await startInBackground(rooms, request);
   if (streamed) return streamStored(rooms, exchange, id, -1);
   exchange.sendJson(200, recordedResponse(await readTurn(rooms, exchange.principal, id)));
 }

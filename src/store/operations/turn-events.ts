@@ -95,29 +95,28 @@ export const turnEvents = (
   most: number,
 ): Promise<readonly EventsRow[]> => selectEvents(session, reach, { id, after, most });
 
-const deleteOld = systemQuery<{ before: number; most: number; running: TurnState }, { turn: Id<'turn'> }>(
-  ({ db, arg }) =>
-    db
-      .deleteFrom('turn_events')
-      .where((eb) =>
-        eb(
-          eb.refTuple('tenant', 'turn', 'epoch', 'first_seq'),
-          'in',
-          eb
-            .selectFrom('turn_events as old')
-            .innerJoin('turns', (join) =>
-              join.onRef('turns.tenant', '=', 'old.tenant').onRef('turns.id', '=', 'old.turn'),
-            )
-            .select(['old.tenant', 'old.turn', 'old.epoch', 'old.first_seq'])
-            .where('old.created_at_ms', '<', arg('before'))
-            .where('turns.state', '<>', arg('running'))
-            .orderBy('old.created_at_ms')
-            .limit(arg('most'))
-            .$asTuple('tenant', 'turn', 'epoch', 'first_seq'),
-        ),
-      )
-      .returning('turn'),
+const deleteOld = systemQuery<{ before: number; most: number }, { turn: Id<'turn'> }>(({ db, arg }) =>
+  db
+    .deleteFrom('turn_events')
+    .where((eb) =>
+      eb(
+        eb.refTuple('tenant', 'turn', 'epoch', 'first_seq'),
+        'in',
+        eb
+          .selectFrom('turn_events as old')
+          .innerJoin('turns', (join) =>
+            join.onRef('turns.tenant', '=', 'old.tenant').onRef('turns.id', '=', 'old.turn'),
+          )
+          .select(['old.tenant', 'old.turn', 'old.epoch', 'old.first_seq'])
+          .where('old.created_at_ms', '<', arg('before'))
+          .where('turns.finished_at_ms', '<', arg('before'))
+          .orderBy('old.created_at_ms')
+          .limit(arg('most'))
+          .$asTuple('tenant', 'turn', 'epoch', 'first_seq'),
+      ),
+    )
+    .returning('turn'),
 );
 
 export const deleteEvents = async (session: Session, beforeMs: number, most: number): Promise<number> =>
-  (await deleteOld(session, { before: beforeMs, most, running: 'running' })).length;
+  (await deleteOld(session, { before: beforeMs, most })).length;

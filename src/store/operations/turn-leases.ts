@@ -106,7 +106,11 @@ export const claimTurns = (
 const endLeases = systemQuery<{ running: TurnState; of: string }, never>(({ db, arg }) =>
   db
     .updateTable('turns')
-    .set({ lease_until_ms: sql`0` })
+    // Whoever leaves on purpose has not failed at it.
+    .set({
+      lease_until_ms: sql`0`,
+      attempts: sql`case when ${arg('of')} = 'every' then attempts else attempts - 1 end`,
+    })
     .where('state', '=', arg('running'))
     .where(sql<SqlBool>`${arg('of')} in ('every', owner)`),
 );

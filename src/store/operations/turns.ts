@@ -158,7 +158,7 @@ export async function insertBegun(
     count = taken.waiting;
     firstPosition = taken.itemsMade - input.length + 1;
   }
-  if (turn.previous !== null && (await selectTurnId(session, reach, { id: turn.previous })).length === 0) {
+  if (isSaid && turn.previous !== null && (await selectTurnId(session, reach, { id: turn.previous })).length === 0) {
     throw new Undo('previous_missing' satisfies BeginTurn);
   }
   const { background, queued, repeats, ...columns } = turn;
