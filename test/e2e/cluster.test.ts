@@ -309,6 +309,15 @@ describe('a gateway and a worker apart', { timeout: 90_000 }, () => {
     expect((await simulator.log()).totals.requests).toBe(begun);
     await using worker = await startUsher({ ...withoutFolders(), env: apart, args: ['--role', 'worker'] });
     expect((await waiting).output_text).toBe('From the worker');
+    // The owner's word holds here too: a second message is refused, not queued.
+    const { id: conversation } = await client.conversations.create();
+    await simulator.plan({ fault: { kind: 'hang' } });
+    const running = client.responses.create({ model: 'guide', conversation, input: 'slow' });
+    await simulator.until((log) => log.totals.active === 1);
+    const impatient = client.responses.create({ model: 'guide', conversation, input: 'now' });
+    await expect(impatient).rejects.toMatchObject({ status: 400, code: 'conversation_locked' });
+    await simulator.control({ do: 'release' });
+    await running;
     expect(await statusOf(worker, '/livez')).toBe(200);
     await known.end();
   });

@@ -1,4 +1,5 @@
 import { dereference, Validator, type OutputUnit, type Schema } from '@cfworker/json-schema';
+import { hasBoundedReferences } from './bounded-references.ts';
 
 /** Sentences that say what is wrong with a call's arguments; none where they fit. */
 export type ArgumentCheck = (given: unknown) => readonly string[];
@@ -21,9 +22,10 @@ const outer = new Set([
  * A check of arguments against a JSON Schema (2020-12). It interprets the schema: one that somebody
  * else wrote never becomes code.
  *
- * @throws Error where the schema cannot be checked with: a reference that leads nowhere, a broken pattern
+ * @throws Error where the schema cannot be checked with: a reference that leads nowhere, references without a sensible end, a broken pattern
  */
 export function openArgumentCheck(schema: object): ArgumentCheck {
+  if (!hasBoundedReferences(schema)) throw new Error('its references multiply beyond what can be followed');
   // Marks are written into the schema that is given.
   const marked = structuredClone(schema);
   refuseLooseEnds(dereference(marked));
