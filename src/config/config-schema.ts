@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { roles } from '#cluster';
 import { embeddingsConfig } from './embeddings-config-schema.ts';
-import { configName as name, httpUrl, origin, refuseLiteral, secretReference } from './schema-parts.ts';
+import { azureShape, configName as name, httpUrl, origin, refuseLiteral, secretReference } from './schema-parts.ts';
 import { toolsConfig } from './tools-config-schema.ts';
 
 /**
@@ -62,16 +62,7 @@ const backend = z.discriminatedUnion('kind', [
     .strictObject({
       name: backendName,
       kind: z.literal('azure-openai'),
-      url: httpUrl.describe("The resource's address, `https://<resource>.openai.azure.com`."),
-      deployment: z.string().min(1).describe('Name of the deployment in that resource.'),
-      apiVersion: z
-        .string()
-        .min(1)
-        .optional()
-        .describe(
-          "Version of the service's interface. Default: 2024-10-21, none for an address that ends in `/openai/v1`.",
-        ),
-      key: secretReference('AZURE_OPENAI_API_KEY').describe('The API key, by reference.'),
+      ...azureShape,
       model: z.string().min(1).optional().describe('What the deployment runs, for display and token counts.'),
       ...backendLimits,
     })

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { httpUrl, secretReference } from './schema-parts.ts';
+import { azureShape, httpUrl, secretReference } from './schema-parts.ts';
 
 const embeddingName = z
   .string()
@@ -43,16 +43,7 @@ export const embeddingsConfig = z
         .strictObject({
           name: embeddingName,
           kind: z.literal('azure-openai'),
-          url: httpUrl.describe("The resource's address, `https://<resource>.openai.azure.com`."),
-          deployment: z.string().min(1).describe('Name of the deployment in that resource.'),
-          apiVersion: z
-            .string()
-            .min(1)
-            .optional()
-            .describe(
-              "Version of the service's interface. Default: 2024-10-21, none for an address that ends in `/openai/v1`.",
-            ),
-          key: secretReference('AZURE_OPENAI_API_KEY').describe('The API key, by reference.'),
+          ...azureShape,
           ...shared,
         })
         .describe('A deployment of Azure OpenAI.'),

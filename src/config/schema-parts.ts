@@ -62,3 +62,17 @@ export const origin = z.string().superRefine((text, context) => {
     });
   }
 });
+
+/** Where a deployment of Azure OpenAI is and how it is called, whatever it serves. */
+export const azureShape = {
+  url: httpUrl.describe("The resource's address, `https://<resource>.openai.azure.com`."),
+  deployment: z.string().min(1).describe('Name of the deployment in that resource.'),
+  apiVersion: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      "Version of the service's interface. Default: 2024-10-21, none for an address that ends in `/openai/v1`.",
+    ),
+  key: secretReference('AZURE_OPENAI_API_KEY').describe('The API key, by reference.'),
+};
