@@ -204,8 +204,9 @@ inBrowser('the widget on a site', () => {
       expect(await answered(other)).toBe('Welcome, Ann');
     });
 
+    // The same person's: with another's, what was asked meanwhile would rightly be gone.
     test('a token that ends is asked for from the application', async () => {
-      embed('members', 'data-token="eyJhbGciOiJub25lIn0.eyJleHAiOjk5OTk5OTk5OTl9.ended"');
+      embed('members', 'data-token="eyJhbGciOiJub25lIn0.eyJleHAiOjk5OTk5OTk5OTksInN1YiI6ImJvYiJ9.ended"');
       const fresh = await userToken('bob');
       await using visitor = await openVisitor(browser);
       const { page } = visitor;
