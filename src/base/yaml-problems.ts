@@ -2,7 +2,7 @@ import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, vi
 import type { Document, Node, Pair, YAMLError, YAMLMap } from 'yaml';
 import type { z } from 'zod';
 import { printableLine, type Problem } from './problem.ts';
-import { checkAgainst, type Finding, type Path } from './schema-findings.ts';
+import { checkAgainst, shown, type Finding, type Path } from './schema-findings.ts';
 
 /**
  * Reads a YAML file that a person wrote, against a zod schema, and says what is wrong where:
@@ -88,7 +88,7 @@ class YamlSource {
       Node: (_key, node) => {
         if (found.length >= problemsMax) return visit.BREAK;
         if (!isAlias(node) && node.tag?.startsWith('!') === true) {
-          found.push(this.#at(offsetOf(node), `the tag ${node.tag} is not read here; write the plain value`));
+          found.push(this.#at(offsetOf(node), `the tag ${shown(node.tag)} is not read here; write the plain value`));
         }
         if (isMap(node)) found.push(...this.#duplicates(node));
         return undefined;

@@ -21,6 +21,8 @@ const waitingMax = 10_000;
  */
 export class Lane {
   readonly #worker: Worker;
+  /** Listened for from the start: a thread that ends at once hands over its last message and its end in one go. */
+  readonly #exited: Promise<void>;
   #waiting: Waiting[] = [];
   #underWay: readonly Waiting[] = [];
   #sendScheduled = false;
@@ -37,7 +39,12 @@ export class Lane {
       if ('settled' in message) this.#settle(message.settled);
     });
     this.#worker.on('error', (error) => this.#fail(error));
-    this.#worker.on('exit', () => this.#fail(undefined));
+    this.#exited = new Promise((resolve) => {
+      this.#worker.on('exit', () => {
+        this.#fail(undefined);
+        resolve();
+      });
+    });
   }
 
   /** Settles when the database is open. @throws UsherError as the worker met it; the thread has then ended. */
@@ -46,7 +53,7 @@ export class Lane {
     this.#post('open');
     const [message] = (await told) as [FromWorker];
     if (!('opened' in message) || !('refusal' in message.opened)) return;
-    await once(this.#worker, 'exit');
+    await this.#exited;
     throw new UsherError(message.opened.refusal.code, message.opened.refusal.message);
   }
 
@@ -72,9 +79,8 @@ export class Lane {
         this.#drained = resolve;
       });
     }
-    const exited = once(this.#worker, 'exit');
     this.#post('close');
-    await exited;
+    await this.#exited;
   }
 
   #send(): void {

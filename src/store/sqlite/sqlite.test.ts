@@ -194,6 +194,15 @@ describe('a SQLite file that is not whole', () => {
     await refusedUntouched(path, 'data_damaged', /Nothing was changed/);
   });
 
+  test('is refused too when the refusal and the end of the thread arrive together', async () => {
+    const path = freshPath();
+    await writeFile(path, 'My diary. '.repeat(1000));
+    const opening = openSqliteStore({ path, owner: true });
+    // As on a busy machine: the main thread does not look while the other one refuses and ends.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2000);
+    await expect(opening).rejects.toMatchObject({ code: 'data_damaged' });
+  });
+
   test('is refused when it is no database at all', async () => {
     const path = freshPath();
     await writeFile(path, 'My diary. '.repeat(1000));
