@@ -82,7 +82,7 @@ function turnEvents(
   log: Logger,
   instruments: Instruments,
   otel: Otel | undefined,
-): Pick<Telemetry, 'turnFinished' | 'attemptFinished' | 'staleWriteRefused' | 'turnTaken'> {
+): Pick<Telemetry, 'turnFinished' | 'attemptFinished' | 'staleWriteRefused' | 'turnTaken' | 'handover'> {
   return {
     staleWriteRefused(event) {
       instruments.staleWrites.inc({ result: 'refused' });
@@ -91,6 +91,10 @@ function turnEvents(
     turnTaken(event) {
       instruments.takeovers.inc({ assistant: event.assistant });
       log.info(event, 'turn taken over');
+    },
+    handover(event) {
+      instruments.handovers.inc(event);
+      log.info(event, 'handover');
     },
     turnFinished(event) {
       const { tenant, assistant, environment, state, code = '' } = event;

@@ -1,8 +1,10 @@
 import type { ModelRequest, PromptMessage } from '#backend';
 import { addUsage, type Replayed } from '#conversation';
 import type { Answer } from './answer.ts';
+import type { Audience } from './audience.ts';
 import { formatProblem, repairMessages } from './answer-format.ts';
 import { cancelledDispatch, dispatch, type Dispatched } from './dispatch.ts';
+import { awaitPerson, handOverFirst, isAnsweredByPerson, pendingHandover } from './hand-over.ts';
 import { promptMessages } from './prompt-messages.ts';
 import { estimateItemTokens } from './tokens.ts';
 import { runPending, type TurnTools } from './turn-tools.ts';
@@ -22,6 +24,7 @@ export async function answerTurn(
   turn: PromptedTurn,
   work: {
     readonly answer: Answer;
+    readonly audience: Audience;
     readonly tools: TurnTools;
     readonly from: Replayed;
     readonly signal: AbortSignal;
@@ -32,8 +35,12 @@ export async function answerTurn(
   let firstTokenMs: number | undefined;
   let isAsking = !from.isStepOver;
   let repair: readonly PromptMessage[] = [];
+  if (steps === 0) await handOverFirst(rooms, turn, answer);
   for (;;) {
-    if (isAsking) {
+    if (isAnsweredByPerson(answer)) {
+      return { outcome: { state: 'completed', reason: 'stop' }, usage, backend, firstTokenMs };
+    }
+    if (isAsking && pendingHandover(answer) === undefined) {
       const asked = promptOf(turn, answer, tools, steps);
       const prompt = { ...asked, messages: [...asked.messages, ...repair] };
       const dispatched = await dispatch(rooms, turn, {
@@ -61,6 +68,10 @@ export async function answerTurn(
     }
     await runPending(turn, work);
     if (signal.aborted) return { ...cancelledDispatch, usage, backend, firstTokenMs };
+    const handover = pendingHandover(answer);
+    if (handover !== undefined && (await awaitPerson(rooms, turn, work, handover)) === 'stopped') {
+      return { ...cancelledDispatch, usage, backend, firstTokenMs };
+    }
     // What the caller has to do ends the turn; the next one brings the results.
     if (answer.items.some(({ kind }) => kind === 'call')) {
       return { outcome: { state: 'completed', reason: 'call' }, usage, backend, firstTokenMs };

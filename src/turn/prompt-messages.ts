@@ -1,6 +1,7 @@
 import type { PromptMessage, PromptPart } from '#backend';
 import { textOf, type CallItem, type Item, type MessageItem, type ToolItem } from '#conversation';
 import type { Passage } from '#release';
+import { inOrderOfSettling } from './hand-over.ts';
 
 type AssistantMessage = Extract<PromptMessage, { role: 'assistant' }>;
 
@@ -9,16 +10,16 @@ type AssistantMessage = Extract<PromptMessage, { role: 'assistant' }>;
  * backends' prompt caches hold; passages go with the last question, where they are needed, since
  * several chat templates refuse a system message in the middle.
  */
-export function promptMessages(system: string, items: readonly Item[], passages: readonly Passage[]): PromptMessage[] {
+export function promptMessages(system: string, told: readonly Item[], passages: readonly Passage[]): PromptMessage[] {
+  const items = inOrderOfSettling(told);
   const messages: PromptMessage[] = system === '' ? [] : [{ role: 'system', content: system }];
   const answered = new Set(items.filter((item) => item.kind === 'result').map(({ callId }) => callId));
   const lastUser = items.findLastIndex((item) => item.kind === 'message' && item.role === 'user');
   items.forEach((item, index) => {
     switch (item.kind) {
       case 'message':
-        messages.push(
-          item.role === 'assistant' ? spokenByAssistant(item) : spokenByUser(item, index === lastUser ? passages : []),
-        );
+        if (item.role === 'assistant') addSpoken(messages, textOf(item.content));
+        else messages.push(spokenByUser(item, index === lastUser ? passages : []));
         break;
       case 'call':
         addCall(messages, item);
@@ -36,8 +37,15 @@ export function promptMessages(system: string, items: readonly Item[], passages:
   return messages;
 }
 
-function spokenByAssistant(item: MessageItem): PromptMessage {
-  return { role: 'assistant', content: textOf(item.content) };
+/** Several chat templates refuse two messages of the assistant in a row. */
+function addSpoken(messages: PromptMessage[], text: string): void {
+  const last = messages.at(-1);
+  if (last?.role !== 'assistant' || last.calls !== undefined) {
+    messages.push({ role: 'assistant', content: text });
+    return;
+  }
+  messages.pop();
+  messages.push({ ...last, content: [last.content, text].filter((said) => said !== '').join('\n\n') });
 }
 
 function spokenByUser(item: MessageItem, passages: readonly Passage[]): PromptMessage {

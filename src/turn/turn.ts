@@ -23,6 +23,7 @@ export { readTranscript, type Transcript, type TranscriptTurn } from './read-tra
 export { countInputTokens } from './count-input.ts';
 export { cancelTurn } from './cancel-turn.ts';
 export { EventWriter } from './event-writer.ts';
+export { answerHandover, listHandovers, readHandover, returnHandover, takeConversation } from './operate.ts';
 export { followTurn } from './follow-turn.ts';
 export { LiveTurns } from './live-turns.ts';
 export { startInBackground } from './queue-turn.ts';
