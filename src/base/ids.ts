@@ -11,6 +11,7 @@ const prefixes = {
   call: 'fc',
   result: 'fco',
   tool: 'mcp',
+  compaction: 'cmp',
   feedback: 'fb',
   key: 'key',
   visitor: 'visitor',

@@ -3,7 +3,7 @@ import { addUsage, type Replayed } from '#conversation';
 import type { Answer } from './answer.ts';
 import { formatProblem, repairMessages } from './answer-format.ts';
 import { cancelledDispatch, dispatch, type Dispatched } from './dispatch.ts';
-import { promptMessages } from './prompt-messages.ts';
+import { noHead, promptMessages } from './prompt-messages.ts';
 import { estimateItemTokens } from './tokens.ts';
 import { runPending, type TurnTools } from './turn-tools.ts';
 import type { TurnRooms } from './turn-rooms.ts';
@@ -91,7 +91,7 @@ function promptOf(turn: PromptedTurn, answer: Answer, tools: TurnTools, steps: n
   const toolChoice = steps >= stepsMax ? 'none' : steps === 0 ? prompt.toolChoice : 'auto';
   return {
     ...prompt,
-    messages: [...prompt.messages, ...promptMessages('', answer.earlierItems, [])],
+    messages: [...prompt.messages, ...promptMessages(noHead, answer.earlierItems, [])],
     ...(offered.length === 0 ? {} : { tools: offered }),
     ...(toolChoice === undefined || offered.length === 0 ? {} : { toolChoice }),
   };

@@ -4,13 +4,28 @@ import type { Passage } from '#release';
 
 type AssistantMessage = Extract<PromptMessage, { role: 'assistant' }>;
 
+/** What stands before all items. */
+export interface PromptHead {
+  readonly system: string;
+  /** Of what was said before the items; the same to the letter until the next one is made. */
+  readonly summary: string | undefined;
+}
+
+/** Of messages that follow others. */
+export const noHead: PromptHead = { system: '', summary: undefined };
+
 /**
  * Items as chat messages. Instructions come first and never change within a release, so that
  * backends' prompt caches hold; passages go with the last question, where they are needed, since
  * several chat templates refuse a system message in the middle.
  */
-export function promptMessages(system: string, items: readonly Item[], passages: readonly Passage[]): PromptMessage[] {
+export function promptMessages(
+  { system, summary }: PromptHead,
+  items: readonly Item[],
+  passages: readonly Passage[],
+): PromptMessage[] {
   const messages: PromptMessage[] = system === '' ? [] : [{ role: 'system', content: system }];
+  if (summary !== undefined) messages.push({ role: 'user', content: summary });
   const answered = new Set(items.filter((item) => item.kind === 'result').map(({ callId }) => callId));
   const lastUser = items.findLastIndex((item) => item.kind === 'message' && item.role === 'user');
   items.forEach((item, index) => {
@@ -30,6 +45,9 @@ export function promptMessages(system: string, items: readonly Item[], passages:
         break;
       case 'result':
         addResult(messages, item.callId, item.output);
+        break;
+      case 'compaction':
+        // What it holds stands at the head.
         break;
     }
   });

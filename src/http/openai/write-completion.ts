@@ -113,6 +113,7 @@ export class ChunkWriter implements StreamWriter {
         this.#told.restart(event.index);
         return '';
       case 'cited':
+      case 'compacted':
       case 'called':
       case 'acting':
       case 'stepped':
