@@ -71,6 +71,12 @@ export const metricTable = {
     help: 'Turns of lost nodes that this node went on with.',
     labels: ['assistant'],
   },
+  compactions: {
+    name: 'usher_compactions_total',
+    kind: 'counter',
+    help: 'Summaries of the older part of a conversation, by result.',
+    labels: ['assistant', 'result'],
+  },
   staleWrites: {
     name: 'usher_stale_writes_total',
     kind: 'counter',

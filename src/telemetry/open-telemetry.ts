@@ -82,7 +82,7 @@ function turnEvents(
   log: Logger,
   instruments: Instruments,
   otel: Otel | undefined,
-): Pick<Telemetry, 'turnFinished' | 'attemptFinished' | 'staleWriteRefused' | 'turnTaken'> {
+): Pick<Telemetry, 'turnFinished' | 'attemptFinished' | 'staleWriteRefused' | 'turnTaken' | 'compacted'> {
   return {
     staleWriteRefused(event) {
       instruments.staleWrites.inc({ result: 'refused' });
@@ -91,6 +91,12 @@ function turnEvents(
     turnTaken(event) {
       instruments.takeovers.inc({ assistant: event.assistant });
       log.info(event, 'turn taken over');
+    },
+    compacted(event) {
+      const { assistant, result } = event;
+      instruments.compactions.inc({ assistant, result });
+      if (result === 'failed') log.warn(event, 'conversation not compacted');
+      else log.info(event, 'conversation compacted');
     },
     turnFinished(event) {
       const { tenant, assistant, environment, state, code = '' } = event;

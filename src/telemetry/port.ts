@@ -46,6 +46,15 @@ export interface Telemetry {
   staleWriteRefused(event: { readonly turn: string }): void;
   /** A turn of a lost node goes on here. */
   turnTaken(event: { readonly turn: string; readonly assistant: string; readonly attempt: number }): void;
+  /** The older part of a conversation was summarised, or could not be: then the oldest is left out. */
+  compacted(event: {
+    readonly turn: string;
+    readonly assistant: string;
+    readonly result: 'done' | 'failed';
+    /** Why no model answered. */
+    readonly code: ErrorCode | undefined;
+    readonly durationMs: number;
+  }): void;
   attemptFinished(event: {
     readonly turn: string;
     readonly backend: string;

@@ -1,6 +1,7 @@
 import type { ModelRequest, PromptMessage } from '#backend';
 import { addUsage, type Replayed } from '#conversation';
 import type { Answer } from './answer.ts';
+import { compact } from './compact.ts';
 import { formatProblem, repairMessages } from './answer-format.ts';
 import { cancelledDispatch, dispatch, type Dispatched } from './dispatch.ts';
 import { noHead, promptMessages } from './prompt-messages.ts';
@@ -13,13 +14,13 @@ import type { PromptedTurn } from './turn-steps.ts';
 const stepsMax = 24;
 
 /**
- * Steps 4 and 5: the model is asked, its tools are run, and it is asked again with what came of
+ * Steps 4 and 5: what is too long is compacted, the model is asked, its tools are run, and it is asked again with what came of
  * them, until it answers. A turn that another node began is gone on with from where it stands:
  * what was finished there is read, never done again.
  */
 export async function answerTurn(
   rooms: TurnRooms,
-  turn: PromptedTurn,
+  asked: PromptedTurn,
   work: {
     readonly answer: Answer;
     readonly tools: TurnTools;
@@ -28,14 +29,18 @@ export async function answerTurn(
   },
 ): Promise<Dispatched> {
   const { answer, tools, from, signal } = work;
-  let { usage, steps, backend } = from;
+  const compacted = await compact(rooms, asked, work);
+  const { turn } = compacted;
+  let usage = addUsage(from.usage, compacted.usage);
+  let { steps, backend } = from;
   let firstTokenMs: number | undefined;
+  if (compacted.ended !== undefined) return { ...compacted.ended, usage, backend, firstTokenMs };
   let isAsking = !from.isStepOver;
   let repair: readonly PromptMessage[] = [];
   for (;;) {
     if (isAsking) {
-      const asked = promptOf(turn, answer, tools, steps);
-      const prompt = { ...asked, messages: [...asked.messages, ...repair] };
+      const whole = promptOf(turn, answer, tools, steps);
+      const prompt = { ...whole, messages: [...whole.messages, ...repair] };
       const dispatched = await dispatch(rooms, turn, {
         prompt,
         promptTokens: promptTokens(turn, answer),
