@@ -69,7 +69,8 @@ export async function compact(
     tokensMax,
     signal,
   });
-  const { text, usage, outcome } = asked;
+  const { text, dispatched } = asked;
+  const { usage, outcome } = dispatched;
   if (outcome.state === 'cancelled') return { turn, usage, ended: { outcome } };
   rooms.telemetry.compacted({
     turn: turn.id,
@@ -82,7 +83,7 @@ export async function compact(
   const { standing, fresh } = turn.memory;
   const summary: Summary = {
     text,
-    standing: standingOf(turn.memory, cut.covered, thresholdTokens * shares.standing),
+    standing: standingOf(turn.memory, cut.covered, thresholdTokens),
     recent: withoutLargeImages([...cut.kept, ...standing, ...fresh]),
   };
   const covers = cut.covered.at(-1)?.id ?? null;
@@ -123,13 +124,13 @@ interface Cut {
 /** Where the older part ends; undefined where nothing is to be compacted. */
 function cutOf(turn: PromptedTurn, thresholdTokens: number): Cut | undefined {
   if (composePrompt(turn, turn.memory).wantedTokens <= thresholdTokens) return undefined;
-  const cut = cutPast(turn.memory.past, thresholdTokens * shares.kept);
+  const cut = cutPast(turn.memory.past, thresholdTokens);
   return tokensOf(cut.covered) < thresholdTokens * shares.worthwhile ? undefined : cut;
 }
 
 /** What is kept are whole exchanges: it begins with what a person said. */
-export function cutPast(past: readonly Item[], keptTokens: number): Cut {
-  let remaining = keptTokens;
+export function cutPast(past: readonly Item[], thresholdTokens: number): Cut {
+  let remaining = thresholdTokens * shares.kept;
   let from = past.length;
   for (let index = past.length - 1; index >= 0; index -= 1) {
     const item = past[index]!;
@@ -144,10 +145,10 @@ export function cutPast(past: readonly Item[], keptTokens: number): Cut {
 export function standingOf(
   { summary }: Pick<Memory, 'summary'>,
   covered: readonly Item[],
-  budgetTokens: number,
+  thresholdTokens: number,
 ): readonly string[] {
   const said = partInstructions(covered).standing.map(({ content }) => textOf(content));
-  let remaining = budgetTokens;
+  let remaining = thresholdTokens * shares.standing;
   const newestFirst = new Set([...(summary?.standing ?? []), ...said].toReversed());
   const fitting = [...newestFirst].filter((text) => {
     remaining -= estimateTokens(text);
@@ -157,7 +158,7 @@ export function standingOf(
 }
 
 /** The newest images that fit; others are named only. */
-function withoutLargeImages(items: readonly Item[]): readonly Item[] {
+export function withoutLargeImages(items: readonly Item[]): readonly Item[] {
   let remaining = imageCharactersMax;
   const named = (part: ContentPart): ContentPart => {
     if (part.type !== 'image') return part;

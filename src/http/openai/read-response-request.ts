@@ -111,6 +111,18 @@ export const responseSchema = z.looseObject({
     .nullish()
     .describe('How the answer is written.'),
 });
+
+/** The body of `POST /v1/responses/compact`. */
+export const compactSchema = responseSchema
+  .pick({ model: true, previous_response_id: true, user: true, safety_identifier: true })
+  .extend({
+    input: inputSchema.nullish().describe('What was said: one text of the user, or items, oldest first.'),
+    instructions: z
+      .string()
+      .nullish()
+      .describe('Instructions that the conversation goes under: what matters to them is kept. Applications only.'),
+  });
+
 type ResponseRequest = z.infer<typeof responseSchema>;
 type Tool = NonNullable<ResponseRequest['tools']>[number];
 

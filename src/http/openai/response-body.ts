@@ -126,7 +126,7 @@ function outputText(items: readonly Item[]): string {
   return parts.map((part) => (part.type === 'text' ? part.text : '')).join('');
 }
 
-function writeUsage(usage: Usage): object {
+export function writeUsage(usage: Usage): object {
   return {
     input_tokens: usage.inputTokens,
     // No backend's Chat Completions tell what they wrote to their cache.
