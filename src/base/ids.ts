@@ -12,6 +12,7 @@ const prefixes = {
   result: 'fco',
   tool: 'mcp',
   handover: 'ho',
+  compaction: 'cmp',
   feedback: 'fb',
   key: 'key',
   visitor: 'visitor',

@@ -1,6 +1,6 @@
 import { UsherError, type Clock } from '#base';
 import type { TenantId } from '#access';
-import type { Release, ReleaseDigest } from '#release';
+import { completeContext, type Release, type ReleaseDigest } from '#release';
 import type { Store } from '#store';
 import type { Place, Vault } from '#vault';
 import { canonicalJson } from './canonical-json.ts';
@@ -51,7 +51,8 @@ export async function openRelease(
       'A stored release has a form that this Usher does not know. Update this node.',
     );
   }
-  const { spec, instructions, passages, tools } = content;
+  const { instructions, passages, tools } = content;
+  const spec = { ...content.spec, context: completeContext(content.spec.context) };
   return { digest, spec, instructions, passages, ...(tools === undefined ? {} : { tools }) };
 }
 

@@ -77,6 +77,12 @@ export const metricTable = {
     help: 'Conversations that went to a person or came back from them, and messages that a person answered.',
     labels: ['assistant', 'event'],
   },
+  compactions: {
+    name: 'usher_compactions_total',
+    kind: 'counter',
+    help: 'Summaries of the older part of a conversation, by result.',
+    labels: ['assistant', 'result'],
+  },
   staleWrites: {
     name: 'usher_stale_writes_total',
     kind: 'counter',

@@ -82,7 +82,7 @@ function turnEvents(
   log: Logger,
   instruments: Instruments,
   otel: Otel | undefined,
-): Pick<Telemetry, 'turnFinished' | 'attemptFinished' | 'staleWriteRefused' | 'turnTaken' | 'handover'> {
+): Pick<Telemetry, 'turnFinished' | 'attemptFinished' | 'staleWriteRefused' | 'turnTaken' | 'handover' | 'compacted'> {
   return {
     staleWriteRefused(event) {
       instruments.staleWrites.inc({ result: 'refused' });
@@ -95,6 +95,12 @@ function turnEvents(
     handover(event) {
       instruments.handovers.inc(event);
       log.info(event, 'handover');
+    },
+    compacted(event) {
+      const { assistant, result } = event;
+      instruments.compactions.inc({ assistant, result });
+      if (result === 'failed') log.warn(event, 'conversation not compacted');
+      else log.info(event, 'conversation compacted');
     },
     turnFinished(event) {
       const { tenant, assistant, environment, state, code = '' } = event;

@@ -56,6 +56,15 @@ export interface Telemetry {
   turnTaken(event: { readonly turn: string; readonly assistant: string; readonly attempt: number }): void;
   /** A conversation goes to a person, or comes back from them. */
   handover(event: { readonly assistant: string; readonly event: HandoverEvent }): void;
+  /** The older part of a conversation was summarised, or could not be: then the oldest is left out. */
+  compacted(event: {
+    readonly turn: string;
+    readonly assistant: string;
+    readonly result: 'done' | 'failed';
+    /** Why no model answered. */
+    readonly code: ErrorCode | undefined;
+    readonly durationMs: number;
+  }): void;
   attemptFinished(event: {
     readonly turn: string;
     readonly backend: string;

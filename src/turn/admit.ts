@@ -6,10 +6,11 @@ import type { AdmittedTurn, TurnRequest } from './turn-steps.ts';
 
 /**
  * Step 1: may this caller have a turn now? Limits are charged here and given back by `release`.
+ * `mayBeSilent`: it may be about what was said before alone.
  *
  * @throws UsherError `forbidden`, `invalid_request`, `rate_limited`, `shutting_down`
  */
-export function admit(rooms: TurnRooms, request: TurnRequest): AdmittedTurn {
+export function admit(rooms: TurnRooms, request: TurnRequest, mayBeSilent = false): AdmittedTurn {
   if (rooms.draining()) {
     throw new UsherError('shutting_down', 'This node is stopping. Repeat the request; another node will take it.', {
       retryAfterMs: 1000,
@@ -17,7 +18,7 @@ export function admit(rooms: TurnRooms, request: TurnRequest): AdmittedTurn {
   }
   const { principal } = request;
   if (principal.kind === 'user') restrictToTalking(request, principal);
-  if (request.input.length === 0) {
+  if (request.input.length === 0 && !mayBeSilent) {
     throw new UsherError('invalid_request', 'Nothing was said. Send at least one message.', { param: 'input' });
   }
   const nowMs = rooms.clock.monotonicMs();
@@ -65,6 +66,7 @@ function deniedField(request: TurnRequest): string | undefined {
   const [unknown] = Object.keys(request.extra);
   if (unknown !== undefined) return unknown;
   if (request.tools.length > 0) return 'tools';
+  if (request.compaction !== undefined) return 'context_management';
   if (request.format !== undefined) return 'text.format';
   if (Object.keys(request.parameters).length > 0) return Object.keys(request.parameters)[0];
   return undefined;

@@ -1,11 +1,12 @@
 import type { ModelRequest, PromptMessage } from '#backend';
-import { addUsage, type Replayed } from '#conversation';
+import { addUsage, noUsage, type Replayed } from '#conversation';
 import type { Answer } from './answer.ts';
 import type { Audience } from './audience.ts';
+import { compact, type Compacted } from './compact.ts';
 import { formatProblem, repairMessages } from './answer-format.ts';
 import { cancelledDispatch, dispatch, type Dispatched } from './dispatch.ts';
 import { awaitPerson, handOverFirst, isAnsweredByPerson, pendingHandover } from './hand-over.ts';
-import { promptMessages } from './prompt-messages.ts';
+import { noHead, promptMessages } from './prompt-messages.ts';
 import { estimateItemTokens } from './tokens.ts';
 import { runPending, type TurnTools } from './turn-tools.ts';
 import type { TurnRooms } from './turn-rooms.ts';
@@ -15,13 +16,14 @@ import type { PromptedTurn } from './turn-steps.ts';
 const stepsMax = 24;
 
 /**
- * Steps 4 and 5: the model is asked, its tools are run, and it is asked again with what came of
- * them, until it answers. A turn that another node began is gone on with from where it stands:
- * what was finished there is read, never done again.
+ * Steps 4 and 5: what is too long is compacted, the model is asked, its tools are run, and it is
+ * asked again with what came of them, until it answers, or a person does in its place. A turn that
+ * another node began is gone on with from where it stands: what was finished there is read, never
+ * done again.
  */
 export async function answerTurn(
   rooms: TurnRooms,
-  turn: PromptedTurn,
+  asked: PromptedTurn,
   work: {
     readonly answer: Answer;
     readonly audience: Audience;
@@ -31,18 +33,24 @@ export async function answerTurn(
   },
 ): Promise<Dispatched> {
   const { answer, tools, from, signal } = work;
-  let { usage, steps, backend } = from;
+  if (from.steps === 0) await handOverFirst(rooms, asked, answer);
+  // A person reads all of it themselves.
+  const isForPerson = pendingHandover(answer) !== undefined;
+  const compacted: Compacted = isForPerson ? { turn: asked, usage: noUsage } : await compact(rooms, asked, work);
+  const { turn } = compacted;
+  let usage = addUsage(from.usage, compacted.usage);
+  let { steps, backend } = from;
   let firstTokenMs: number | undefined;
+  if (compacted.ended !== undefined) return { ...compacted.ended, usage, backend, firstTokenMs };
   let isAsking = !from.isStepOver;
   let repair: readonly PromptMessage[] = [];
-  if (steps === 0) await handOverFirst(rooms, turn, answer);
   for (;;) {
     if (isAnsweredByPerson(answer)) {
       return { outcome: { state: 'completed', reason: 'stop' }, usage, backend, firstTokenMs };
     }
     if (isAsking && pendingHandover(answer) === undefined) {
-      const asked = promptOf(turn, answer, tools, steps);
-      const prompt = { ...asked, messages: [...asked.messages, ...repair] };
+      const whole = promptOf(turn, answer, tools, steps);
+      const prompt = { ...whole, messages: [...whole.messages, ...repair] };
       const dispatched = await dispatch(rooms, turn, {
         prompt,
         promptTokens: promptTokens(turn, answer),
@@ -102,7 +110,7 @@ function promptOf(turn: PromptedTurn, answer: Answer, tools: TurnTools, steps: n
   const toolChoice = steps >= stepsMax ? 'none' : steps === 0 ? prompt.toolChoice : 'auto';
   return {
     ...prompt,
-    messages: [...prompt.messages, ...promptMessages('', answer.earlierItems, [])],
+    messages: [...prompt.messages, ...promptMessages(noHead, answer.earlierItems, [])],
     ...(offered.length === 0 ? {} : { tools: offered }),
     ...(toolChoice === undefined || offered.length === 0 ? {} : { toolChoice }),
   };

@@ -3,6 +3,7 @@ import type { ModelEvent } from '#backend';
 import {
   nothingTold,
   type Citation,
+  type CompactionItem,
   type Item,
   type ItemStatus,
   type Placed,
@@ -177,6 +178,14 @@ export class Answer {
   /** Makes ready for a model that goes on with `prefix`: on the open item, unless what was told of it is unknown. */
   resume(): void | Promise<void> {
     return this.#isTailUnknown ? this.restart(this.prefix) : undefined;
+  }
+
+  /** What was said before is summarised: before any answer of a model begins. */
+  compact(item: CompactionItem, usage: Usage): void | Promise<void> {
+    const index = this.#next++;
+    this.#kept = [...this.#kept, { index, item }];
+    this.#stepFrom = this.#next;
+    return this.#relay({ type: 'compacted', index, item, usage });
   }
 
   /** A model's answer is whole: its calls of tools are pending now, and what follows is the next answer. */

@@ -20,6 +20,8 @@ export interface Question {
   readonly promptTokens: number;
   readonly answer: Answer;
   readonly signal: AbortSignal;
+  /** Whether what answers without a model may not stand in. */
+  readonly byModel?: true;
 }
 
 /** Answers that broke off after their first token and were rescued, in one answer of a model at the most. */
@@ -40,7 +42,7 @@ export async function dispatch(rooms: TurnRooms, turn: PromptedTurn, question: Q
   let failedPool: BackendPool | undefined;
   let wasted = noUsage;
   let rescues = 0;
-  for (const { pool, model, isFallback } of routeOf(rooms, turn)) {
+  for (const { pool, model, isFallback } of routeOf(rooms, turn, question)) {
     for (;;) {
       if (tried.size >= pool.attemptsMax) break;
       const pick = await pool.pick({ ...need, exclude: tried }, signal);
@@ -100,10 +102,11 @@ interface Way {
 }
 
 /** The assistant's pools in order, then the first fallback that one of them has. */
-function routeOf(rooms: TurnRooms, turn: PromptedTurn): Way[] {
+function routeOf(rooms: TurnRooms, turn: PromptedTurn, { byModel }: Question): Way[] {
   const named = turn.served.release.spec.pools.map(({ pool, model }) => {
     return { pool: rooms.pool(pool), model, isFallback: false };
   });
+  if (byModel === true) return named;
   const fallback = named.map(({ pool }) => pool.fallback).find((pool) => pool !== undefined);
   return fallback === undefined ? named : [...named, { pool: fallback, model: undefined, isFallback: true }];
 }

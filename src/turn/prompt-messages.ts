@@ -5,12 +5,26 @@ import { inOrderOfSettling } from './hand-over.ts';
 
 type AssistantMessage = Extract<PromptMessage, { role: 'assistant' }>;
 
+/** What stands before all items. */
+export interface PromptHead {
+  readonly system: string;
+  /** Of what was said before the items; the same to the letter until the next one is made. */
+  readonly summary: string | undefined;
+}
+
+/** Of messages that follow others. */
+export const noHead: PromptHead = { system: '', summary: undefined };
+
 /**
  * Items as chat messages. Instructions come first and never change within a release, so that
  * backends' prompt caches hold; passages go with the last question, where they are needed, since
  * several chat templates refuse a system message in the middle.
  */
-export function promptMessages(system: string, told: readonly Item[], passages: readonly Passage[]): PromptMessage[] {
+export function promptMessages(
+  { system, summary }: PromptHead,
+  told: readonly Item[],
+  passages: readonly Passage[],
+): PromptMessage[] {
   const items = inOrderOfSettling(told);
   const messages: PromptMessage[] = system === '' ? [] : [{ role: 'system', content: system }];
   const answered = new Set(items.filter((item) => item.kind === 'result').map(({ callId }) => callId));
@@ -32,9 +46,24 @@ export function promptMessages(system: string, told: readonly Item[], passages: 
       case 'result':
         addResult(messages, item.callId, item.output);
         break;
+      case 'compaction':
+        // What it holds stands at the head.
+        break;
     }
   });
-  return messages;
+  return summary === undefined ? messages : withSummary(messages, summary);
+}
+
+/** At the head of the first thing that was said: several chat templates refuse two messages of the user in a row. */
+function withSummary(messages: readonly PromptMessage[], summary: string): PromptMessage[] {
+  const at = messages[0]?.role === 'system' ? 1 : 0;
+  const first = messages[at];
+  if (first?.role !== 'user') return messages.toSpliced(at, 0, { role: 'user', content: summary });
+  const content: PromptMessage['content'] =
+    typeof first.content === 'string'
+      ? `${summary}\n\n${first.content}`
+      : [{ type: 'text', text: summary }, ...first.content];
+  return messages.toSpliced(at, 1, { role: 'user', content });
 }
 
 /** Several chat templates refuse two messages of the assistant in a row. */

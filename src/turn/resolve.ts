@@ -5,6 +5,7 @@ import type { ConversationRow, TurnRow } from '#store';
 import { checkLength } from './admit-said.ts';
 import { isBeyond } from './beyond.ts';
 import { repeatKeys } from './repeats.ts';
+import { checkCompactions } from './seal-summary.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import type { AdmittedTurn, PlannedTurn } from './turn-steps.ts';
 
@@ -31,6 +32,9 @@ export async function resolve(rooms: TurnRooms, turn: AdmittedTurn): Promise<Pla
     });
   }
   const subject = subjectOf(turn, conversation ?? previous);
+  if (request.input.some(({ kind }) => kind === 'compaction')) {
+    checkCompactions(await rooms.vault.subject(reach.tenant, subject), request.input, 'input');
+  }
   const served = await servedRelease(rooms, turn, conversation ?? previous);
   if (request.principal.kind === 'user') restrictPerson(rooms, turn, served, subject);
   return { ...turn, conversation, subject, served, repeats: await repeatKeys(rooms, request) };

@@ -31,5 +31,8 @@ export function estimateItemTokens(item: Item): number {
         estimateTokens(item.arguments) +
         estimateTokens(item.output ?? item.error ?? '')
       );
+    case 'compaction':
+      // No model reads it as an item: what it holds is counted where it is opened.
+      return 0;
   }
 }

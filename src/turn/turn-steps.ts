@@ -1,8 +1,8 @@
 import type { Id } from '#base';
 import type { Principal, Reach, SubjectId } from '#access';
 import type { FunctionTool, ModelRequest } from '#backend';
-import type { Item } from '#conversation';
-import type { ModelParameters, ServedRelease } from '#release';
+import type { Item, MessageItem, Summary } from '#conversation';
+import type { ModelParameters, Passage, ServedRelease } from '#release';
 import type { ConversationRow, RepeatKeys } from '#store';
 import type { SubjectVault } from '#vault';
 
@@ -25,6 +25,10 @@ export interface TurnRequest {
   readonly userAuthorisation: string | undefined;
   /** Calls of the assistant's own tools at the most. */
   readonly toolCallsMax: number | undefined;
+  /** What becomes of history that does not fit the context; undefined: what the assistant's owner set. */
+  readonly whenFull: 'truncate' | 'refuse' | undefined;
+  /** Where the caller wants history to be compacted, and beyond how many tokens; undefined: the owner's share. */
+  readonly compaction: { readonly thresholdTokens: number | undefined } | undefined;
   readonly input: readonly Item[];
   /** The application's own instructions for this turn, after the assistant's. */
   readonly instructions: string | undefined;
@@ -68,9 +72,25 @@ export interface PlannedTurn extends AdmittedTurn {
   readonly repeats: RepeatKeys;
 }
 
+/** What a turn has to say to a model, before it is fitted into the context. */
+export interface Memory {
+  /** Of what was said before `past`. */
+  readonly summary: Summary | undefined;
+  /** What was said before the question, oldest first, as far back as it may be of use. */
+  readonly past: readonly Item[];
+  /** Instructions of the application that came with the question. */
+  readonly standing: readonly MessageItem[];
+  /** From the question on. */
+  readonly fresh: readonly Item[];
+  readonly passages: readonly Passage[];
+  /** What a person asked last. */
+  readonly question: string;
+}
+
 /** After recall: what the model will be asked. `vault` is the subject's, present where content is kept. */
 export interface PromptedTurn extends PlannedTurn {
   readonly prompt: ModelRequest;
   readonly promptTokens: number;
+  readonly memory: Memory;
   readonly vault: SubjectVault | undefined;
 }

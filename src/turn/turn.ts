@@ -20,6 +20,7 @@ export {
 export type { Relay } from './answer.ts';
 export { BackendPool } from './backend-pool.ts';
 export { readTranscript, type Transcript, type TranscriptTurn } from './read-transcript.ts';
+export { compactInput, type CompactedInput } from './compact-input.ts';
 export { countInputTokens } from './count-input.ts';
 export { cancelTurn } from './cancel-turn.ts';
 export { EventWriter } from './event-writer.ts';

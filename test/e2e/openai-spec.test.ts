@@ -80,6 +80,27 @@ describe.skipIf(!hasOpenAiSpec)(title, () => {
     await client.responses.create({ ...body, store: false });
   });
 
+  test('a conversation that is compacted, on its way and on demand', async () => {
+    const said = { role: 'user' as const, content: 'Row seven. '.repeat(500) };
+    const reply = { role: 'assistant' as const, content: 'Noted.' };
+    const input = [said, reply, { role: 'user' as const, content: 'Well?' }];
+    const body = { model, input, context_management: [{ type: 'compaction', compact_threshold: 1000 }] };
+    const { id: conversation } = await client.conversations.create();
+    const made = await client.responses.create({ ...body, conversation });
+    expect(made.output.map(({ type }) => type)).toEqual(['compaction', 'message']);
+    await client.responses.retrieve(made.id);
+    await client.conversations.items.list(conversation);
+    for await (const _ of await client.responses.retrieve(made.id, { stream: true }));
+    for await (const _ of await client.responses.create({ ...body, stream: true, truncation: 'disabled' }));
+    const compacted = await client.responses.compact({ model, input: [said, reply], instructions: 'Seats.' });
+    const next = [
+      ...(compacted.output as OpenAI.Responses.ResponseInputItem[]),
+      { role: 'user' as const, content: 'x' },
+    ];
+    const after = await client.responses.create({ model, input: next });
+    await client.responses.inputItems.list(after.id);
+  });
+
   test('every parameter is given back', async () => {
     const format = {
       type: 'json_schema' as const,

@@ -2,6 +2,7 @@ export {
   textOf,
   type CallItem,
   type Citation,
+  type CompactionItem,
   type ContentPart,
   type Item,
   type ItemId,
@@ -9,6 +10,7 @@ export {
   type MessageItem,
   type ResultItem,
   type Role,
+  type Summary,
   type ToolItem,
 } from './item.ts';
 export type {

@@ -61,8 +61,34 @@ export interface ToolItem {
   readonly status: ItemStatus;
 }
 
-/** One message, call or result in a conversation. */
-export type Item = MessageItem | CallItem | ResultItem | ToolItem;
+/**
+ * A summary that stands for what was said before it. Items at its own place may be newer than what it
+ * covers: an answer makes it after the question was stored.
+ */
+export interface CompactionItem {
+  readonly kind: 'compaction';
+  readonly id: Id<'compaction'>;
+  /** A `Summary` under the key of its person, as base64url: opaque to everybody else, also on the wire. */
+  readonly sealed: string;
+  /** The last item that it covers; null where it covers all that stands before it. */
+  readonly covers: ItemId | null;
+  readonly status: ItemStatus;
+}
+
+/** What a compaction holds. */
+export interface Summary {
+  readonly text: string;
+  /** Instructions of the application among what is covered: they hold on, word for word. */
+  readonly standing: readonly string[];
+  /**
+   * What was said between the last item that is covered and the answer, word for word, for callers
+   * who keep a conversation themselves and send back nothing older than the compaction.
+   */
+  readonly recent: readonly Item[];
+}
+
+/** One message, call, result or compaction in a conversation. */
+export type Item = MessageItem | CallItem | ResultItem | ToolItem | CompactionItem;
 export type ItemId = Item['id'];
 
 /** The plain text of an item's parts, for prompts and titles. */

@@ -101,6 +101,14 @@ function after(state: Replayed, event: TurnEvent): Replayed {
         nextIndex: Math.max(state.nextIndex, index + 1),
       };
     }
+    case 'compacted':
+      return {
+        ...state,
+        kept: [...state.kept, { index: event.index, item: event.item }],
+        nextIndex: event.index + 1,
+        stepFrom: event.index + 1,
+        usage: addUsage(state.usage, event.usage),
+      };
     case 'stepped':
       return {
         ...state,

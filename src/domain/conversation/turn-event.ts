@@ -1,7 +1,7 @@
 import type { Id } from '#base';
 import type { ErrorCode } from '#base';
 import type { ReleaseDigest } from '#release';
-import type { CallItem, Citation, Item, MessageItem, ToolItem } from './item.ts';
+import type { CallItem, Citation, CompactionItem, Item, MessageItem, ToolItem } from './item.ts';
 
 /** What is fixed when a turn starts. */
 export interface StartedTurn {
@@ -49,6 +49,8 @@ export type TurnEvent =
   /** The tool is about to be run: from here on it may have had its effect. */
   | { readonly type: 'acting'; readonly index: number; readonly itemId: Id<'tool'> }
   | { readonly type: 'closed'; readonly index: number; readonly item: Item }
+  /** What was said before is summarised. Whole at once, with what its model spent, so that it is made once. */
+  | { readonly type: 'compacted'; readonly index: number; readonly item: CompactionItem; readonly usage: Usage }
   /** A model has ended an answer of its own; a turn with tools has several. */
   | { readonly type: 'stepped'; readonly usage: Usage; readonly backend: string | null; readonly finish: StepFinish }
   | { readonly type: 'restarted'; readonly index: number }

@@ -55,7 +55,19 @@ const context = z.strictObject({
     .min(256)
     .max(2_000_000)
     .default(8000)
-    .describe('Tokens of instructions, knowledge and history together; older turns are left out first.'),
+    .describe('Tokens of instructions, knowledge and history together.'),
+  whenFull: z
+    .enum(['truncate', 'compact'])
+    .default('truncate')
+    .describe(
+      'What becomes of a conversation that outgrows the budget. `truncate`: the oldest of it is left out; `compact`: a model of the assistant’s own pools summarises the older part, and the last exchanges stay word for word.',
+    ),
+  compactAt: z
+    .number()
+    .min(0.3)
+    .max(0.9)
+    .default(0.7)
+    .describe('The share of the budget beyond which a conversation is compacted, with `compact`.'),
 });
 
 const knowledge = z.strictObject({
@@ -233,6 +245,11 @@ export const assistantSchema = shape
       }) as AssistantSpec,
     };
   });
+
+/** The context of a spec that was stored when fewer of its settings were known: each has its default. */
+export function completeContext(stored: Pick<AssistantSpec['context'], 'budgetTokens'>): AssistantSpec['context'] {
+  return context.parse(stored);
+}
 
 /** JSON Schema (draft 2020-12) of `assistant.yaml`, for editors. */
 export function assistantJsonSchema(): Record<string, unknown> {

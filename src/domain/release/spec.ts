@@ -25,8 +25,12 @@ export interface AssistantSpec {
   readonly pools: readonly { readonly pool: string; readonly model?: string }[];
   readonly parameters: ModelParameters;
   readonly context: {
-    /** Tokens of instructions, knowledge and history together; older turns are left out first. */
+    /** Tokens of instructions, knowledge and history together. */
     readonly budgetTokens: number;
+    /** What becomes of history that does not fit: the oldest is left out, or what is older is summarised. */
+    readonly whenFull: 'truncate' | 'compact';
+    /** The share of the budget beyond which it is summarised. */
+    readonly compactAt: number;
   };
   readonly knowledge: {
     /** Passages quoted into the prompt at the most; 0 switches retrieval off. */

@@ -46,7 +46,8 @@ export async function answerWhole(telling: Telling): Promise<WholeAnswer> {
   const logprobs: unknown[] = [];
   const { outcome, usage, finishedAtMs } = await telling((event) => {
     if (event.type === 'started') turn = event.turn;
-    if (event.type === 'closed' || event.type === 'restarted') heard = replay([event], heard);
+    if (event.type === 'closed' || event.type === 'compacted' || event.type === 'restarted')
+      heard = replay([event], heard);
     if (event.type === 'restarted') logprobs.length = 0;
     if (event.type === 'text' && event.logprobs !== undefined) logprobs.push(...event.logprobs);
   });

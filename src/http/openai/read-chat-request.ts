@@ -143,6 +143,9 @@ export function readChatRequest(exchange: Exchange, body: ChatBody): TurnRequest
     background: false,
     ...readCaller(exchange, body),
     toolCallsMax: undefined,
+    // The caller sends the whole history each time, and could not give a summary back.
+    whenFull: 'truncate',
+    compaction: undefined,
     input: body.messages.flatMap(readMessage),
     instructions: undefined,
     parameters: readParameters({ ...body, max_output_tokens: body.max_completion_tokens ?? body.max_tokens }),

@@ -52,9 +52,19 @@ const resultSchema = z.object({
     .describe('What the function returned.'),
 });
 
-const itemSchema = z.discriminatedUnion('type', [messageSchema, callSchema, resultSchema]).meta({
+const compactionSchema = z.object({
+  type: z.literal('compaction'),
+  encrypted_content: z
+    .string()
+    .min(1)
+    .max(20_971_520)
+    .describe('What an earlier answer gave, unchanged. It opens for the person that it was made for alone.'),
+});
+
+const itemSchema = z.discriminatedUnion('type', [messageSchema, callSchema, resultSchema, compactionSchema]).meta({
   id: 'item',
-  description: 'A message, a call of a function, or its result. Ids are made here: one sent is ignored.',
+  description:
+    'A message, a call of a function, its result, or a compaction: a summary of all that was said before it. Ids are made here: one sent is ignored.',
 });
 
 export const itemsSchema = z.array(itemSchema);
@@ -97,6 +107,14 @@ function readItem(item: z.infer<typeof itemSchema>): Item {
       const output = typeof item.output === 'string' ? item.output : item.output.map((part) => part.text).join('');
       return { kind: 'result', id: newId('result'), callId: item.call_id, output, status: 'completed' };
     }
+    case 'compaction':
+      return {
+        kind: 'compaction',
+        id: newId('compaction'),
+        sealed: item.encrypted_content,
+        covers: null,
+        status: 'completed',
+      };
   }
 }
 

@@ -74,6 +74,29 @@ export const responseSchema = z.looseObject({
     .nullish()
     .describe('Whether the model may, must or must not ask for a function, or which. Absent: `auto`.'),
   parallel_tool_calls: parallelSchema.nullish(),
+  truncation: z
+    .enum(['auto', 'disabled'])
+    .nullish()
+    .describe(
+      'What becomes of history that does not fit the context. `auto`: the oldest is left out; `disabled`: the request fails with `context_length_exceeded`. Absent: as the assistant’s owner set.',
+    ),
+  context_management: z
+    .array(
+      z.object({
+        type: z.literal('compaction'),
+        compact_threshold: z
+          .number()
+          .int()
+          .min(1000)
+          .nullish()
+          .describe('Tokens beyond which it is done. Absent: the share of the context that the owner set.'),
+      }),
+    )
+    .max(1)
+    .nullish()
+    .describe(
+      'Has the older part of a long conversation summarised by a model before the answer. The summary is an item of the answer. Applications only.',
+    ),
   text: z
     .looseObject({
       format: z
@@ -88,6 +111,18 @@ export const responseSchema = z.looseObject({
     .nullish()
     .describe('How the answer is written.'),
 });
+
+/** The body of `POST /v1/responses/compact`. */
+export const compactSchema = responseSchema
+  .pick({ model: true, previous_response_id: true, user: true, safety_identifier: true })
+  .extend({
+    input: inputSchema.nullish().describe('What was said: one text of the user, or items, oldest first.'),
+    instructions: z
+      .string()
+      .nullish()
+      .describe('Instructions that the conversation goes under: what matters to them is kept. Applications only.'),
+  });
+
 type ResponseRequest = z.infer<typeof responseSchema>;
 type Tool = NonNullable<ResponseRequest['tools']>[number];
 
@@ -123,6 +158,8 @@ export function readResponseRequest(
     background: settings.background,
     ...readCaller(exchange, body),
     toolCallsMax: body.max_tool_calls ?? undefined,
+    whenFull: body.truncation == null ? undefined : body.truncation === 'auto' ? 'truncate' : 'refuse',
+    compaction: readCompaction(body.context_management),
     input: readItems(body.input),
     instructions: body.instructions ?? undefined,
     parameters: readParameters({ ...body, reasoning_effort: body.reasoning?.effort }),
@@ -133,6 +170,11 @@ export function readResponseRequest(
     format: readFormat(body.text?.format),
     settings: settings.store ? JSON.stringify(settings) : '',
   };
+}
+
+function readCompaction(asked: ResponseRequest['context_management']): TurnRequest['compaction'] {
+  const [entry] = asked ?? [];
+  return entry === undefined ? undefined : { thresholdTokens: entry.compact_threshold ?? undefined };
 }
 
 export function readSettings(body: ResponseRequest): ResponseSettings {
@@ -155,6 +197,7 @@ export function readSettings(body: ResponseRequest): ResponseSettings {
     reasoning: { effort: body.reasoning?.effort ?? null, summary: null },
     safety_identifier: body.safety_identifier ?? null,
     ...(body.user == null ? {} : { user: body.user }),
+    ...(body.truncation == null ? {} : { truncation: body.truncation }),
   };
 }
 

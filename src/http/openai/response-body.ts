@@ -24,6 +24,8 @@ export interface ResponseSettings {
   readonly safety_identifier: string | null;
   /** Absent where it was not sent: the wire knows no null here. */
   readonly user?: string;
+  /** Absent where it was not sent: the owner's setting held. */
+  readonly truncation?: 'auto' | 'disabled';
 }
 
 /** Those of a turn that was asked for on another wire, so that it can be read as a response too. */
@@ -81,8 +83,8 @@ export function responseBody(parts: ResponseParts): object {
     // Absent, not null, until it is known: so are the types of OpenAI's client.
     ...(parts.usage === null ? {} : { usage: writeUsage(parts.usage) }),
     conversation: conversation === null ? null : { id: conversation },
-    ...echoed,
     truncation: 'auto',
+    ...echoed,
     service_tier: 'default',
     top_logprobs: 0,
   };
@@ -124,7 +126,7 @@ function outputText(items: readonly Item[]): string {
   return parts.map((part) => (part.type === 'text' ? part.text : '')).join('');
 }
 
-function writeUsage(usage: Usage): object {
+export function writeUsage(usage: Usage): object {
   return {
     input_tokens: usage.inputTokens,
     // No backend's Chat Completions tell what they wrote to their cache.

@@ -10,7 +10,7 @@ export const responseEvents = {
   'response.queued': 'It waits: for its conversation, or because nobody waits for it.',
   'response.in_progress':
     'The model is asked. A second one says that the answer begins anew: what was told so far counts no more, and new items follow.',
-  'response.output_item.added': 'An item of the answer begins: a message or a call of a function.',
+  'response.output_item.added': 'An item of the answer begins: a message, a call of a function, or a compaction.',
   'response.content_part.added': 'The text or the refusal of a message begins.',
   'response.output_text.delta': 'The next piece of the text.',
   'response.output_text.annotation.added': 'A source of what was quoted: a file of the assistant’s knowledge.',
@@ -86,6 +86,11 @@ export class ResponseEventWriter implements StreamWriter {
         });
       case 'acting':
         return this.#event('response.mcp_call.in_progress', { item_id: event.itemId, output_index: event.index });
+      case 'compacted': {
+        this.#items[event.index] = event.item;
+        const told = { output_index: event.index, item: writeItem(event.item) };
+        return this.#event('response.output_item.added', told) + this.#event('response.output_item.done', told);
+      }
       case 'stepped':
         return '';
       case 'restarted':

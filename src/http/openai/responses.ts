@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { UsherError } from '#base';
 import {
   cancelTurn,
+  compactInput,
   countInputTokens,
   deleteTurn,
   followTurn,
@@ -16,12 +17,12 @@ import {
 import type { Exchange, Route } from '../exchange.ts';
 import { answerStreamed, answerWhole, type Telling } from './answer-exchange.ts';
 import { pageSchema, readBody, readPage } from './read-body.ts';
-import { readResponseRequest, readSettings, responseSchema } from './read-response-request.ts';
-import { recordedResponse, reasonOf, responseBody, type ResponseSettings } from './response-body.ts';
+import { readResponseRequest, readSettings, responseSchema, compactSchema } from './read-response-request.ts';
+import { recordedResponse, reasonOf, responseBody, writeUsage, type ResponseSettings } from './response-body.ts';
 import { ResponseEventWriter } from './response-events.ts';
 import { talkPolicy } from './talk-policy.ts';
-import { turnOfResponseId } from './wire-ids.ts';
-import { itemList } from './write-items.ts';
+import { responseIdOf, turnOfResponseId } from './wire-ids.ts';
+import { itemList, writeItem } from './write-items.ts';
 
 export function responseRoutes(rooms: TurnRooms): Route[] {
   return [
@@ -42,6 +43,16 @@ export function responseRoutes(rooms: TurnRooms): Route[] {
       body: responseSchema,
       answer: '`{"object":"response.input_tokens","input_tokens":…}`; estimated.',
       handle: (exchange) => countInput(rooms, exchange),
+    },
+    {
+      method: 'POST',
+      path: '/v1/responses/compact',
+      policy: talkPolicy,
+      summary: 'Has a model summarise what was said, to go on from there. Nothing is stored.',
+      body: compactSchema,
+      answer:
+        'A `response.compaction` object; its `output`, the newest messages of the user and a `compaction`, goes before the next `input` as it is.',
+      handle: (exchange) => compact(rooms, exchange),
     },
     {
       method: 'GET',
@@ -100,6 +111,20 @@ async function countInput(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const body = readBody(responseSchema, await exchange.json());
   const request = readResponseRequest(exchange, body, readSettings(body));
   exchange.sendJson(200, { object: 'response.input_tokens', input_tokens: await countInputTokens(rooms, request) });
+}
+
+async function compact(rooms: TurnRooms, exchange: Exchange): Promise<void> {
+  const body = readBody(compactSchema, await exchange.json());
+  const asked = { ...body, input: body.input ?? [], store: false };
+  const request = readResponseRequest(exchange, asked, readSettings(asked));
+  const { id, createdAtMs, said, compaction, usage } = await compactInput(rooms, request, exchange.signal);
+  exchange.sendJson(200, {
+    id: responseIdOf(id),
+    object: 'response.compaction',
+    created_at: Math.floor(createdAtMs / 1000),
+    output: [...said, compaction].map((item) => writeItem(item)),
+    usage: writeUsage(usage),
+  });
 }
 
 async function createInBackground(

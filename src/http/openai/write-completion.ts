@@ -128,6 +128,7 @@ export class ChunkWriter implements StreamWriter {
         if (isSaid(event.item)) this.#isBetween = true;
         return '';
       case 'cited':
+      case 'compacted':
       case 'called':
       case 'acting':
       case 'stepped':

@@ -27,6 +27,8 @@ export function writeItem(item: Item, status: WireStatus = item.status): object 
       return { id: item.id, type: 'function_call_output', status, call_id: item.callId, output: item.output };
     case 'tool':
       return writeTool(item, status);
+    case 'compaction':
+      return { id: item.id, type: 'compaction', encrypted_content: item.sealed };
   }
 }
 

@@ -98,6 +98,8 @@ function readRequest(exchange: Exchange, body: UiChat): TurnRequest {
     background: false,
     ...readCaller(exchange, body),
     toolCallsMax: undefined,
+    whenFull: undefined,
+    compaction: undefined,
     input: said.map(readMessage),
     instructions: undefined,
     parameters: {},

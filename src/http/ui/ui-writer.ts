@@ -19,6 +19,7 @@ export class UiWriter implements StreamWriter {
     if (this.#isLost) return '';
     switch (event.type) {
       case 'queued':
+      case 'compacted':
       case 'stepped':
       case 'bridged':
       case 'acting':
@@ -104,6 +105,7 @@ export class UiWriter implements StreamWriter {
             })
           : chunk({ type: 'tool-output-error', toolCallId: item.callId, errorText: item.error, dynamic: true });
       case 'result':
+      case 'compaction':
         return '';
     }
   }
