@@ -11,6 +11,8 @@ const prefixes = {
   call: 'fc',
   result: 'fco',
   tool: 'mcp',
+  approvalRequest: 'mcpr',
+  approval: 'mcpa',
   handover: 'ho',
   compaction: 'cmp',
   feedback: 'fb',

@@ -1,6 +1,7 @@
 import type { ModelRequest, PromptMessage } from '#backend';
 import { addUsage, noUsage, type Replayed } from '#conversation';
 import type { Answer } from './answer.ts';
+import { callApproved } from './approvals.ts';
 import type { Audience } from './audience.ts';
 import { compact, type Compacted } from './compact.ts';
 import { formatProblem, repairMessages } from './answer-format.ts';
@@ -33,7 +34,8 @@ export async function answerTurn(
   },
 ): Promise<Dispatched> {
   const { answer, tools, from, signal } = work;
-  if (from.steps === 0) await handOverFirst(rooms, asked, answer);
+  const isCalled =
+    from.steps === 0 && ((await handOverFirst(rooms, asked, answer)) || (await callApproved(asked, answer)));
   // A person reads all of it themselves.
   const isForPerson = pendingHandover(answer) !== undefined;
   const compacted: Compacted = isForPerson ? { turn: asked, usage: noUsage } : await compact(rooms, asked, work);
@@ -42,7 +44,7 @@ export async function answerTurn(
   let { steps, backend } = from;
   let firstTokenMs: number | undefined;
   if (compacted.ended !== undefined) return { ...compacted.ended, usage, backend, firstTokenMs };
-  let isAsking = !from.isStepOver;
+  let isAsking = !from.isStepOver && !isCalled;
   let repair: readonly PromptMessage[] = [];
   for (;;) {
     if (isAnsweredByPerson(answer)) {
@@ -81,7 +83,7 @@ export async function answerTurn(
       return { ...cancelledDispatch, usage, backend, firstTokenMs };
     }
     // What the caller has to do ends the turn; the next one brings the results.
-    if (answer.items.some(({ kind }) => kind === 'call')) {
+    if (answer.items.some(({ kind }) => kind === 'call' || kind === 'approval-request')) {
       return { outcome: { state: 'completed', reason: 'call' }, usage, backend, firstTokenMs };
     }
     isAsking = true;

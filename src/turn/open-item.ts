@@ -1,6 +1,7 @@
 import { newId, type Id } from '#base';
 import type { ModelEvent } from '#backend';
 import type {
+  ApprovalRequestItem,
   CallItem,
   Citation,
   ContentPart,
@@ -43,7 +44,21 @@ export interface OpenTool extends BegunCall {
   readonly index: number;
 }
 
-export type Open = OpenMessage | OpenCall | OpenTool;
+/** A call that a person has to agree to. Nothing of it is told before it is whole. */
+export interface OpenApprovalRequest extends BegunCall {
+  readonly kind: 'approval-request';
+  readonly id: Id<'approvalRequest'>;
+  readonly source: string;
+  readonly index: number;
+}
+
+/** A tool of the assistant's own: where it comes from, and whether the person has to agree to each call. */
+export interface OwnTool {
+  readonly source: string;
+  readonly asksFirst: boolean;
+}
+
+export type Open = OpenMessage | OpenCall | OpenTool | OpenApprovalRequest;
 
 export function reopened({ index, item }: Placed<OpenedItem>): Open {
   switch (item.kind) {
@@ -68,6 +83,15 @@ export function deltaOf(
 ): TurnEvent {
   if (part === 'refusal' || logprobs === undefined) return { type: part, index, itemId: id, delta };
   return { type: part, index, itemId: id, delta, logprobs };
+}
+
+/** A call as it begins, by whom it is run. */
+export function openedCall(call: BegunCall, index: number, tool: OwnTool | undefined): Exclude<Open, OpenMessage> {
+  if (tool === undefined) return { ...call, kind: 'call', id: newId('call'), index };
+  const { source } = tool;
+  return tool.asksFirst
+    ? { ...call, kind: 'approval-request', id: newId('approvalRequest'), source, index }
+    : { ...call, kind: 'tool', id: newId('tool'), source, index };
 }
 
 export function begunItem(open: OpenCall | OpenTool): CallItem | ToolItem {
@@ -97,6 +121,11 @@ export function callItem(open: OpenCall, status: ItemStatus): CallItem {
 export function toolItem(open: OpenTool, status: ItemStatus): ToolItem {
   const { id, callId, source, name } = open;
   return { kind: 'tool', id, callId, source, name, arguments: open.arguments, output: null, error: null, status };
+}
+
+export function approvalRequestItem(open: OpenApprovalRequest): ApprovalRequestItem {
+  const { kind, id, callId, source, name } = open;
+  return { kind, id, callId, source, name, arguments: open.arguments, status: 'completed' };
 }
 
 export function begunCall(event: Extract<ModelEvent, { type: 'call' }>): BegunCall {

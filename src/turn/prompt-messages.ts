@@ -1,6 +1,14 @@
 import type { PromptMessage, PromptPart } from '#backend';
-import { textOf, type CallItem, type Item, type MessageItem, type ToolItem } from '#conversation';
+import {
+  textOf,
+  type ApprovalRequestItem,
+  type CallItem,
+  type Item,
+  type MessageItem,
+  type ToolItem,
+} from '#conversation';
 import type { Passage } from '#release';
+import { outcomeOf } from './approvals.ts';
 import { inOrderOfSettling } from './hand-over.ts';
 
 type AssistantMessage = Extract<PromptMessage, { role: 'assistant' }>;
@@ -46,8 +54,16 @@ export function promptMessages(
       case 'result':
         addResult(messages, item.callId, item.output);
         break;
+      case 'approval-request': {
+        const outcome = outcomeOf(item, items);
+        if (outcome === undefined) break;
+        addCall(messages, item);
+        addResult(messages, item.callId, outcome);
+        break;
+      }
+      case 'approval':
       case 'compaction':
-        // What it holds stands at the head.
+        // One is told with its request, the other at the head.
         break;
     }
   });
@@ -93,7 +109,7 @@ function addResult(messages: PromptMessage[], callId: string, content: string): 
 }
 
 /** Calls of one answer share a message with the text before them, as models emit them. */
-function addCall(messages: PromptMessage[], item: CallItem | ToolItem): void {
+function addCall(messages: PromptMessage[], item: CallItem | ToolItem | ApprovalRequestItem): void {
   const call = { callId: item.callId, name: item.name, arguments: wholeArguments(item) };
   const last = messages.at(-1);
   const calling: AssistantMessage =
@@ -112,7 +128,7 @@ function quotePassages(passages: readonly Passage[]): string {
 }
 
 /** Model servers refuse a call whose arguments were cut short. */
-function wholeArguments(item: CallItem | ToolItem): string {
+function wholeArguments(item: CallItem | ToolItem | ApprovalRequestItem): string {
   if (item.status === 'completed') return item.arguments;
   try {
     JSON.parse(item.arguments);

@@ -2,6 +2,7 @@ import { UsherError } from '#base';
 import { textOf, type Item, type MessageItem } from '#conversation';
 import type { Passage } from '#release';
 import type { SubjectVault } from '#vault';
+import { approvedCalls } from './approvals.ts';
 import { compactAtTokens } from './compact-at.ts';
 import { composePrompt, headTokens, partInstructions, tokensOf } from './compose-prompt.ts';
 import { readPast, splitAtCompaction } from './read-past.ts';
@@ -58,7 +59,8 @@ async function remember(rooms: TurnRooms, turn: PlannedTurn, vault: SubjectVault
   const past = [...before.items, ...older];
   const question = questionOf([...before.items, ...spoken]);
   const passages = fitPassages(served.search(question, spec.knowledge.passages), left / 2);
-  return { summary: before.summary, past, standing, fresh, passages, question };
+  const approved = approvedCalls(before.items, request.input);
+  return { summary: before.summary, past, standing, fresh, passages, question, approved };
 }
 
 /** Content that is kept, read back or compacted lies under the subject's key; a turn of none of these needs none. */

@@ -1,7 +1,7 @@
 import type { Id } from '#base';
 import type { Principal, Reach, SubjectId } from '#access';
 import type { FunctionTool, ModelRequest } from '#backend';
-import type { Item, MessageItem, Summary } from '#conversation';
+import type { ApprovalRequestItem, Item, MessageItem, Summary } from '#conversation';
 import type { ModelParameters, Passage, ServedRelease } from '#release';
 import type { ConversationRow, RepeatKeys } from '#store';
 import type { SubjectVault } from '#vault';
@@ -23,6 +23,8 @@ export interface TurnRequest {
   readonly repeat: RepeatHint | undefined;
   /** The end user's own bearer, for tools that declare that they need it. Never kept. */
   readonly userAuthorisation: string | undefined;
+  /** Whether its caller can be asked to approve a call, and knows how to answer. */
+  readonly mayApprove: boolean;
   /** Calls of the assistant's own tools at the most. */
   readonly toolCallsMax: number | undefined;
   /** What becomes of history that does not fit the context; undefined: what the assistant's owner set. */
@@ -85,6 +87,8 @@ export interface Memory {
   readonly passages: readonly Passage[];
   /** What a person asked last. */
   readonly question: string;
+  /** Calls that this turn brings the approval of. */
+  readonly approved: readonly ApprovalRequestItem[];
 }
 
 /** After recall: what the model will be asked. `vault` is the subject's, present where content is kept. */

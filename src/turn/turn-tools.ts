@@ -1,6 +1,7 @@
 import type { FunctionTool } from '#backend';
 import type { ServerTool, ToolSet } from '#tools';
 import type { Answer, PendingTool } from './answer.ts';
+import type { OwnTool } from './open-item.ts';
 import { handoverOf, handoverSource, handoverTool } from './hand-over.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import type { PromptedTurn } from './turn-steps.ts';
@@ -8,7 +9,7 @@ import type { PromptedTurn } from './turn-steps.ts';
 /** The tools that the assistant itself has, as one turn uses them. */
 export interface TurnTools {
   readonly functions: readonly FunctionTool[];
-  readonly sourceOf: (name: string) => string | undefined;
+  readonly toolOf: (name: string) => OwnTool | undefined;
   readonly set: ToolSet | undefined;
 }
 
@@ -20,12 +21,14 @@ export async function openTurnTools(rooms: Pick<TurnRooms, 'tools'>, turn: Promp
   const set = release.tools === undefined ? undefined : await rooms.tools.of(release, turn.reach.tenant);
   const handover = handoverOf(turn);
   const own = set?.tools.filter(({ name }) => handover === undefined || name !== handoverTool.name) ?? [];
-  const sources = new Map(own.map(({ name, source }) => [name, source]));
-  if (handover !== undefined) sources.set(handoverTool.name, handoverSource);
+  // Where nobody could be asked, the call is refused instead.
+  const { mayApprove } = turn.request;
+  const known = new Map(own.map(({ name, source, confirm }) => [name, { source, asksFirst: confirm && mayApprove }]));
+  if (handover !== undefined) known.set(handoverTool.name, { source: handoverSource, asksFirst: false });
   return {
     // A function of the caller's with the same name is not offered: the assistant's owner decides.
     functions: [...own.map(functionOf), ...(handover?.tool === true ? [handoverTool] : [])],
-    sourceOf: (name) => sources.get(name),
+    toolOf: (name) => known.get(name),
     set,
   };
 }
@@ -92,7 +95,9 @@ function refusalOf(
   if (pending.acting && !tool.idempotent) {
     return 'The server stopped while this tool ran: whether it had its effect is not known. Do not repeat it unasked.';
   }
-  if (tool.confirm) return 'This tool may only run after the person has confirmed it. Ask them to do it themselves.';
+  if (tool.confirm && pending.item.approvalRequest === undefined) {
+    return 'This tool may only run after the person has agreed, and they cannot be asked here. Ask them to do it themselves.';
+  }
   const made = answer.items.filter(({ kind }) => kind === 'tool').length;
   if (made >= (turn.request.toolCallsMax ?? callsMax)) return 'No more calls are allowed. Answer with what you have.';
   return undefined;

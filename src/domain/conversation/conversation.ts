@@ -1,5 +1,7 @@
 export {
   textOf,
+  type ApprovalItem,
+  type ApprovalRequestItem,
   type CallItem,
   type Citation,
   type CompactionItem,

@@ -141,6 +141,7 @@ export function readChatRequest(exchange: Exchange, body: ChatBody): TurnRequest
     previous: undefined,
     stored,
     background: false,
+    mayApprove: false,
     ...readCaller(exchange, body),
     toolCallsMax: undefined,
     // The caller sends the whole history each time, and could not give a summary back.

@@ -156,6 +156,7 @@ export function readResponseRequest(
         : turnOfResponseId(settings.previous_response_id, 'previous_response_id'),
     stored: settings.store,
     background: settings.background,
+    mayApprove: settings.store,
     ...readCaller(exchange, body),
     toolCallsMax: body.max_tool_calls ?? undefined,
     whenFull: body.truncation == null ? undefined : body.truncation === 'auto' ? 'truncate' : 'refuse',

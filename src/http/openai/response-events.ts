@@ -160,10 +160,10 @@ export class ResponseEventWriter implements StreamWriter {
   #closed(index: number, item: Item): string {
     this.#items[index] = item;
     const at = { item_id: item.id, output_index: index };
-    return (
-      this.#contentDone(at, item) +
-      this.#event('response.output_item.done', { output_index: index, item: writeItem(item) })
-    );
+    // Told whole at once, so that nobody is asked about half of it.
+    const told = { output_index: index, item: writeItem(item) };
+    const added = item.kind === 'approval-request' ? this.#event('response.output_item.added', told) : '';
+    return added + this.#contentDone(at, item) + this.#event('response.output_item.done', told);
   }
 
   #contentDone(at: { item_id: string; output_index: number }, item: Item): string {

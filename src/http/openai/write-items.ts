@@ -27,6 +27,15 @@ export function writeItem(item: Item, status: WireStatus = item.status): object 
       return { id: item.id, type: 'function_call_output', status, call_id: item.callId, output: item.output };
     case 'tool':
       return writeTool(item, status);
+    case 'approval-request': {
+      const { id, source, name, arguments: text } = item;
+      return { id, type: 'mcp_approval_request', server_label: source, name, arguments: text };
+    }
+    case 'approval': {
+      const { id, request, approve, reason } = item;
+      // The specification asks for both names of the request.
+      return { id, type: 'mcp_approval_response', request_id: request, approval_request_id: request, approve, reason };
+    }
     case 'compaction':
       return { id: item.id, type: 'compaction', encrypted_content: item.sealed };
   }
@@ -44,7 +53,7 @@ function writeTool(item: ToolItem, status: WireStatus): object {
     error:
       item.error === null ? null : { type: 'mcp_tool_execution_error', content: [{ type: 'text', text: item.error }] },
     status: status === 'completed' && item.error !== null ? 'failed' : status,
-    approval_request_id: null,
+    approval_request_id: item.approvalRequest ?? null,
   };
 }
 

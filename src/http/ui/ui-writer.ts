@@ -105,6 +105,8 @@ export class UiWriter implements StreamWriter {
             })
           : chunk({ type: 'tool-output-error', toolCallId: item.callId, errorText: item.error, dynamic: true });
       case 'result':
+      case 'approval-request':
+      case 'approval':
       case 'compaction':
         return '';
     }
