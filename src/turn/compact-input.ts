@@ -31,11 +31,11 @@ export async function compactInput(rooms: TurnRooms, asked: TurnRequest, left: A
   const admitted = admit(rooms, asked, true);
   try {
     const request: TurnRequest = { ...asked, stored: false, compaction: { thresholdTokens: undefined } };
-    const turn = await recall(rooms, await resolve(rooms, { ...admitted, request }));
+    const turn = await recall(rooms, await resolve(rooms, { ...admitted, request }), false);
     const { vault, memory } = turn;
     const thresholdTokens = compactAtTokens(turn);
     if (vault === undefined || thresholdTokens === undefined) throw new UsherError('internal', 'Nothing to seal with.');
-    const whole = [...memory.past, ...memory.standing, ...memory.fresh];
+    const whole = [...memory.past, ...memory.standing];
     if (whole.length === 0 && memory.summary === undefined) throw nothingSaid();
     const last = cutPast(whole, thresholdTokens);
     // What would fit as it is, is summarised all the same: the caller wants it so.

@@ -30,6 +30,9 @@ interface Prompt {
   readonly max_completion_tokens?: number;
 }
 
+/** What a caller asks who sends the history each time. */
+const ask = { context_management: [{ type: 'compaction' }] };
+
 const isSummary = ({ messages }: Prompt): boolean => messages[0]?.content.includes('memory of an assistant') === true;
 
 /** What models were asked since `from`, in order. */
@@ -120,15 +123,12 @@ describe('a conversation that outgrows its context', () => {
 
   test('counts what the summary cost, and goes on without one where no model makes it', async () => {
     await simulator.plan({ say: 'A summary.' });
-    const input = longInput();
-    const made = await client.responses.create({ model: 'keeper', input: [...input, { role: 'user', content: 'x' }] });
+    const body = { ...ask, model: 'keeper', input: [...longInput(), { role: 'user' as const, content: 'x' }] };
+    const made = await client.responses.create(body);
     const journal = (await simulator.log()).requests.slice(-2);
     expect(made.usage?.input_tokens).toBe(journal.reduce((sum, { promptTokens }) => sum + promptTokens, 0));
     await simulator.plan({ fault: { kind: 'status', status: 400 } });
-    const without = await client.responses.create({
-      model: 'keeper',
-      input: [...input, { role: 'user', content: 'x' }],
-    });
+    const without = await client.responses.create(body);
     expect(without).toMatchObject({ status: 'completed', output: [{ type: 'message' }] });
     expect(usher.logs()).toContain('conversation not compacted');
   });
@@ -173,7 +173,7 @@ describe('a conversation that outgrows its context', () => {
     await simulator.plan({ say: 'The summary.' });
     await simulator.plan({ fault: { kind: 'hang' } });
     const input = [...longInput(), { role: 'user' as const, content: 'Where do I sit?' }];
-    const taken = await talking.responses.create({ model: 'keeper', input, background: true });
+    const taken = await talking.responses.create({ ...ask, model: 'keeper', input, background: true });
     await simulator.until(({ totals }) => totals.requests === from + 2);
     await lost.kill();
     await simulator.control({ do: 'release' });
@@ -202,8 +202,15 @@ describe('what becomes of history that does not fit is the caller’s to say', (
   ];
 
   test('truncation: the oldest is left out, or the request is refused', async () => {
+    const { id: conversation } = await client.conversations.create();
+    await talk('keeper', conversation, 5);
     const from = await asked();
-    const auto = await client.responses.create({ model: 'keeper', input: full(), truncation: 'auto' });
+    const auto = await client.responses.create({
+      model: 'keeper',
+      conversation,
+      input: filler('x'),
+      truncation: 'auto',
+    });
     expect(auto).toMatchObject({ truncation: 'auto', output: [{ type: 'message' }] });
     expect(await promptsSince(from)).toHaveLength(1);
     for (const model of ['keeper', 'plain']) {
@@ -226,11 +233,12 @@ describe('what becomes of history that does not fit is the caller’s to say', (
     await expect(refused).rejects.toMatchObject({ status: 400, param: 'context_management[0].compact_threshold' });
   });
 
-  test('Chat Completions leaves the oldest out, whatever the owner set', async () => {
+  test('who sends the whole history each time and asks for nothing has the oldest left out, whatever the owner set', async () => {
     const from = await asked();
+    await client.responses.create({ model: 'keeper', input: full() });
     const messages = full() as OpenAI.ChatCompletionMessageParam[];
     await client.chat.completions.create({ model: 'keeper', messages });
-    expect((await promptsSince(from)).map(isSummary)).toEqual([false]);
+    expect((await promptsSince(from)).map(isSummary)).toEqual([false, false]);
   });
 });
 
@@ -241,7 +249,7 @@ describe('a caller who keeps the conversation itself', () => {
     await simulator.plan({ say: 'She wants the aisle.' });
     await simulator.plan({ say: 'Row seven, then.' });
     const input = [...longInput(), { role: 'user' as const, content: 'Where do I sit?' }];
-    return client.responses.create({ model: 'keeper', input, store: false, safety_identifier: person });
+    return client.responses.create({ ...ask, model: 'keeper', input, store: false, safety_identifier: person });
   }
 
   test('may send what was answered from the compaction on, and nothing of it is lost', async () => {
@@ -322,6 +330,8 @@ describe('a caller who keeps the conversation itself', () => {
     expect(short.output.at(-1)?.type).toBe('compaction');
     const [prompt] = await promptsSince(from);
     expect(prompt!.messages[1]!.content).toContain('My name is Ophelia.');
+    const long = await client.responses.compact({ model: 'plain', input: 'Row seven. '.repeat(2000) });
+    expect(long.output.map(({ type }) => type)).toEqual(['compaction']);
     const nothing = client.responses.compact({ model: 'plain' });
     await expect(nothing).rejects.toMatchObject({ status: 400, param: 'input' });
     await simulator.plan({ fault: { kind: 'status', status: 400 } });

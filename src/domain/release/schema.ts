@@ -60,7 +60,7 @@ const context = z.strictObject({
     .enum(['truncate', 'compact'])
     .default('truncate')
     .describe(
-      'What becomes of a conversation that outgrows the budget. `truncate`: the oldest of it is left out; `compact`: a model of the assistant’s own pools summarises the older part, and the last exchanges stay word for word.',
+      'What becomes of a conversation that outgrows the budget. `truncate`: the oldest of it is left out; `compact`: a model of the assistant’s own pools summarises the older part, and the last exchanges stay word for word. It holds for conversations and chains of responses that are kept here.',
     ),
   compactAt: z
     .number()
