@@ -46,7 +46,7 @@ export async function askSummary(
   const prompt = summaryRequest(turn, { system, transcript, tokensMax });
   const promptTokens = estimateTokens(system) + estimateTokens(transcript);
   const answer = new Answer(() => undefined);
-  const dispatched = await dispatch(rooms, turn, { prompt, promptTokens, answer, signal, byModel: true });
+  const dispatched = await dispatch(rooms, turn, { prompt, promptTokens, answer, signal });
   const { outcome } = dispatched;
   const isWhole = outcome.state === 'completed' || (outcome.state === 'incomplete' && outcome.reason === 'length');
   // A model server may not know the bound.
@@ -71,6 +71,7 @@ function summaryRequest(
     parameters: { ...parameters, maxOutputTokens: tokensMax },
     passages: [],
     question: '',
+    byModel: true,
   };
 }
 

@@ -131,6 +131,10 @@ describe('a conversation that outgrows its context', () => {
     const without = await client.responses.create(body);
     expect(without).toMatchObject({ status: 'completed', output: [{ type: 'message' }] });
     expect(usher.logs()).toContain('conversation not compacted');
+    await simulator.plan({ fault: { kind: 'status', status: 400 } });
+    const input = [...longInput(), ...longInput(), { role: 'user' as const, content: 'x' }];
+    const whole = client.responses.create({ ...body, input, truncation: 'disabled' });
+    await expect(whole).rejects.toMatchObject({ status: 400, code: 'context_length_exceeded' });
   });
 
   test('keeps what the application told it once, word for word', async () => {
@@ -164,6 +168,34 @@ describe('a conversation that outgrows its context', () => {
     await client.responses.create({ model: 'keeper', conversation, input: 'And now?' });
     const [after] = (await promptsSince(0)).slice(-1);
     expect(after!.messages.slice(0, before!.messages.length)).toEqual(before!.messages);
+  });
+
+  test('of a person at the page is compacted as the owner set; what they see again is what was said', async () => {
+    const post = async (path: string, body: object, token?: string): Promise<Response> =>
+      fetch(usher.url + path, {
+        method: 'POST',
+        headers: {
+          'content-type': 'application/json',
+          ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        },
+        body: JSON.stringify(body),
+      });
+    const { token } = (await (await post('/chat/keeper/visit', {})).json()) as { token: string };
+    const person = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: token, maxRetries: 0 });
+    const { id: conversation } = await person.conversations.create();
+    await simulator.planAll({ say: 'Aisle seat in row seven is noted.' });
+    let made: OpenAI.Responses.Response | undefined;
+    for (let nth = 0; nth < 6; nth += 1) {
+      made = await person.responses.create({ model: 'keeper', conversation, input: filler(`Wish ${nth}`) });
+    }
+    expect(made?.output.map(({ type }) => type)).toEqual(['compaction', 'message']);
+    const history = await fetch(`${usher.url}/chat/keeper/conversations/${conversation}`, {
+      headers: { authorization: `Bearer ${token}` },
+    });
+    const { items } = (await history.json()) as { items: { type: string }[] };
+    expect(items.map(({ type }) => type)).toEqual(Array.from({ length: 12 }, () => 'message'));
+    const denied = person.responses.create({ ...ask, model: 'keeper', input: 'x' });
+    await expect(denied).rejects.toMatchObject({ status: 403, param: 'context_management' });
   });
 
   test('is not compacted twice by a node that takes the turn over', { timeout: 60_000 }, async () => {
