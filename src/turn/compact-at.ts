@@ -1,3 +1,4 @@
+import { compactBudgetMin } from '#release';
 import type { PlannedTurn } from './turn-steps.ts';
 
 /**
@@ -9,6 +10,6 @@ export function compactAtTokens({ request, served }: PlannedTurn): number | unde
   const { budgetTokens, whenFull, compactAt } = served.release.spec.context;
   const isKeptHere = request.conversation !== undefined || request.previous !== undefined;
   const byOwner = isKeptHere && request.whenFull === undefined && whenFull === 'compact';
-  if (request.compaction === undefined && !byOwner) return undefined;
+  if ((request.compaction === undefined && !byOwner) || budgetTokens < compactBudgetMin) return undefined;
   return Math.min(request.compaction?.thresholdTokens ?? budgetTokens * compactAt, budgetTokens);
 }

@@ -34,7 +34,7 @@ export async function compactInput(rooms: TurnRooms, asked: TurnRequest, left: A
     const turn = await recall(rooms, await resolve(rooms, { ...admitted, request }), false);
     const { vault, memory } = turn;
     const thresholdTokens = compactAtTokens(turn);
-    if (vault === undefined || thresholdTokens === undefined) throw new UsherError('internal', 'Nothing to seal with.');
+    if (vault === undefined || thresholdTokens === undefined) throw tooSmall();
     const whole = [...memory.past, ...memory.standing];
     if (whole.length === 0 && memory.summary === undefined) throw nothingSaid();
     const last = cutPast(whole, thresholdTokens);
@@ -61,6 +61,12 @@ export async function compactInput(rooms: TurnRooms, asked: TurnRequest, left: A
   } finally {
     admitted.release();
   }
+}
+
+function tooSmall(): UsherError {
+  return new UsherError('invalid_request', 'This assistant’s context is too small for a summary. Ask another one.', {
+    param: 'model',
+  });
 }
 
 function nothingSaid(): UsherError {

@@ -2,7 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { newId } from '#base';
 import type { Item, MessageItem, Role } from '#conversation';
-import { writeTranscript } from './ask-summary.ts';
+import { partsOf, writeTranscript } from './ask-summary.ts';
 import { cutPast, standingOf } from './compact.ts';
 import { tokensOf } from './compose-prompt.ts';
 import { estimateTokens } from './tokens.ts';
@@ -57,30 +57,41 @@ describe('instructions of the application that are covered', () => {
 });
 
 describe('what is summarised', () => {
-  test('fits its room whatever was said, and is well-formed', () => {
+  test('comes in parts that fit their room whatever was said, well-formed', () => {
     fc.assert(
-      fc.property(
-        items,
-        fc.option(text, { nil: undefined }),
-        fc.integer({ min: 200, max: 2000 }),
-        (said, earlier, room) => {
-          const written = writeTranscript(earlier, said, room);
-          expect(written.isWellFormed()).toBe(true);
-          expect(estimateTokens(written)).toBeLessThanOrEqual(Math.max(room, estimateTokens(earlier ?? '')) + 40);
-        },
-      ),
+      fc.property(items, fc.integer({ min: 50, max: 2000 }), (said, room) => {
+        const parts = partsOf(said, room);
+        expect(parts.length).toBeGreaterThan(0);
+        expect(parts.length).toBeLessThanOrEqual(5);
+        for (const part of parts) {
+          expect(part.isWellFormed()).toBe(true);
+          expect(estimateTokens(part)).toBeLessThanOrEqual(room);
+        }
+      }),
     );
   });
 
-  test('is the newest where not all has room, and one long item takes no more than its part', () => {
+  test('is all of it in its order, and of what is far too much the newest', () => {
+    const many = Array.from({ length: 60 }, (_, nth) => message('user', `Word ${nth}.`));
+    const words = (parts: readonly string[]): string[] =>
+      [...parts.join('').matchAll(/Word \d+/g)].map(([word]) => word);
+    const all = many.map((_, nth) => `Word ${nth}`);
+    expect(partsOf(many, 1000)).toHaveLength(1);
+    expect(words(partsOf(many, 1000))).toEqual(all);
+    expect(partsOf(many, 100).length).toBeGreaterThan(1);
+    expect(words(partsOf(many, 100))).toEqual(all);
+    const newest = words(partsOf(many, 48));
+    expect(newest.length).toBeLessThan(60);
+    expect(newest).toEqual(all.slice(-newest.length));
+  });
+
+  test('holds the earlier summary, and of one long item no more than its part', () => {
     const said = [message('user', 'The first word.'), result('r'.repeat(4000)), message('user', 'The last word.')];
-    const written = writeTranscript('She is Ophelia.', said, 400);
+    const parts = partsOf(said, 400);
+    expect(parts).toHaveLength(1);
+    expect(parts[0]!.length).toBeLessThan(300);
+    const written = writeTranscript('She is Ophelia.', parts[0]!);
     expect(written).toContain('Earlier summary:\nShe is Ophelia.');
-    expect(written).toContain('Person: The first word.');
-    expect(written).toContain('Person: The last word.');
-    expect(written.length).toBeLessThan(500);
-    const many = Array.from({ length: 100 }, (_, nth) => message('user', `Word ${nth}.`));
-    expect(writeTranscript(undefined, many, 100)).toContain('Word 99.');
-    expect(writeTranscript(undefined, many, 100)).not.toContain('Word 1.');
+    expect(written).toMatch(/Person: The first word\.[^]*Person: The last word\./);
   });
 });

@@ -11,7 +11,11 @@ let client: OpenAI;
 
 const budgetTokens = 1500;
 const compacting = { context: { budgetTokens, whenFull: 'compact', compactAt: 0.6 } };
-const assistants = { keeper: { spec: compacting }, plain: { spec: { context: { budgetTokens } } } };
+const assistants = {
+  keeper: { spec: compacting },
+  plain: { spec: { context: { budgetTokens } } },
+  small: { spec: { context: { budgetTokens: 500 } } },
+};
 
 beforeAll(async () => {
   simulator = await startModelSimulator();
@@ -364,6 +368,19 @@ describe('a caller who keeps the conversation itself', () => {
     expect(prompt!.messages[1]!.content).toContain('My name is Ophelia.');
     const long = await client.responses.compact({ model: 'plain', input: 'Row seven. '.repeat(2000) });
     expect(long.output.map(({ type }) => type)).toEqual(['compaction']);
+    // More than one context holds is summarised part by part.
+    const before = await asked();
+    await simulator.planAll({ say: 'She wants the aisle.' });
+    const much = Array.from({ length: 20 }, (_, nth) => ({ role: 'user' as const, content: filler(`Wish ${nth}`) }));
+    await client.responses.compact({ model: 'plain', input: much });
+    const parts = await promptsSince(before);
+    expect(parts.length).toBeGreaterThan(1);
+    expect(parts[0]!.messages[1]!.content).toContain('Wish 0');
+    expect(parts[1]!.messages[1]!.content).toContain('Earlier summary:\nShe wants the aisle.');
+    expect(parts.every(({ messages }) => JSON.stringify(messages).length < budgetTokens * 4)).toBe(true);
+    await simulator.clear();
+    const small = client.responses.compact({ model: 'small', input: 'x' });
+    await expect(small).rejects.toMatchObject({ status: 400, param: 'model' });
     const nothing = client.responses.compact({ model: 'plain' });
     await expect(nothing).rejects.toMatchObject({ status: 400, param: 'input' });
     await simulator.plan({ fault: { kind: 'status', status: 400 } });
