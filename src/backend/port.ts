@@ -23,6 +23,8 @@ export interface ModelRequest {
   readonly topics?: readonly string[];
   /** The person's own last words, for the knowledge-only answerer. */
   readonly question: string;
+  /** Nobody's question: what answers without a model refuses it. */
+  readonly byModel?: true;
 }
 
 export type PromptPart =

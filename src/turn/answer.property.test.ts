@@ -1,7 +1,8 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { newId } from '#base';
 import type { ModelEvent } from '#backend';
-import type { TurnEvent } from '#conversation';
+import { noUsage, replay, type TurnEvent } from '#conversation';
 import { Answer } from './answer.ts';
 
 const modelEvents = fc.array(
@@ -25,6 +26,30 @@ function play(events: readonly ModelEvent[]): { told: TurnEvent[]; answer: Answe
 }
 
 describe('Answer', () => {
+  test('a compaction is told whole and stays, whatever is made anew after it; its events tell where it stands', () => {
+    const told: TurnEvent[] = [];
+    const answer = new Answer((event) => void told.push(event));
+    const item = {
+      kind: 'compaction',
+      id: newId('compaction'),
+      sealed: 'x',
+      covers: null,
+      status: 'completed',
+    } as const;
+    void answer.compact(item, { ...noUsage, inputTokens: 7 });
+    expect(answer.begun).toBe(false);
+    void answer.add({ type: 'text', text: 'Half an ans' });
+    void answer.restart();
+    void answer.add({ type: 'text', text: 'A whole one' });
+    void answer.close('completed');
+    expect(answer.items.map(({ kind }) => kind)).toEqual(['compaction', 'message']);
+    const state = replay(told);
+    expect(state.kept.map((placed) => placed.item)).toEqual(answer.items);
+    expect(state).toMatchObject({ steps: 0, usage: { inputTokens: 7 }, nextIndex: 3 });
+    const begun = replay(told.slice(0, 1));
+    expect(new Answer(() => undefined, { from: begun })).toMatchObject({ begun: false, earlierItems: [item] });
+  });
+
   test('each item is opened, told and closed before the next, and its pieces add up to it', () => {
     fc.assert(
       fc.property(modelEvents, (events) => {

@@ -1,5 +1,5 @@
 import type { ModelRequest } from '#backend';
-import { textOf, type Item, type Summary } from '#conversation';
+import { addUsage, noUsage, textOf, type Item, type Summary } from '#conversation';
 import { Answer } from './answer.ts';
 import { dispatch, type Dispatched } from './dispatch.ts';
 import { estimateTokens } from './tokens.ts';
@@ -7,6 +7,8 @@ import type { TurnRooms } from './turn-rooms.ts';
 import type { PromptedTurn } from './turn-steps.ts';
 
 const summaryTokensMax = 4096;
+/** Answers of a model that one compaction may take; all but one only where a conversation was never compacted before. */
+const partsMax = 5;
 
 /** How long a summary may be: a small share of the tokens beyond which a conversation is compacted. */
 export function summaryTokens(thresholdTokens: number): number {
@@ -27,7 +29,10 @@ export interface AskedSummary {
   readonly dispatched: Dispatched;
 }
 
-/** Asks a model of the assistant's own pools; nobody hears it. */
+/**
+ * Asks a model of the assistant's own pools; nobody hears it. Where the items are more than its
+ * context holds they are summarised part by part, each summary together with the next part.
+ */
 export async function askSummary(
   rooms: TurnRooms,
   turn: PromptedTurn,
@@ -40,18 +45,29 @@ export async function askSummary(
 ): Promise<AskedSummary> {
   const { earlier, items, tokensMax, signal } = asked;
   const { budgetTokens } = turn.served.release.spec.context;
-  const { instructions: told } = turn.request;
-  const system = told === undefined ? instructions : `${instructions}\n\n${applicationSays}\n${told}`;
-  const transcript = writeTranscript(earlier?.text, items, budgetTokens - tokensMax - estimateTokens(system));
-  const prompt = summaryRequest(turn, { system, transcript, tokensMax });
-  const promptTokens = estimateTokens(system) + estimateTokens(transcript);
-  const answer = new Answer(() => undefined);
-  const dispatched = await dispatch(rooms, turn, { prompt, promptTokens, answer, signal, byModel: true });
-  const { outcome } = dispatched;
-  const isWhole = outcome.state === 'completed' || (outcome.state === 'incomplete' && outcome.reason === 'length');
-  // A model server may not know the bound.
-  const written = isWhole ? clip(answer.stepText?.trim() ?? '', tokensMax) : '';
-  return { text: written === '' ? undefined : written, dispatched };
+  const told = clip(turn.request.instructions ?? '', budgetTokens / 8);
+  const system = told === '' ? instructions : `${instructions}\n\n${applicationSays}\n${told}`;
+  // One that another assistant made may be longer than ours.
+  let text = earlier === undefined ? undefined : clip(earlier.text, budgetTokens / 5);
+  const room = budgetTokens - tokensMax - estimateTokens(system) - estimateTokens(text ?? '');
+  const whole = partsOf(items, room);
+  const parts = whole.length === 1 ? whole : partsOf(items, room - tokensMax);
+  let usage = noUsage;
+  for (const part of parts) {
+    const transcript = writeTranscript(text, part);
+    const prompt = summaryRequest(turn, { system, transcript, tokensMax });
+    const promptTokens = estimateTokens(system) + estimateTokens(transcript);
+    const answer = new Answer(() => undefined);
+    const dispatched = await dispatch(rooms, turn, { prompt, promptTokens, answer, signal });
+    const { outcome } = dispatched;
+    usage = addUsage(usage, dispatched.usage);
+    const isWhole = outcome.state === 'completed' || (outcome.state === 'incomplete' && outcome.reason === 'length');
+    // A model server may not know the bound.
+    text = isWhole ? clip(answer.stepText?.trim() ?? '', tokensMax) : '';
+    const isLast = part === parts.at(-1);
+    if (isLast || text === '') return { text: text === '' ? undefined : text, dispatched: { ...dispatched, usage } };
+  }
+  throw new Error('a summary has a part at least');
 }
 
 function summaryRequest(
@@ -71,21 +87,33 @@ function summaryRequest(
     parameters: { ...parameters, maxOutputTokens: tokensMax },
     passages: [],
     question: '',
+    byModel: true,
   };
 }
 
-/** The newest of what fits, oldest first; one item takes an eighth of the room at the most. */
-export function writeTranscript(earlier: string | undefined, items: readonly Item[], roomTokens: number): string {
-  const head = earlier === undefined ? '' : `Earlier summary:\n${earlier}\n\n`;
-  let left = roomTokens - estimateTokens(head);
-  const lines: string[] = [];
+/**
+ * The items as text, in parts that fit the room, oldest first: the newest `partsMax` of them. One item
+ * takes an eighth of the room at the most.
+ */
+export function partsOf(items: readonly Item[], roomTokens: number): readonly string[] {
+  const newestFirst: string[][] = [[]];
+  let left = roomTokens;
   for (const item of items.toReversed()) {
-    const line = `${clip(lineOf(item), Math.floor(roomTokens / 8))}\n\n`;
+    const line = `${clip(lineOf(item), Math.max(Math.floor(roomTokens / 8), 1))}\n\n`;
     left -= estimateTokens(line);
-    if (left < 0) break;
-    lines.push(line);
+    if (left < 0) {
+      if (newestFirst.length === partsMax) break;
+      newestFirst.push([]);
+      left = roomTokens - estimateTokens(line);
+    }
+    newestFirst.at(-1)!.push(line);
   }
-  return `<conversation>\n${head}${lines.toReversed().join('')}</conversation>\n\nWrite the summary.`;
+  return newestFirst.map((lines) => lines.toReversed().join('')).toReversed();
+}
+
+export function writeTranscript(earlier: string | undefined, part: string): string {
+  const head = earlier === undefined ? '' : `Earlier summary:\n${earlier}\n\n`;
+  return `<conversation>\n${head}${part}</conversation>\n\nWrite the summary.`;
 }
 
 function lineOf(item: Item): string {

@@ -31,11 +31,11 @@ export async function compactInput(rooms: TurnRooms, asked: TurnRequest, left: A
   const admitted = admit(rooms, asked, true);
   try {
     const request: TurnRequest = { ...asked, stored: false, compaction: { thresholdTokens: undefined } };
-    const turn = await recall(rooms, await resolve(rooms, { ...admitted, request }));
+    const turn = await recall(rooms, await resolve(rooms, { ...admitted, request }), false);
     const { vault, memory } = turn;
     const thresholdTokens = compactAtTokens(turn);
-    if (vault === undefined || thresholdTokens === undefined) throw new UsherError('internal', 'Nothing to seal with.');
-    const whole = [...memory.past, ...memory.standing, ...memory.fresh];
+    if (vault === undefined || thresholdTokens === undefined) throw tooSmall();
+    const whole = [...memory.past, ...memory.standing];
     if (whole.length === 0 && memory.summary === undefined) throw nothingSaid();
     const last = cutPast(whole, thresholdTokens);
     // What would fit as it is, is summarised all the same: the caller wants it so.
@@ -61,6 +61,12 @@ export async function compactInput(rooms: TurnRooms, asked: TurnRequest, left: A
   } finally {
     admitted.release();
   }
+}
+
+function tooSmall(): UsherError {
+  return new UsherError('invalid_request', 'This assistant’s context is too small for a summary. Ask another one.', {
+    param: 'model',
+  });
 }
 
 function nothingSaid(): UsherError {

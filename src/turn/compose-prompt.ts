@@ -18,7 +18,7 @@ export function composePrompt(turn: PlannedTurn, memory: Memory): Composed {
   const { budgetTokens } = turn.served.release.spec.context;
   const { past, fresh, passages } = memory;
   const fixedTokens = headTokens(turn, memory) + tokensOf(fresh) + passagesTokens(memory);
-  const summaryTokens = memory.summary === undefined ? 0 : estimateTokens(summaryText(memory.summary));
+  const summaryTokens = summaryTokensOf(memory.summary);
   // It is the oldest that there is, so it goes first.
   const summary = fixedTokens + summaryTokens > budgetTokens ? undefined : memory.summary;
   const headAndQuestion = summary === undefined ? fixedTokens : fixedTokens + summaryTokens;
@@ -42,6 +42,10 @@ export function composePrompt(turn: PlannedTurn, memory: Memory): Composed {
 /** Tokens of the instructions that stand before everything whatever is left out. */
 export function headTokens(turn: PlannedTurn, memory: Pick<Memory, 'summary' | 'standing'>): number {
   return estimateTokens(systemText(turn, memory, []));
+}
+
+export function summaryTokensOf(summary: Summary | undefined): number {
+  return summary === undefined ? 0 : estimateTokens(summaryText(summary));
 }
 
 export function tokensOf(items: readonly Item[]): number {

@@ -20,8 +20,6 @@ export interface Question {
   readonly promptTokens: number;
   readonly answer: Answer;
   readonly signal: AbortSignal;
-  /** Whether what answers without a model may not stand in. */
-  readonly byModel?: true;
 }
 
 /** Answers that broke off after their first token and were rescued, in one answer of a model at the most. */
@@ -42,7 +40,7 @@ export async function dispatch(rooms: TurnRooms, turn: PromptedTurn, question: Q
   let failedPool: BackendPool | undefined;
   let wasted = noUsage;
   let rescues = 0;
-  for (const { pool, model, isFallback } of routeOf(rooms, turn, question)) {
+  for (const { pool, model, isFallback } of routeOf(rooms, turn, question.prompt)) {
     for (;;) {
       if (tried.size >= pool.attemptsMax) break;
       const pick = await pool.pick({ ...need, exclude: tried }, signal);
@@ -102,7 +100,7 @@ interface Way {
 }
 
 /** The assistant's pools in order, then the first fallback that one of them has. */
-function routeOf(rooms: TurnRooms, turn: PromptedTurn, { byModel }: Question): Way[] {
+function routeOf(rooms: TurnRooms, turn: PromptedTurn, { byModel }: ModelRequest): Way[] {
   const named = turn.served.release.spec.pools.map(({ pool, model }) => {
     return { pool: rooms.pool(pool), model, isFallback: false };
   });

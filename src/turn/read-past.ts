@@ -22,7 +22,10 @@ export interface Past {
 /** Newest first until the newest compaction has what it does not cover, or the budget is spent. */
 export async function readPast(
   store: TenantStore,
-  turn: PlannedTurn,
+  turn: Pick<PlannedTurn, 'id'> & {
+    readonly request: Pick<PlannedTurn['request'], 'previous'>;
+    readonly conversation: { readonly id: Id<'conversation'> } | undefined;
+  },
   vault: SubjectVault,
   budgetTokens: number,
 ): Promise<Past> {

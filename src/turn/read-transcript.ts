@@ -49,7 +49,10 @@ export async function readTranscript(
     id: row.id,
     assistant: row.assistant,
     title: row.title === null ? null : vault.openText({ table: 'conversations', row: `${row.id}/title` }, row.title),
-    items: shown.map((item) => ({ item: openItem(vault, item), turn: item.turn })),
+    // A compaction is for models alone: nobody said it.
+    items: shown
+      .map((row) => ({ item: openItem(vault, row), turn: row.turn }))
+      .filter(({ item }) => item.kind !== 'compaction'),
     turns: read.filter((turn) => turn !== undefined),
     hasMore: found.length > page.limit,
   };

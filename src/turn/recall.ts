@@ -4,7 +4,7 @@ import type { Passage } from '#release';
 import type { SubjectVault } from '#vault';
 import { approvedCalls } from './approvals.ts';
 import { compactAtTokens } from './compact-at.ts';
-import { composePrompt, headTokens, partInstructions, tokensOf } from './compose-prompt.ts';
+import { composePrompt, headTokens, partInstructions, summaryTokensOf, tokensOf } from './compose-prompt.ts';
 import { readPast, splitAtCompaction } from './read-past.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import { estimateTokens } from './tokens.ts';
@@ -15,13 +15,14 @@ const budgetsToCompact = 4;
 
 /**
  * Step 3: history, knowledge and instructions within the assistant's context budget. Knowledge may
- * take up to half of what instructions and the new input leave; history takes the rest.
+ * take up to half of what instructions and the new input leave; history takes the rest. Where nothing
+ * is to be answered, all that was said is history.
  *
  * @throws UsherError `context_too_long` when the new input alone does not fit, or the caller wants nothing left out
  */
-export async function recall(rooms: TurnRooms, turn: PlannedTurn): Promise<PromptedTurn> {
+export async function recall(rooms: TurnRooms, turn: PlannedTurn, isToAnswer = true): Promise<PromptedTurn> {
   const vault = await vaultOf(rooms, turn);
-  const memory = await remember(rooms, turn, vault);
+  const memory = await remember(rooms, turn, vault, isToAnswer);
   const { prompt, promptTokens, leavesOut } = composePrompt(turn, memory);
   if (leavesOut && turn.request.whenFull === 'refuse' && compactAtTokens(turn) === undefined) throw pastTooLong();
   return { ...turn, prompt, promptTokens, memory, vault };
@@ -35,12 +36,17 @@ export function pastTooLong(): UsherError {
   );
 }
 
-async function remember(rooms: TurnRooms, turn: PlannedTurn, vault: SubjectVault | undefined): Promise<Memory> {
+async function remember(
+  rooms: TurnRooms,
+  turn: PlannedTurn,
+  vault: SubjectVault | undefined,
+  isToAnswer: boolean,
+): Promise<Memory> {
   const { request, served, reach } = turn;
   const { spec } = served.release;
   const { summary, said } = splitAtCompaction(vault, request.input);
   const { standing, spoken } = partInstructions(said);
-  const { older, fresh } = splitAtQuestion(spoken);
+  const { older, fresh } = isToAnswer ? splitAtQuestion(spoken) : { older: spoken, fresh: [] };
   const left = spec.context.budgetTokens - headTokens(turn, { summary: undefined, standing }) - tokensOf(fresh);
   if (left < 0) {
     throw new UsherError(
@@ -58,7 +64,8 @@ async function remember(rooms: TurnRooms, turn: PlannedTurn, vault: SubjectVault
         : await readPast(rooms.store.reach(reach), turn, vault, reading);
   const past = [...before.items, ...older];
   const question = questionOf([...before.items, ...spoken]);
-  const passages = fitPassages(served.search(question, spec.knowledge.passages), left / 2);
+  const forPassages = Math.max(left - summaryTokensOf(before.summary), 0) / 2;
+  const passages = fitPassages(served.search(question, spec.knowledge.passages), forPassages);
   const approved = approvedCalls(before.items, request.input);
   return { summary: before.summary, past, standing, fresh, passages, question, approved };
 }

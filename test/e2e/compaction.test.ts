@@ -11,7 +11,11 @@ let client: OpenAI;
 
 const budgetTokens = 1500;
 const compacting = { context: { budgetTokens, whenFull: 'compact', compactAt: 0.6 } };
-const assistants = { keeper: { spec: compacting }, plain: { spec: { context: { budgetTokens } } } };
+const assistants = {
+  keeper: { spec: compacting },
+  plain: { spec: { context: { budgetTokens } } },
+  small: { spec: { context: { budgetTokens: 500 } } },
+};
 
 beforeAll(async () => {
   simulator = await startModelSimulator();
@@ -29,6 +33,9 @@ interface Prompt {
   readonly max_tokens?: number;
   readonly max_completion_tokens?: number;
 }
+
+/** What a caller asks who sends the history each time. */
+const ask = { context_management: [{ type: 'compaction' }] };
 
 const isSummary = ({ messages }: Prompt): boolean => messages[0]?.content.includes('memory of an assistant') === true;
 
@@ -120,17 +127,18 @@ describe('a conversation that outgrows its context', () => {
 
   test('counts what the summary cost, and goes on without one where no model makes it', async () => {
     await simulator.plan({ say: 'A summary.' });
-    const input = longInput();
-    const made = await client.responses.create({ model: 'keeper', input: [...input, { role: 'user', content: 'x' }] });
+    const body = { ...ask, model: 'keeper', input: [...longInput(), { role: 'user' as const, content: 'x' }] };
+    const made = await client.responses.create(body);
     const journal = (await simulator.log()).requests.slice(-2);
     expect(made.usage?.input_tokens).toBe(journal.reduce((sum, { promptTokens }) => sum + promptTokens, 0));
     await simulator.plan({ fault: { kind: 'status', status: 400 } });
-    const without = await client.responses.create({
-      model: 'keeper',
-      input: [...input, { role: 'user', content: 'x' }],
-    });
+    const without = await client.responses.create(body);
     expect(without).toMatchObject({ status: 'completed', output: [{ type: 'message' }] });
     expect(usher.logs()).toContain('conversation not compacted');
+    await simulator.plan({ fault: { kind: 'status', status: 400 } });
+    const input = [...longInput(), ...longInput(), { role: 'user' as const, content: 'x' }];
+    const whole = client.responses.create({ ...body, input, truncation: 'disabled' });
+    await expect(whole).rejects.toMatchObject({ status: 400, code: 'context_length_exceeded' });
   });
 
   test('keeps what the application told it once, word for word', async () => {
@@ -166,6 +174,34 @@ describe('a conversation that outgrows its context', () => {
     expect(after!.messages.slice(0, before!.messages.length)).toEqual(before!.messages);
   });
 
+  test('of a person at the page is compacted as the owner set; what they see again is what was said', async () => {
+    const post = async (path: string, body: object, token?: string): Promise<Response> =>
+      fetch(usher.url + path, {
+        method: 'POST',
+        headers: {
+          'content-type': 'application/json',
+          ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        },
+        body: JSON.stringify(body),
+      });
+    const { token } = (await (await post('/chat/keeper/visit', {})).json()) as { token: string };
+    const person = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: token, maxRetries: 0 });
+    const { id: conversation } = await person.conversations.create();
+    await simulator.planAll({ say: 'Aisle seat in row seven is noted.' });
+    let made: OpenAI.Responses.Response | undefined;
+    for (let nth = 0; nth < 6; nth += 1) {
+      made = await person.responses.create({ model: 'keeper', conversation, input: filler(`Wish ${nth}`) });
+    }
+    expect(made?.output.map(({ type }) => type)).toEqual(['compaction', 'message']);
+    const history = await fetch(`${usher.url}/chat/keeper/conversations/${conversation}`, {
+      headers: { authorization: `Bearer ${token}` },
+    });
+    const { items } = (await history.json()) as { items: { type: string }[] };
+    expect(items.map(({ type }) => type)).toEqual(Array.from({ length: 12 }, () => 'message'));
+    const denied = person.responses.create({ ...ask, model: 'keeper', input: 'x' });
+    await expect(denied).rejects.toMatchObject({ status: 403, param: 'context_management' });
+  });
+
   test('is not compacted twice by a node that takes the turn over', { timeout: 60_000 }, async () => {
     await using lost = await startUsher(usherFiles([simulator.baseUrl], { assistants }));
     const talking = new OpenAI({ baseURL: `${lost.url}/v1`, apiKey: lost.apiKey, maxRetries: 0 });
@@ -173,7 +209,7 @@ describe('a conversation that outgrows its context', () => {
     await simulator.plan({ say: 'The summary.' });
     await simulator.plan({ fault: { kind: 'hang' } });
     const input = [...longInput(), { role: 'user' as const, content: 'Where do I sit?' }];
-    const taken = await talking.responses.create({ model: 'keeper', input, background: true });
+    const taken = await talking.responses.create({ ...ask, model: 'keeper', input, background: true });
     await simulator.until(({ totals }) => totals.requests === from + 2);
     await lost.kill();
     await simulator.control({ do: 'release' });
@@ -202,8 +238,15 @@ describe('what becomes of history that does not fit is the caller’s to say', (
   ];
 
   test('truncation: the oldest is left out, or the request is refused', async () => {
+    const { id: conversation } = await client.conversations.create();
+    await talk('keeper', conversation, 5);
     const from = await asked();
-    const auto = await client.responses.create({ model: 'keeper', input: full(), truncation: 'auto' });
+    const auto = await client.responses.create({
+      model: 'keeper',
+      conversation,
+      input: filler('x'),
+      truncation: 'auto',
+    });
     expect(auto).toMatchObject({ truncation: 'auto', output: [{ type: 'message' }] });
     expect(await promptsSince(from)).toHaveLength(1);
     for (const model of ['keeper', 'plain']) {
@@ -226,11 +269,12 @@ describe('what becomes of history that does not fit is the caller’s to say', (
     await expect(refused).rejects.toMatchObject({ status: 400, param: 'context_management[0].compact_threshold' });
   });
 
-  test('Chat Completions leaves the oldest out, whatever the owner set', async () => {
+  test('who sends the whole history each time and asks for nothing has the oldest left out, whatever the owner set', async () => {
     const from = await asked();
+    await client.responses.create({ model: 'keeper', input: full() });
     const messages = full() as OpenAI.ChatCompletionMessageParam[];
     await client.chat.completions.create({ model: 'keeper', messages });
-    expect((await promptsSince(from)).map(isSummary)).toEqual([false]);
+    expect((await promptsSince(from)).map(isSummary)).toEqual([false, false]);
   });
 });
 
@@ -241,7 +285,7 @@ describe('a caller who keeps the conversation itself', () => {
     await simulator.plan({ say: 'She wants the aisle.' });
     await simulator.plan({ say: 'Row seven, then.' });
     const input = [...longInput(), { role: 'user' as const, content: 'Where do I sit?' }];
-    return client.responses.create({ model: 'keeper', input, store: false, safety_identifier: person });
+    return client.responses.create({ ...ask, model: 'keeper', input, store: false, safety_identifier: person });
   }
 
   test('may send what was answered from the compaction on, and nothing of it is lost', async () => {
@@ -322,6 +366,21 @@ describe('a caller who keeps the conversation itself', () => {
     expect(short.output.at(-1)?.type).toBe('compaction');
     const [prompt] = await promptsSince(from);
     expect(prompt!.messages[1]!.content).toContain('My name is Ophelia.');
+    const long = await client.responses.compact({ model: 'plain', input: 'Row seven. '.repeat(2000) });
+    expect(long.output.map(({ type }) => type)).toEqual(['compaction']);
+    // More than one context holds is summarised part by part.
+    const before = await asked();
+    await simulator.planAll({ say: 'She wants the aisle.' });
+    const much = Array.from({ length: 20 }, (_, nth) => ({ role: 'user' as const, content: filler(`Wish ${nth}`) }));
+    await client.responses.compact({ model: 'plain', input: much });
+    const parts = await promptsSince(before);
+    expect(parts.length).toBeGreaterThan(1);
+    expect(parts[0]!.messages[1]!.content).toContain('Wish 0');
+    expect(parts[1]!.messages[1]!.content).toContain('Earlier summary:\nShe wants the aisle.');
+    expect(parts.every(({ messages }) => JSON.stringify(messages).length < budgetTokens * 4)).toBe(true);
+    await simulator.clear();
+    const small = client.responses.compact({ model: 'small', input: 'x' });
+    await expect(small).rejects.toMatchObject({ status: 400, param: 'model' });
     const nothing = client.responses.compact({ model: 'plain' });
     await expect(nothing).rejects.toMatchObject({ status: 400, param: 'input' });
     await simulator.plan({ fault: { kind: 'status', status: 400 } });

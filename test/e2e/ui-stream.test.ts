@@ -24,7 +24,8 @@ beforeAll(async () => {
     url: `${tools.origin}/book`,
     parameters: { type: 'object', properties: { seat: { type: 'integer' } } },
   };
-  const assistants = { [model]: { spec: { tools: [book], turns: { rescue: 'restart' } } } };
+  const context = { budgetTokens: 1000, whenFull: 'compact', compactAt: 0.5 };
+  const assistants = { [model]: { spec: { context, tools: [book], turns: { rescue: 'restart' } } } };
   usher = await startUsher(
     usherFiles([simulator.baseUrl], { assistants, config: { tools: { privateOrigins: [tools.origin] } } }),
   );
@@ -71,6 +72,18 @@ describe('the hooks of the AI SDK', () => {
     expect(second.id).toMatch(/^resp_/);
     expect(JSON.stringify((await simulator.log()).requests.at(-1)?.body)).toContain('I am Ophelia.');
     expect((await client.responses.retrieve(second.id)).output_text).toBe('Ophelia');
+  });
+
+  test('show an answer before which the conversation was compacted like any other', async () => {
+    const { id } = await client.conversations.create();
+    await simulator.planAll({ say: 'Row seven it is.' });
+    const wish = 'Row seven, please. '.repeat(40);
+    for (let nth = 0; nth < 2; nth += 1) await message(await send(id, wish));
+    const shown = await message(await send(id, wish));
+    expect(shown.parts.map(({ type }) => type)).toEqual(['text']);
+    expect(textOf(shown)).toBe('Row seven it is.');
+    const { output } = await client.responses.retrieve(shown.id);
+    expect(output.map(({ type }) => type)).toEqual(['compaction', 'message']);
   });
 
   test('talk without one, with nothing kept', async () => {

@@ -161,7 +161,8 @@ describe('whatever it is given', () => {
     );
   });
 
-  test('it refuses to pretend that it can write JSON or call tools', async () => {
+  test('it refuses to pretend that it can write JSON, call tools or summarise', async () => {
+    await expect(ask('revoke', [keys], { byModel: true })).rejects.toMatchObject({ kind: 'refused' });
     await expect(ask('revoke', [keys], { format: { type: 'json' } })).rejects.toMatchObject({ kind: 'refused' });
     await expect(ask('revoke', [keys], { toolChoice: 'required' })).rejects.toMatchObject({ kind: 'refused' });
   });

@@ -34,6 +34,13 @@ async function answer(
     const what = 'quotes documents: it can neither call tools nor answer in JSON. Configure a language model for that.';
     throw new BackendFailure('refused', name, `Backend "${name}" ${what}`);
   }
+  if (request.byModel === true) {
+    throw new BackendFailure(
+      'refused',
+      name,
+      `Backend "${name}" quotes documents: it cannot write. Configure a language model.`,
+    );
+  }
   const events = composeAnswer({
     question: request.question,
     passages: request.passages,

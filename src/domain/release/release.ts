@@ -1,6 +1,12 @@
 export type { AssistantSpec, ModelParameters, Passage, Release, ReleaseDigest } from './spec.ts';
 export type { ListedAssistant, ReleaseDirectory, ServedRelease, Target } from './directory.ts';
-export { assistantJsonSchema, assistantSchema, completeContext, type AssistantFile } from './schema.ts';
+export {
+  assistantJsonSchema,
+  assistantSchema,
+  compactBudgetMin,
+  completeContext,
+  type AssistantFile,
+} from './schema.ts';
 export {
   canonicalFile,
   checkFiles,

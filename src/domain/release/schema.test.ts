@@ -67,6 +67,10 @@ test.each([
     '2:31  "reasoningEffort" must be "none", "minimal", "low", "medium", "high" or "xhigh"; did you mean "high"?',
   ],
   ['name: guide\npage:\n  origins: [https://a.example/path]', '3:13  item 1 of "origins" must be an origin such as'],
+  [
+    'name: guide\ncontext: {budgetTokens: 500, whenFull: compact}',
+    '2:40  "compact" needs a "budgetTokens" of at least 1000',
+  ],
   ['name: guide\ncontext: {budgetTokens: 1.5}', '2:25  "budgetTokens" must be a whole number, not a fraction'],
 ])('a mistake is told where it stands: %s', (yaml, expected) => {
   expect(problemsOf(yaml).join('\n')).toContain(`assistant.yaml:${expected}`);

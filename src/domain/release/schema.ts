@@ -49,6 +49,9 @@ const parameters = z.strictObject({
     .describe('How long a reasoning model thinks before it answers.'),
 });
 
+/** Below so many tokens a summary and what is summarised have no place together. */
+export const compactBudgetMin = 1000;
+
 const context = z.strictObject({
   budgetTokens: z
     .int()
@@ -60,7 +63,7 @@ const context = z.strictObject({
     .enum(['truncate', 'compact'])
     .default('truncate')
     .describe(
-      'What becomes of a conversation that outgrows the budget. `truncate`: the oldest of it is left out; `compact`: a model of the assistant’s own pools summarises the older part, and the last exchanges stay word for word.',
+      'What becomes of a conversation that outgrows the budget. `truncate`: the oldest of it is left out; `compact`: a model of the assistant’s own pools summarises the older part, and the last exchanges stay word for word. It holds for conversations and chains of responses that are kept here.',
     ),
   compactAt: z
     .number()
@@ -230,6 +233,15 @@ export const assistantSchema = shape
         code: 'custom',
         path: ['model'],
         message: '"model" and "pools" stand together; write the model beside its pool: - {pool: default, model: …}',
+      });
+    }
+  })
+  .superRefine(({ context: { whenFull, budgetTokens } }, issues) => {
+    if (whenFull === 'compact' && budgetTokens < compactBudgetMin) {
+      issues.addIssue({
+        code: 'custom',
+        path: ['context', 'whenFull'],
+        message: `"compact" needs a "budgetTokens" of at least ${compactBudgetMin}`,
       });
     }
   })

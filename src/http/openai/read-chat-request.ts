@@ -144,8 +144,7 @@ export function readChatRequest(exchange: Exchange, body: ChatBody): TurnRequest
     mayApprove: false,
     ...readCaller(exchange, body),
     toolCallsMax: undefined,
-    // The caller sends the whole history each time, and could not give a summary back.
-    whenFull: 'truncate',
+    whenFull: undefined,
     compaction: undefined,
     input: body.messages.flatMap(readMessage),
     instructions: undefined,

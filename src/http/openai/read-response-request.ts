@@ -92,6 +92,7 @@ export const responseSchema = z.looseObject({
           .describe('Tokens beyond which it is done. Absent: the share of the context that the owner set.'),
       }),
     )
+    .min(1)
     .max(1)
     .nullish()
     .describe(
