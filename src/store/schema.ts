@@ -17,6 +17,7 @@ export interface Tables {
   items: ItemsTable;
   feedback: FeedbackTable;
   releases: ReleasesTable;
+  passage_vectors: PassageVectorsTable;
   unstored_turns: UnstoredTurnsTable;
   tenant_keys: WrappedKeyColumns & { tenant: TenantId };
   subject_keys: WrappedKeyColumns & { tenant: TenantId; subject: SubjectId };
@@ -136,6 +137,15 @@ interface ReleasesTable {
   digest: ReleaseDigest;
   assistant: string;
   content: Sealed;
+  created_at_ms: number;
+}
+
+interface PassageVectorsTable {
+  tenant: TenantId;
+  model: string;
+  /** Keyed: it tells nothing of the text. */
+  text_hash: Uint8Array;
+  vector: Sealed;
   created_at_ms: number;
 }
 

@@ -170,6 +170,13 @@ export interface PageRequest {
   readonly after?: string;
 }
 
+/** What the text of a passage means to an embedding model. */
+export interface PassageVectorRow {
+  /** A keyed digest that tells nothing of the text. */
+  readonly textHash: Uint8Array;
+  readonly vector: Sealed;
+}
+
 export type BeginTurn = 'begun' | 'locked' | 'repeated' | 'conversation_missing' | 'previous_missing';
 export type EnqueueTurn = Exclude<BeginTurn, 'begun' | 'locked'> | 'queued' | 'full';
 
@@ -252,6 +259,11 @@ export interface TenantStore {
   release(digest: ReleaseDigest): Promise<{ readonly assistant: string; readonly content: Sealed } | undefined>;
   /** Digests of one assistant that begin with `prefix`, at most two: enough to tell unique from ambiguous. */
   releasesByPrefix(assistant: string, prefix: string): Promise<readonly ReleaseDigest[]>;
+
+  /** Replaces those that are there. No text twice. */
+  putPassageVectors(model: string, rows: readonly PassageVectorRow[], nowMs: number): Promise<void>;
+  /** Of those texts that have one, in no order; ask for a few dozen at a time. */
+  passageVectors(model: string, textHashes: readonly Uint8Array[]): Promise<readonly PassageVectorRow[]>;
 }
 
 export interface ApiKeyRow {

@@ -38,7 +38,7 @@ export async function recall(rooms: TurnRooms, turn: PlannedTurn): Promise<Promp
   }
   const history = await readHistory(rooms, turn, vault, left);
   const question = questionOf([...history, ...spoken]);
-  const passages = fitPassages(served.search(question, spec.knowledge.passages), left / 2);
+  const passages = fitPassages(await served.search(question, spec.knowledge.passages), left / 2);
   const historyBudget = left - passages.reduce((sum, passage) => sum + estimateTokens(passage.text), 0);
   const kept = fitHistory([...history, ...older], fresh, historyBudget);
   // What an application told a conversation once holds for all of it.

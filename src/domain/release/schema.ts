@@ -65,6 +65,14 @@ const knowledge = z.strictObject({
     .max(50)
     .default(6)
     .describe('Passages of `knowledge/` put before the model with each question, at the most; 0 switches that off.'),
+  embeddings: z
+    .string()
+    .min(1)
+    .max(63)
+    .optional()
+    .describe(
+      'An entry of `embeddings:` in `usher.yaml`. Passages are then found by their meaning as well as by their words.',
+    ),
 });
 
 const limits = z.strictObject({

@@ -31,6 +31,8 @@ export interface AssistantSpec {
   readonly knowledge: {
     /** Passages quoted into the prompt at the most; 0 switches retrieval off. */
     readonly passages: number;
+    /** The embedding model of `usher.yaml` that passages are also found by; absent: by their words alone. */
+    readonly embeddings?: string;
   };
   readonly limits: {
     readonly inputCharacters: number;
