@@ -11,6 +11,7 @@ const prefixes = {
   call: 'fc',
   result: 'fco',
   tool: 'mcp',
+  search: 'fs',
   feedback: 'fb',
   key: 'key',
   visitor: 'visitor',

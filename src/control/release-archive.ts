@@ -1,14 +1,14 @@
 import { LRUCache } from 'lru-cache';
 import type { TenantId } from '#access';
 import { openKnowledgeIndex } from '#knowledge';
-import type { Passage, Release, ReleaseDigest } from '#release';
+import type { Release, ReleaseDigest, ScoredPassage } from '#release';
 import type { KnowledgeVectors } from './knowledge-vectors.ts';
 import { openRelease, publishRelease, type PublishRooms } from './publish-release.ts';
 
 /** A release with the search over its knowledge, ready to serve. */
 export interface PreparedRelease {
   readonly release: Release;
-  readonly search: (question: string, most: number) => Promise<readonly Passage[]>;
+  readonly search: (question: string, most: number) => Promise<readonly ScoredPassage[]>;
   /** Of the vectors of its passages. */
   readonly vectorBytes: number;
 }

@@ -1,6 +1,6 @@
 import { UsherError } from '#base';
 import { tableOf, type KnowledgeIndex, type VectorTable } from '#knowledge';
-import type { Passage } from '#release';
+import type { ScoredPassage } from '#release';
 import type { VectorRooms } from './embed-texts.ts';
 import type { KnownVectors } from './vector-archive.ts';
 
@@ -35,7 +35,7 @@ export class ReleaseMeaning {
   }
 
   /** By words alone where no vector can be had. */
-  async search(question: string, most: number): Promise<readonly Passage[]> {
+  async search(question: string, most: number): Promise<readonly ScoredPassage[]> {
     const { index, embedQuestion } = this.#parts;
     if (most <= 0) return [];
     this.#lookAgain();

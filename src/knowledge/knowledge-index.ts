@@ -1,5 +1,5 @@
 import MiniSearch, { type SearchResult } from 'minisearch';
-import type { Passage } from '#release';
+import type { Passage, ScoredPassage } from '#release';
 import { fuseRanks } from './fuse-ranks.ts';
 import { termsOf, words } from './terms.ts';
 import { nearestRows, type VectorTable } from './vector-table.ts';
@@ -10,11 +10,6 @@ export interface KnowledgeIndex {
   search(question: string, most: number): readonly ScoredPassage[];
   /** The same, by its words and by its meaning together. */
   searchBoth(question: string, meaning: Meaning, most: number): Promise<readonly ScoredPassage[]>;
-}
-
-export interface ScoredPassage extends Passage {
-  /** Comparable within one search alone. */
-  readonly score: number;
 }
 
 /** A question's own vector, and those of the passages, of one model. */

@@ -59,7 +59,7 @@ export async function answerTurn(
       if (!answer.callsTool) return { ...dispatched, usage, firstTokenMs };
       await answer.endStep({ usage: dispatched.usage, backend, finish: 'call' });
     }
-    await runPending(turn, work);
+    await runPending(rooms, turn, work);
     if (signal.aborted) return { ...cancelledDispatch, usage, backend, firstTokenMs };
     // What the caller has to do ends the turn; the next one brings the results.
     if (answer.items.some(({ kind }) => kind === 'call')) {
@@ -91,7 +91,10 @@ function promptOf(turn: PromptedTurn, answer: Answer, tools: TurnTools, steps: n
   const toolChoice = steps >= stepsMax ? 'none' : steps === 0 ? prompt.toolChoice : 'auto';
   return {
     ...prompt,
-    messages: [...prompt.messages, ...promptMessages('', answer.earlierItems, [])],
+    messages: [
+      ...prompt.messages,
+      ...promptMessages('', answer.earlierItems, { marks: prompt.format === undefined ? 'found' : 'nothing' }),
+    ],
     ...(offered.length === 0 ? {} : { tools: offered }),
     ...(toolChoice === undefined || offered.length === 0 ? {} : { toolChoice }),
   };

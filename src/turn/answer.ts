@@ -1,14 +1,11 @@
-import { newId, type Id } from '#base';
+import { newId } from '#base';
 import type { ModelEvent } from '#backend';
 import {
   nothingTold,
-  type CallItem,
+  searchSource,
   type Citation,
-  type ContentPart,
   type Item,
   type ItemStatus,
-  type MessageItem,
-  type OpenedItem,
   type Placed,
   type Replayed,
   type StepFinish,
@@ -16,6 +13,21 @@ import {
   type TurnEvent,
   type Usage,
 } from '#conversation';
+import {
+  begunCall,
+  begunItem,
+  callItem,
+  deltaOf,
+  isWhole,
+  messageItem,
+  reopened,
+  toolItem,
+  type BegunCall,
+  type Open,
+  type OpenCall,
+  type OpenMessage,
+  type OpenTool,
+} from './answer-items.ts';
 
 /**
  * Where a turn's events go, in order, also while an earlier promise is pending. A returned promise
@@ -27,37 +39,6 @@ export type Relay = (event: TurnEvent) => void | Promise<void>;
 const charactersMax = 2_000_000;
 /** Each item costs kilobytes however short it is; a whole answer has a message and up to 128 calls. */
 const itemsMax = 512;
-
-interface OpenMessage {
-  readonly kind: 'message';
-  readonly id: Id<'message'>;
-  readonly index: number;
-  readonly part: 'text' | 'refusal';
-  text: string;
-  readonly citations: Citation[];
-}
-
-interface BegunCall {
-  readonly modelIndex: number;
-  readonly callId: string;
-  readonly name: string;
-  arguments: string;
-}
-
-interface OpenCall extends BegunCall {
-  readonly kind: 'call';
-  readonly id: Id<'call'>;
-  readonly index: number;
-}
-
-interface OpenTool extends BegunCall {
-  readonly kind: 'tool';
-  readonly id: Id<'tool'>;
-  readonly source: string;
-  readonly index: number;
-}
-
-type Open = OpenMessage | OpenCall | OpenTool;
 
 /** A call of one of the assistant's own tools whose arguments are whole. */
 export interface PendingTool extends Placed<ToolItem> {
@@ -325,7 +306,7 @@ export class Answer {
     const open: OpenCall | OpenTool =
       source === undefined
         ? { ...call, kind: 'call', id: newId('call'), index }
-        : { ...call, kind: 'tool', id: newId('tool'), source, index };
+        : { ...call, kind: 'tool', id: newId(source === searchSource ? 'search' : 'tool'), source, index };
     this.#open = open;
     return allOf(
       closing,
@@ -346,67 +327,6 @@ export class Answer {
 
 /** What the model reads of a tool that was stopped. */
 const cancelledTool = 'The call was cancelled before it was done.';
-
-function reopened({ index, item }: Placed<OpenedItem>): Open {
-  switch (item.kind) {
-    case 'message': {
-      const part = item.content[0];
-      if (part === undefined || part.type === 'image') throw new Error('an answer begins with text or a refusal');
-      const citations = part.type === 'text' ? [...(part.citations ?? [])] : [];
-      return { kind: 'message', id: item.id, index, part: part.type, text: part.text, citations };
-    }
-    case 'call':
-    case 'tool':
-      // No further piece of it can come: its index at the model it came from is of no use.
-      return { ...item, index, modelIndex: -1 };
-  }
-}
-
-function deltaOf({ part, index, id }: OpenMessage, delta: string, logprobs: readonly unknown[] | undefined): TurnEvent {
-  if (part === 'refusal' || logprobs === undefined) return { type: part, index, itemId: id, delta };
-  return { type: part, index, itemId: id, delta, logprobs };
-}
-
-function begunItem(open: OpenCall | OpenTool): CallItem | ToolItem {
-  const empty = { ...open, arguments: '' };
-  return empty.kind === 'call' ? callItem(empty, 'incomplete') : toolItem(empty, 'incomplete');
-}
-
-function messageItem(open: OpenMessage, status: ItemStatus): MessageItem {
-  const citations = open.citations.length === 0 ? {} : { citations: [...open.citations] };
-  const part: ContentPart =
-    open.part === 'text' ? { type: 'text', text: open.text, ...citations } : { type: 'refusal', text: open.text };
-  return { kind: 'message', id: open.id, role: 'assistant', content: [part], status };
-}
-
-function callItem(open: OpenCall, status: ItemStatus): CallItem {
-  return { kind: 'call', id: open.id, callId: open.callId, name: open.name, arguments: open.arguments, status };
-}
-
-function toolItem(open: OpenTool, status: ItemStatus): ToolItem {
-  const { id, callId, source, name } = open;
-  return { kind: 'tool', id, callId, source, name, arguments: open.arguments, output: null, error: null, status };
-}
-
-function begunCall(event: Extract<ModelEvent, { type: 'call' }>): BegunCall {
-  return {
-    modelIndex: event.index,
-    // Some servers leave the id out; the next turn needs one to tie the result to the call.
-    callId: event.callId ?? newId('call').replace('fc_', 'call_'),
-    name: event.name ?? '',
-    arguments: event.arguments,
-  };
-}
-
-/** Whether arguments have come to their end: they are one JSON value. */
-function isWhole(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 /** One promise for several, and none where none waits: the common case costs no microtask. */
 function allOf(...pending: (void | Promise<void>)[]): void | Promise<void> {

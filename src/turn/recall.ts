@@ -6,6 +6,7 @@ import type { ItemRow } from '#store';
 import type { SubjectVault } from '#vault';
 import { fitHistory } from './fit-history.ts';
 import { promptMessages } from './prompt-messages.ts';
+import { searchesItself } from './search-tool.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import { openItem } from './seal-items.ts';
 import { estimateItemTokens, estimateTokens } from './tokens.ts';
@@ -39,16 +40,23 @@ export async function recall(rooms: TurnRooms, turn: PlannedTurn): Promise<Promp
   const history = await readHistory(rooms, turn, vault, left);
   const question = questionOf([...history, ...spoken]);
   const passages = fitPassages(await served.search(question, spec.knowledge.passages), left / 2);
-  const historyBudget = left - passages.reduce((sum, passage) => sum + estimateTokens(passage.text), 0);
+  // What the model looks for itself has as much room, and is not before it yet.
+  const shown = searchesItself(turn) ? [] : passages;
+  const shownTokens = shown.reduce((sum, passage) => sum + estimateTokens(passage.text), 0);
+  const historyBudget = left - (searchesItself(turn) ? left / 2 : shownTokens);
   const kept = fitHistory([...history, ...older], fresh, historyBudget);
   // What an application told a conversation once holds for all of it.
   const lasting = partInstructions(kept);
   const system = systemText([instructions, ...lasting.standing, ...own]);
-  const messages = promptMessages(system, [...lasting.spoken, ...fresh], passages);
+  const sources = request.format === undefined ? shown : [];
+  const messages = promptMessages(system, [...lasting.spoken, ...fresh], {
+    passages: shown,
+    marks: request.format === undefined ? 'passages' : 'nothing',
+  });
   const prompt = modelRequest(turn, messages, passages, question);
   const promptTokens =
-    spec.context.budgetTokens - historyBudget + kept.reduce((sum, item) => sum + estimateItemTokens(item), 0);
-  return { ...turn, prompt, promptTokens, vault };
+    spec.context.budgetTokens - left + shownTokens + kept.reduce((sum, item) => sum + estimateItemTokens(item), 0);
+  return { ...turn, prompt, sources, promptTokens, vault };
 }
 
 /** Content that is kept, or read back, lies under the subject's key; a turn of neither needs none. */

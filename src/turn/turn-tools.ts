@@ -1,6 +1,8 @@
+import { searchSource, searchTool } from '#conversation';
 import type { FunctionTool } from '#backend';
 import type { ServerTool, ToolSet } from '#tools';
 import type { Answer, PendingTool } from './answer.ts';
+import { isSearch, runSearch, searchFunction, searchesItself } from './search-tool.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import type { PromptedTurn } from './turn-steps.ts';
 
@@ -11,24 +13,33 @@ export interface TurnTools {
   readonly set: ToolSet | undefined;
 }
 
-export const noTools: TurnTools = { functions: [], sourceOf: () => undefined, set: undefined };
+const noTools: TurnTools = { functions: [], sourceOf: () => undefined, set: undefined };
 
 /** Calls of tools of one turn at the most, where the caller set no bound. */
 const callsMax = 64;
 
 export async function openTurnTools(rooms: Pick<TurnRooms, 'tools'>, turn: PromptedTurn): Promise<TurnTools> {
-  if (turn.served.release.tools === undefined) return noTools;
-  const set = await rooms.tools.of(turn.served.release, turn.reach.tenant);
-  const byName = new Map(set.tools.map((tool) => [tool.name, tool]));
+  const { release } = turn.served;
+  const searches = searchesItself(turn);
+  if (release.tools === undefined && !searches) return noTools;
+  const set = release.tools === undefined ? undefined : await rooms.tools.of(release, turn.reach.tenant);
+  // A tool of the search's own name would be one of two that the model cannot tell apart.
+  const own = (set?.tools ?? []).filter(({ name }) => !(searches && name === searchTool));
+  const byName = new Map(own.map((tool) => [tool.name, tool]));
+  // A function of the caller's with the same name is not offered: the assistant's owner decides.
+  const functions = own.map(functionOf);
   return {
-    // A function of the caller's with the same name is not offered: the assistant's owner decides.
-    functions: set.tools.map(({ name, description, parameters }) => ({
-      name,
-      ...(description === undefined ? {} : { description }),
-      ...(parameters === undefined ? {} : { parameters }),
-    })),
-    sourceOf: (name) => byName.get(name)?.source,
+    functions: searches ? [searchFunction, ...functions] : functions,
+    sourceOf: (name) => (searches && name === searchTool ? searchSource : byName.get(name)?.source),
     set,
+  };
+}
+
+function functionOf({ name, description, parameters }: ServerTool): FunctionTool {
+  return {
+    name,
+    ...(description === undefined ? {} : { description }),
+    ...(parameters === undefined ? {} : { parameters }),
   };
 }
 
@@ -38,19 +49,23 @@ export async function openTurnTools(rooms: Pick<TurnRooms, 'tools'>, turn: Promp
  * idempotency key.
  */
 export async function runPending(
+  rooms: Pick<TurnRooms, 'clock' | 'telemetry'>,
   turn: PromptedTurn,
   { answer, tools, signal }: { readonly answer: Answer; readonly tools: TurnTools; readonly signal: AbortSignal },
 ): Promise<void> {
   for (const pending of answer.pending) {
     const tool = tools.set?.tools.find(({ name }) => name === pending.item.name);
-    const refusal = refusalOf(turn, answer, pending, tool);
+    // A search changes nothing: it may run again wherever it was lost.
+    const search = isSearch(pending.item);
+    const refusal = excessOf(turn, answer) ?? (search ? undefined : refusalOf(pending, tool));
     if (refusal !== undefined) {
       await answer.settle(pending, { output: null, error: refusal });
       continue;
     }
     if (!pending.acting) await answer.act(pending);
     if (signal.aborted) return;
-    await callTool(turn, { answer, tools, signal }, pending);
+    if (search) await answer.settle(pending, await runSearch(rooms, turn, answer, pending.item));
+    else await callTool(turn, { answer, tools, signal }, pending);
     if (signal.aborted) return;
   }
 }
@@ -75,19 +90,19 @@ async function callTool(
   await answer.settle(pending, told);
 }
 
+/** Why no further call is made, for the model to read. */
+function excessOf(turn: PromptedTurn, answer: Answer): string | undefined {
+  const made = answer.items.filter(({ kind }) => kind === 'tool').length;
+  const isAllowed = made < (turn.request.toolCallsMax ?? callsMax);
+  return isAllowed ? undefined : 'No more calls are allowed. Answer with what you have.';
+}
+
 /** Why a call is not made, for the model to read. */
-function refusalOf(
-  turn: PromptedTurn,
-  answer: Answer,
-  pending: PendingTool,
-  tool: ServerTool | undefined,
-): string | undefined {
+function refusalOf(pending: PendingTool, tool: ServerTool | undefined): string | undefined {
   if (tool === undefined) return 'This tool is not available now. Answer without it.';
   if (pending.acting && !tool.idempotent) {
     return 'The server stopped while this tool ran: whether it had its effect is not known. Do not repeat it unasked.';
   }
   if (tool.confirm) return 'This tool may only run after the person has confirmed it. Ask them to do it themselves.';
-  const made = answer.items.filter(({ kind }) => kind === 'tool').length;
-  if (made >= (turn.request.toolCallsMax ?? callsMax)) return 'No more calls are allowed. Answer with what you have.';
   return undefined;
 }

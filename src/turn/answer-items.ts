@@ -1,0 +1,110 @@
+import { newId, type Id } from '#base';
+import type { ModelEvent } from '#backend';
+import type {
+  CallItem,
+  Citation,
+  ContentPart,
+  ItemStatus,
+  MessageItem,
+  OpenedItem,
+  Placed,
+  ToolItem,
+  TurnEvent,
+} from '#conversation';
+
+export interface OpenMessage {
+  readonly kind: 'message';
+  readonly id: Id<'message'>;
+  readonly index: number;
+  readonly part: 'text' | 'refusal';
+  text: string;
+  readonly citations: Citation[];
+}
+
+export interface BegunCall {
+  readonly modelIndex: number;
+  readonly callId: string;
+  readonly name: string;
+  arguments: string;
+}
+
+export interface OpenCall extends BegunCall {
+  readonly kind: 'call';
+  readonly id: Id<'call'>;
+  readonly index: number;
+}
+
+export interface OpenTool extends BegunCall {
+  readonly kind: 'tool';
+  readonly id: ToolItem['id'];
+  readonly source: string;
+  readonly index: number;
+}
+
+export type Open = OpenMessage | OpenCall | OpenTool;
+
+/** An item that another node was in the middle of. */
+export function reopened({ index, item }: Placed<OpenedItem>): Open {
+  switch (item.kind) {
+    case 'message': {
+      const part = item.content[0];
+      if (part === undefined || part.type === 'image') throw new Error('an answer begins with text or a refusal');
+      const citations = part.type === 'text' ? [...(part.citations ?? [])] : [];
+      return { kind: 'message', id: item.id, index, part: part.type, text: part.text, citations };
+    }
+    case 'call':
+    case 'tool':
+      // No further piece of it can come: its index at the model it came from is of no use.
+      return { ...item, index, modelIndex: -1 };
+  }
+}
+
+export function deltaOf(
+  { part, index, id }: OpenMessage,
+  delta: string,
+  logprobs: readonly unknown[] | undefined,
+): TurnEvent {
+  if (part === 'refusal' || logprobs === undefined) return { type: part, index, itemId: id, delta };
+  return { type: part, index, itemId: id, delta, logprobs };
+}
+
+export function begunItem(open: OpenCall | OpenTool): CallItem | ToolItem {
+  const empty = { ...open, arguments: '' };
+  return empty.kind === 'call' ? callItem(empty, 'incomplete') : toolItem(empty, 'incomplete');
+}
+
+export function messageItem(open: OpenMessage, status: ItemStatus): MessageItem {
+  const citations = open.citations.length === 0 ? {} : { citations: [...open.citations] };
+  const part: ContentPart =
+    open.part === 'text' ? { type: 'text', text: open.text, ...citations } : { type: 'refusal', text: open.text };
+  return { kind: 'message', id: open.id, role: 'assistant', content: [part], status };
+}
+
+export function callItem(open: OpenCall, status: ItemStatus): CallItem {
+  return { kind: 'call', id: open.id, callId: open.callId, name: open.name, arguments: open.arguments, status };
+}
+
+export function toolItem(open: OpenTool, status: ItemStatus): ToolItem {
+  const { id, callId, source, name } = open;
+  return { kind: 'tool', id, callId, source, name, arguments: open.arguments, output: null, error: null, status };
+}
+
+export function begunCall(event: Extract<ModelEvent, { type: 'call' }>): BegunCall {
+  return {
+    modelIndex: event.index,
+    // Some servers leave the id out; the next turn needs one to tie the result to the call.
+    callId: event.callId ?? newId('call').replace('fc_', 'call_'),
+    name: event.name ?? '',
+    arguments: event.arguments,
+  };
+}
+
+/** Whether arguments have come to their end: they are one JSON value. */
+export function isWhole(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
