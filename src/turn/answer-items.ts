@@ -11,6 +11,7 @@ import type {
   ToolItem,
   TurnEvent,
 } from '#conversation';
+import { MarkScanner } from './citation-marks.ts';
 
 export interface OpenMessage {
   readonly kind: 'message';
@@ -19,6 +20,7 @@ export interface OpenMessage {
   readonly part: 'text' | 'refusal';
   text: string;
   readonly citations: Citation[];
+  readonly scanner: MarkScanner;
 }
 
 export interface BegunCall {
@@ -50,7 +52,9 @@ export function reopened({ index, item }: Placed<OpenedItem>): Open {
       const part = item.content[0];
       if (part === undefined || part.type === 'image') throw new Error('an answer begins with text or a refusal');
       const citations = part.type === 'text' ? [...(part.citations ?? [])] : [];
-      return { kind: 'message', id: item.id, index, part: part.type, text: part.text, citations };
+      const scanner = new MarkScanner();
+      scanner.add(part.text);
+      return { kind: 'message', id: item.id, index, part: part.type, text: part.text, citations, scanner };
     }
     case 'call':
     case 'tool':

@@ -2,6 +2,7 @@ import { newId } from '#base';
 import type { ModelEvent } from '#backend';
 import {
   nothingTold,
+  searchFound,
   searchSource,
   type Citation,
   type Item,
@@ -13,6 +14,7 @@ import {
   type TurnEvent,
   type Usage,
 } from '#conversation';
+import type { Passage } from '#release';
 import {
   begunCall,
   begunItem,
@@ -28,6 +30,7 @@ import {
   type OpenMessage,
   type OpenTool,
 } from './answer-items.ts';
+import { MarkScanner } from './citation-marks.ts';
 
 /**
  * Where a turn's events go, in order, also while an earlier promise is pending. A returned promise
@@ -49,6 +52,11 @@ export interface PendingTool extends Placed<ToolItem> {
 export interface AnswerOptions {
   /** Where a tool of the assistant's own comes from; undefined for a function of the caller. */
   readonly sourceOf?: (name: string) => string | undefined;
+  /**
+   * Passages that stand before the model under a number, from 1 on; together with those that its searches
+   * find, they are what its marks mean. Undefined: it was not told to mark any.
+   */
+  readonly sources?: readonly Passage[] | undefined;
   /** Where a turn stands that another node began. */
   readonly from?: Replayed;
 }
@@ -72,10 +80,12 @@ export class Answer {
   #isTailUnknown: boolean;
   readonly #relay: Relay;
   readonly #sourceOf: (name: string) => string | undefined;
+  readonly #sources: readonly Passage[] | undefined;
 
-  constructor(relay: Relay, { sourceOf = () => undefined, from = nothingTold }: AnswerOptions = {}) {
+  constructor(relay: Relay, { sourceOf = () => undefined, sources, from = nothingTold }: AnswerOptions = {}) {
     this.#relay = relay;
     this.#sourceOf = sourceOf;
+    this.#sources = sources;
     this.#kept = from.kept;
     this.#pending = from.pending;
     this.#open = from.open === undefined ? undefined : reopened(from.open);
@@ -240,7 +250,7 @@ export class Answer {
     const open = this.#open;
     if (open?.kind === 'message' && open.part === part) {
       open.text += delta;
-      return this.#relay(deltaOf(open, delta, logprobs));
+      return allOf(this.#relay(deltaOf(open, delta, logprobs)), this.#citeMarks(open, delta));
     }
     return this.#openMessage(part, delta, logprobs);
   }
@@ -258,13 +268,35 @@ export class Answer {
       part,
       text: delta,
       citations: [],
+      scanner: new MarkScanner(),
     };
     this.#open = open;
     return allOf(
       closing,
       this.#relay({ type: 'opened', index: open.index, item: messageItem({ ...open, text: '' }, 'incomplete') }),
       this.#relay(deltaOf(open, delta, logprobs)),
+      this.#citeMarks(open, delta),
     );
+  }
+
+  /** Tells what the marks that are whole now refer to; the text stays as it is. */
+  #citeMarks(open: OpenMessage, delta: string): void | Promise<void> {
+    if (this.#sources === undefined || open.part === 'refusal') return undefined;
+    const marks = open.scanner.add(delta);
+    if (marks.length === 0) return undefined;
+    return allOf(
+      ...marks.map(({ number, start, end }) => {
+        const passage = this.#passageOf(number);
+        return passage && this.#addCitation({ source: passage.source, title: passage.title, start, end });
+      }),
+    );
+  }
+
+  #passageOf(number: number): Pick<Passage, 'source' | 'title'> | undefined {
+    const shown = this.#sources?.[number - 1];
+    if (shown !== undefined) return shown;
+    const found = this.items.flatMap((item) => (item.kind === 'tool' ? (searchFound(item) ?? []) : []));
+    return found.find((passage) => passage.number === number);
   }
 
   #addCall(event: Extract<ModelEvent, { type: 'call' }>): void | Promise<void> {

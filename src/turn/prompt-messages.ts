@@ -3,6 +3,7 @@ import {
   searchFound,
   textOf,
   type CallItem,
+  type ContentPart,
   type FoundPassage,
   type Item,
   type MessageItem,
@@ -36,7 +37,9 @@ export function promptMessages(
     switch (item.kind) {
       case 'message':
         messages.push(
-          item.role === 'assistant' ? spokenByAssistant(item) : spokenByUser(item, index === lastUser ? knowledge : ''),
+          item.role === 'assistant'
+            ? spokenByAssistant(item, marks === 'found')
+            : spokenByUser(item, index === lastUser ? knowledge : ''),
         );
         break;
       case 'call':
@@ -55,8 +58,21 @@ export function promptMessages(
   return messages;
 }
 
-function spokenByAssistant(item: MessageItem): PromptMessage {
-  return { role: 'assistant', content: textOf(item.content) };
+function spokenByAssistant(item: MessageItem, isOfTurn: boolean): PromptMessage {
+  return { role: 'assistant', content: textOf(isOfTurn ? item.content : item.content.map(withoutMarks)) };
+}
+
+/** An earlier answer without its marks, which would be taken for those of the passages of this turn. */
+function withoutMarks(part: ContentPart): ContentPart {
+  if (part.type !== 'text' || part.citations === undefined) return part;
+  let text = '';
+  let from = 0;
+  for (const { start, end } of part.citations) {
+    if (start < from || !/^\[\d+\]$/.test(part.text.slice(start, end))) continue;
+    text += part.text.slice(from, start);
+    from = end;
+  }
+  return { ...part, text: text + part.text.slice(from) };
 }
 
 function spokenByUser(item: MessageItem, knowledge: string): PromptMessage {

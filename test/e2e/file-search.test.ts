@@ -127,6 +127,49 @@ describe('a model that searches the knowledge itself', () => {
   });
 });
 
+describe('what a model marks as taken from a passage', () => {
+  const annotationsOf = ({ output }: OpenAI.Responses.Response): unknown =>
+    output.flatMap((item) =>
+      item.type === 'message' ? item.content.map((part) => (part.type === 'output_text' ? part.annotations : [])) : [],
+    );
+  const cited = (file_id: string, filename: string, index: number): object => ({
+    type: 'file_citation',
+    file_id,
+    filename,
+    index,
+  });
+
+  test('is an annotation with the place of the mark, told as it comes, stored, and heard again', async () => {
+    const input = 'When does the cloakroom close? [[sim:say At eleven [1], I think [9].]] [[sim:slice max=1]]';
+    const events = await heard(await client.responses.create({ model: 'told', input, stream: true }));
+    const told = events.filter(({ type }) => type === 'response.output_text.annotation.added');
+    expect(told).toMatchObject([{ annotation_index: 0, annotation: cited('foyer.md', 'Foyer', 13) }]);
+    const final = await accumulated(events);
+    expect(final.output_text).toBe('At eleven [1], I think [9].');
+    expect(annotationsOf(final)).toEqual([[cited('foyer.md', 'Foyer', 13)]]);
+    expect(final).toEqual(plain(await client.responses.retrieve(final.id)));
+    const [asked] = await chats();
+    expect(JSON.stringify(asked?.body)).toContain('<passage number=\\"1\\" source=\\"foyer.md\\"');
+    expect(await violations()).toEqual([]);
+  });
+
+  test('goes on counting over the searches of one turn', async () => {
+    const input = `${asks('cloakroom')} [[sim:then]] ${asks('bar')} [[sim:say Eleven [1], six [2].]]`;
+    const made = await client.responses.create({ model: 'looking', input });
+    expect(annotationsOf(made)).toEqual([[cited('foyer.md', 'Foyer', 10), cited('bar.md', 'Bar', 19)]]);
+    expect(await violations()).toEqual([]);
+  });
+
+  test('is not looked for in an answer of JSON, whose lists are no marks', async () => {
+    const text = { format: { type: 'json_object' as const } };
+    const input = 'When does the bar open? [[sim:say {"hours":[1]}]]';
+    const made = await client.responses.create({ model: 'told', input, text });
+    expect(made.output_text).toBe('{"hours":[1]}');
+    expect(annotationsOf(made)).toEqual([[]]);
+    expect(JSON.stringify((await chats())[0]?.body)).not.toContain('passage number');
+  });
+});
+
 describe('the tool file_search of a request', () => {
   const tool = { type: 'file_search' as const, vector_store_ids: [] as string[] };
   const input = `${asks('opens six closes')} [[sim:say Now.]]`;

@@ -13,7 +13,8 @@ export const responseEvents = {
   'response.output_item.added': 'An item of the answer begins: a message or a call of a function.',
   'response.content_part.added': 'The text or the refusal of a message begins.',
   'response.output_text.delta': 'The next piece of the text.',
-  'response.output_text.annotation.added': 'A source of what was quoted: a file of the assistant’s knowledge.',
+  'response.output_text.annotation.added':
+    'A source of what was quoted or marked: a file of the assistant’s knowledge.',
   'response.output_text.done': 'The text of the message, whole or as far as it came.',
   'response.refusal.delta': 'The next piece of a refusal.',
   'response.refusal.done': 'The refusal as a whole.',

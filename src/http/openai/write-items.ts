@@ -108,7 +108,7 @@ export function writePart(part: ContentPart, role: Role): object {
   }
 }
 
-/** A passage of the assistant's knowledge is a file on the wire; `index` is where the quotation ends. */
+/** A passage of the assistant's knowledge is a file on the wire; `index` is where the quotation or the mark ends. */
 export function writeCitation(citation: Citation): object {
   return { type: 'file_citation', file_id: citation.source, filename: citation.title, index: citation.end };
 }
