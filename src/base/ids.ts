@@ -15,6 +15,7 @@ const prefixes = {
   approval: 'mcpa',
   handover: 'ho',
   compaction: 'cmp',
+  search: 'fs',
   feedback: 'fb',
   key: 'key',
   visitor: 'visitor',

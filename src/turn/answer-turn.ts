@@ -76,7 +76,7 @@ export async function answerTurn(
       if (!answer.callsTool) return { ...dispatched, usage, firstTokenMs };
       await answer.endStep({ usage: dispatched.usage, backend, finish: 'call' });
     }
-    await runPending(turn, work);
+    await runPending(rooms, turn, work);
     if (signal.aborted) return { ...cancelledDispatch, usage, backend, firstTokenMs };
     const handover = pendingHandover(answer);
     if (handover !== undefined && (await awaitPerson(rooms, turn, work, handover)) === 'stopped') {
@@ -112,7 +112,10 @@ function promptOf(turn: PromptedTurn, answer: Answer, tools: TurnTools, steps: n
   const toolChoice = steps >= stepsMax ? 'none' : steps === 0 ? prompt.toolChoice : 'auto';
   return {
     ...prompt,
-    messages: [...prompt.messages, ...promptMessages(noHead, answer.earlierItems, [])],
+    messages: [
+      ...prompt.messages,
+      ...promptMessages(noHead, answer.earlierItems, { marks: prompt.format === undefined ? 'found' : 'nothing' }),
+    ],
     ...(offered.length === 0 ? {} : { tools: offered }),
     ...(toolChoice === undefined || offered.length === 0 ? {} : { toolChoice }),
   };

@@ -2,6 +2,7 @@ import { newId } from '#base';
 import type { ModelEvent } from '#backend';
 import {
   nothingTold,
+  searchFound,
   type ApprovalRequestItem,
   type Citation,
   type CompactionItem,
@@ -14,6 +15,8 @@ import {
   type TurnEvent,
   type Usage,
 } from '#conversation';
+import type { Passage } from '#release';
+import { MarkScanner } from './citation-marks.ts';
 import {
   approvalRequestItem,
   begunCall,
@@ -51,6 +54,13 @@ export interface PendingTool extends Placed<ToolItem> {
 export interface AnswerOptions {
   /** A tool of the assistant's own by its name; undefined for a function of the caller. */
   readonly toolOf?: (name: string) => OwnTool | undefined;
+  /** Where a tool of the assistant's own comes from; undefined for a function of the caller. */
+  readonly sourceOf?: (name: string) => string | undefined;
+  /**
+   * Passages that stand before the model under a number, from 1 on; together with those that its searches
+   * find, they are what its marks mean. Undefined: it was not told to mark any.
+   */
+  readonly sources?: readonly Passage[] | undefined;
   /** Where a turn stands that another node began. */
   readonly from?: Replayed;
 }
@@ -74,10 +84,12 @@ export class Answer {
   #isTailUnknown: boolean;
   readonly #relay: Relay;
   readonly #toolOf: (name: string) => OwnTool | undefined;
+  readonly #sources: readonly Passage[] | undefined;
 
-  constructor(relay: Relay, { toolOf = () => undefined, from = nothingTold }: AnswerOptions = {}) {
+  constructor(relay: Relay, { toolOf = () => undefined, sources, from = nothingTold }: AnswerOptions = {}) {
     this.#relay = relay;
     this.#toolOf = toolOf;
+    this.#sources = sources;
     this.#kept = from.kept;
     this.#pending = from.pending;
     this.#open = from.open === undefined ? undefined : reopened(from.open);
@@ -208,7 +220,7 @@ export class Answer {
 
   /** A whole message that no model wrote: the server's own, or that of the person `operator`. */
   say(text: string, operator?: string): void | Promise<void> {
-    return allOf(this.#openMessage('text', text, undefined, operator), this.#closeOpen('completed'));
+    return allOf(this.#openMessage('text', text, undefined, { operator }), this.#closeOpen('completed'));
   }
 
   /** A call that the person has agreed to is pending, as if a model had made it now. */
@@ -290,7 +302,7 @@ export class Answer {
     const open = this.#open;
     if (open?.kind === 'message' && open.part === part) {
       open.text += delta;
-      return this.#relay(deltaOf(open, delta, logprobs));
+      return allOf(this.#relay(deltaOf(open, delta, logprobs)), this.#citeMarks(open, delta));
     }
     return this.#openMessage(part, delta, logprobs);
   }
@@ -299,7 +311,7 @@ export class Answer {
     part: 'text' | 'refusal',
     delta: string,
     logprobs: readonly unknown[] | undefined,
-    operator?: string,
+    said?: { readonly operator: string | undefined },
   ): void | Promise<void> {
     const closing = this.#closeAll('completed');
     const open: OpenMessage = {
@@ -309,14 +321,36 @@ export class Answer {
       part,
       text: delta,
       citations: [],
-      operator,
+      operator: said?.operator,
+      scanner: new MarkScanner(),
     };
     this.#open = open;
     return allOf(
       closing,
       this.#relay({ type: 'opened', index: open.index, item: messageItem({ ...open, text: '' }, 'incomplete') }),
       this.#relay(deltaOf(open, delta, logprobs)),
+      said === undefined ? this.#citeMarks(open, delta) : undefined,
     );
+  }
+
+  /** Tells what the marks that are whole now refer to; the text stays as it is. */
+  #citeMarks(open: OpenMessage, delta: string): void | Promise<void> {
+    if (this.#sources === undefined || open.part === 'refusal') return undefined;
+    const marks = open.scanner.add(delta);
+    if (marks.length === 0) return undefined;
+    return allOf(
+      ...marks.map(({ number, start, end }) => {
+        const passage = this.#passageOf(number);
+        return passage && this.#addCitation({ source: passage.source, title: passage.title, start, end });
+      }),
+    );
+  }
+
+  #passageOf(number: number): Pick<Passage, 'source' | 'title'> | undefined {
+    const shown = this.#sources?.[number - 1];
+    if (shown !== undefined) return shown;
+    const found = this.items.flatMap((item) => (item.kind === 'tool' ? (searchFound(item) ?? []) : []));
+    return found.find((passage) => passage.number === number);
   }
 
   #addCall(event: Extract<ModelEvent, { type: 'call' }>): void | Promise<void> {

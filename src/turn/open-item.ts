@@ -1,17 +1,19 @@
 import { newId, type Id } from '#base';
 import type { ModelEvent } from '#backend';
-import type {
-  ApprovalRequestItem,
-  CallItem,
-  Citation,
-  ContentPart,
-  ItemStatus,
-  MessageItem,
-  OpenedItem,
-  Placed,
-  ToolItem,
-  TurnEvent,
+import {
+  searchSource,
+  type ApprovalRequestItem,
+  type CallItem,
+  type Citation,
+  type ContentPart,
+  type ItemStatus,
+  type MessageItem,
+  type OpenedItem,
+  type Placed,
+  type ToolItem,
+  type TurnEvent,
 } from '#conversation';
+import { MarkScanner } from './citation-marks.ts';
 
 /** An item that a model is in the middle of, as far as it came. */
 export interface OpenMessage {
@@ -22,6 +24,7 @@ export interface OpenMessage {
   text: string;
   readonly citations: Citation[];
   readonly operator?: string | undefined;
+  readonly scanner: MarkScanner;
 }
 
 export interface BegunCall {
@@ -39,7 +42,7 @@ export interface OpenCall extends BegunCall {
 
 export interface OpenTool extends BegunCall {
   readonly kind: 'tool';
-  readonly id: Id<'tool'>;
+  readonly id: ToolItem['id'];
   readonly source: string;
   readonly index: number;
 }
@@ -67,7 +70,9 @@ export function reopened({ index, item }: Placed<OpenedItem>): Open {
       if (part === undefined || part.type === 'image') throw new Error('an answer begins with text or a refusal');
       const citations = part.type === 'text' ? [...(part.citations ?? [])] : [];
       const { id, operator } = item;
-      return { kind: 'message', id, index, part: part.type, text: part.text, citations, operator };
+      const scanner = new MarkScanner();
+      scanner.add(part.text);
+      return { kind: 'message', id, index, part: part.type, text: part.text, citations, operator, scanner };
     }
     case 'call':
     case 'tool':
@@ -91,7 +96,7 @@ export function openedCall(call: BegunCall, index: number, tool: OwnTool | undef
   const { source } = tool;
   return tool.asksFirst
     ? { ...call, kind: 'approval-request', id: newId('approvalRequest'), source, index }
-    : { ...call, kind: 'tool', id: newId('tool'), source, index };
+    : { ...call, kind: 'tool', id: newId(source === searchSource ? 'search' : 'tool'), source, index };
 }
 
 export function begunItem(open: OpenCall | OpenTool): CallItem | ToolItem {

@@ -38,11 +38,20 @@ export interface TurnRequest {
   /** Parameters that are not known here, for backends that know them. Applications only. */
   readonly extra: Readonly<Record<string, unknown>>;
   readonly tools: readonly FunctionTool[];
+  /** The caller lets the model search the assistant's knowledge itself. */
+  readonly fileSearch: FileSearch | undefined;
   readonly toolChoice: ModelRequest['toolChoice'];
   readonly parallelCalls: boolean | undefined;
   readonly format: ModelRequest['format'];
   /** The caller's settings as text, kept sealed with a stored turn to answer a later retrieve with. */
   readonly settings: string;
+}
+
+/** How the model may search the assistant's knowledge. */
+export interface FileSearch {
+  readonly resultsMax: number | undefined;
+  /** What scores less than this share of the best is left out. */
+  readonly scoreMin: number | undefined;
 }
 
 /** How a request tells that it may be, or is, one that came before. */
@@ -94,6 +103,8 @@ export interface Memory {
 /** After recall: what the model will be asked. `vault` is the subject's, present where content is kept. */
 export interface PromptedTurn extends PlannedTurn {
   readonly prompt: ModelRequest;
+  /** Passages that stand before the model under a number, the first under 1. */
+  readonly sources: readonly Passage[];
   readonly promptTokens: number;
   readonly memory: Memory;
   readonly vault: SubjectVault | undefined;

@@ -44,10 +44,10 @@ export interface ResultItem {
   readonly status: ItemStatus;
 }
 
-/** A call of a tool that the assistant itself has, with what came of it. */
+/** A call of a tool that the assistant itself has, or of the search over its knowledge, with what came of it. */
 export interface ToolItem {
   readonly kind: 'tool';
-  readonly id: Id<'tool'>;
+  readonly id: Id<'tool'> | Id<'search'>;
   /** What the model calls the call; ties the result to it. */
   readonly callId: string;
   /** Where the tool comes from: a label of the assistant's own. */

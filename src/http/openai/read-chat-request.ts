@@ -150,6 +150,7 @@ export function readChatRequest(exchange: Exchange, body: ChatBody): TurnRequest
     instructions: undefined,
     parameters: readParameters({ ...body, max_output_tokens: body.max_completion_tokens ?? body.max_tokens }),
     extra: readExtra(body),
+    fileSearch: undefined,
     tools: (body.tools ?? []).map((tool) => readFunction(tool.function)),
     toolChoice: readChoice(typeof choice === 'object' ? choice?.function : choice),
     parallelCalls: body.parallel_tool_calls ?? undefined,

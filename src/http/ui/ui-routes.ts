@@ -106,6 +106,7 @@ function readRequest(exchange: Exchange, body: UiChat): TurnRequest {
     parameters: {},
     extra: {},
     tools: [],
+    fileSearch: undefined,
     toolChoice: undefined,
     parallelCalls: undefined,
     format: undefined,
