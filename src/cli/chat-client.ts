@@ -5,16 +5,38 @@ import { CommandFailure } from './command-context.ts';
 export interface ChatClient {
   readonly url: string;
   readonly assistant: string;
-  /** @throws CommandFailure with the server's own sentence; rejects when `signal` aborts. */
-  ask(text: string, onPiece: (piece: string) => void, signal: AbortSignal): Promise<void>;
+  /**
+   * Answers the calls that a person has to agree to before it goes on.
+   * @throws CommandFailure with the server's own sentence; rejects when `signal` aborts.
+   */
+  ask(said: string | readonly Decision[], hear: Hearing, signal: AbortSignal): Promise<readonly AskedCall[]>;
   /** Forgets what was said. */
   begin(): void;
+}
+
+export interface Hearing {
+  readonly piece: (text: string) => void;
+  /** A person was asked to answer, and is waited for. */
+  readonly waiting: () => void;
+}
+
+/** A call that a person has to agree to. */
+export interface AskedCall {
+  readonly id: string;
+  readonly name: string;
+  readonly arguments: string;
+}
+
+export interface Decision {
+  readonly call: AskedCall;
+  readonly approve: boolean;
 }
 
 interface WireEvent {
   readonly type: string;
   readonly delta?: string;
   readonly message?: string;
+  readonly item?: Partial<AskedCall> & { readonly type: string; readonly server_label?: string };
   readonly response?: {
     readonly id: string;
     readonly error?: { readonly message?: string } | null;
@@ -44,29 +66,50 @@ export async function openChatClient(options: {
     begin: () => {
       previous = undefined;
     },
-    ask: async (text, onPiece, signal) => {
+    ask: async (said, hear, signal) => {
       const chained = previous === undefined ? {} : { previous_response_id: previous };
-      const body = { model: assistant, input: text, stream: true, ...chained };
+      const body = { model: assistant, input: inputOf(said), stream: true, ...chained };
       const response = await call(url, apiKey, '/v1/responses', body, signal);
-      previous = await relay(response, onPiece, signal);
+      const ended = await relay(response, hear, signal);
+      previous = ended.id;
+      return ended.asked;
     },
   };
 }
 
-/** Answers the id that the next question follows. */
-async function relay(response: Response, onPiece: (piece: string) => void, signal: AbortSignal): Promise<string> {
+function inputOf(said: string | readonly Decision[]): string | readonly object[] {
+  if (typeof said === 'string') return said;
+  return said.map(({ call: { id }, approve }) => ({ type: 'mcp_approval_response', approval_request_id: id, approve }));
+}
+
+/** Answers the id that what is said next follows, and what the person is asked. */
+async function relay(
+  response: Response,
+  hear: Hearing,
+  signal: AbortSignal,
+): Promise<{ readonly id: string; readonly asked: readonly AskedCall[] }> {
   if (response.body === null) throw cutOff();
   const events = response.body.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream());
+  const asked: AskedCall[] = [];
+  let hasSpoken = false;
   for await (const { data } of events) {
     signal.throwIfAborted();
     const event = data === '[DONE]' ? undefined : (JSON.parse(data) as WireEvent);
     switch (event?.type) {
       case 'response.output_text.delta':
       case 'response.refusal.delta':
-        onPiece(event.delta ?? '');
+        hear.piece(event.delta ?? '');
+        hasSpoken = true;
+        break;
+      case 'response.output_item.added':
+        if (event.item?.type === 'message' && hasSpoken) hear.piece('\n\n');
+        if (event.item?.server_label === 'usher' && event.item.name === 'hand_over') hear.waiting();
+        break;
+      case 'response.output_item.done':
+        if (event.item?.type === 'mcp_approval_request') asked.push(event.item as AskedCall);
         break;
       case 'response.completed':
-        return event.response?.id ?? '';
+        return { id: event.response?.id ?? '', asked };
       case 'response.incomplete':
         throw new CommandFailure(
           `the answer is not whole (${event.response?.incomplete_details?.reason ?? 'cut short'})`,

@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline';
 import { Argument, Command, Option } from 'commander';
 import colors from 'picocolors';
 import { checkApiKey } from '#access';
-import { openChatClient, type ChatClient } from './chat-client.ts';
+import { openChatClient, type AskedCall, type ChatClient, type Decision } from './chat-client.ts';
 import { CommandFailure, configured, type CommandContext, type ConfigOptions } from './command-context.ts';
 import { configOption, dataOption } from './options.ts';
 import { addressOf, servedAddress } from './served-address.ts';
@@ -64,33 +64,57 @@ async function talk(client: ChatClient): Promise<void> {
   );
   const terminal = createInterface({ input: process.stdin, output: process.stdout, prompt: colors.cyan('> ') });
   let answering: AbortController | undefined;
+  let asked: readonly AskedCall[] = [];
+  let decisions: Decision[] = [];
   terminal.on('SIGINT', () => (answering === undefined ? terminal.close() : answering.abort()));
   terminal.prompt();
   for await (const line of terminal) {
     const text = line.trim();
+    const [call] = asked.slice(decisions.length);
     if (text === '/quit' || text === '/exit') break;
     if (text === '/new') {
       client.begin();
+      asked = [];
       process.stdout.write(`${colors.dim('A new conversation.')}\n`);
     } else if (text === '/help') process.stdout.write(`${colors.dim(help)}\n`);
-    else if (text !== '') {
-      answering = new AbortController();
-      await answerAtTerminal(client, text, answering.signal);
-      answering = undefined;
+    else if (call !== undefined || text !== '') {
+      if (call !== undefined) decisions.push({ call, approve: /^y(?:es)?$/iu.test(text) });
+      if (decisions.length === asked.length) {
+        answering = new AbortController();
+        asked = await answerAtTerminal(client, call === undefined ? text : decisions, answering.signal);
+        decisions = [];
+        answering = undefined;
+      }
     }
+    const [next] = asked.slice(decisions.length);
+    if (next !== undefined) process.stdout.write(`${askedInWords(next)} ${colors.dim('[y/N]')}\n`);
     terminal.prompt();
   }
   terminal.close();
 }
 
-async function answerAtTerminal(client: ChatClient, text: string, signal: AbortSignal): Promise<void> {
+function askedInWords({ name, arguments: text }: AskedCall): string {
+  return `May the assistant use ${colors.bold(name)} with ${text}?`;
+}
+
+/** Answers what the person is asked then. */
+async function answerAtTerminal(
+  client: ChatClient,
+  said: string | readonly Decision[],
+  signal: AbortSignal,
+): Promise<readonly AskedCall[]> {
+  const waiting = (): void => {
+    process.stdout.write(`${colors.dim('Waiting for a person. Ctrl-C ends that.')}\n`);
+  };
   try {
-    await client.ask(text, (piece) => process.stdout.write(piece), signal);
+    const asked = await client.ask(said, { piece: (piece) => process.stdout.write(piece), waiting }, signal);
     process.stdout.write('\n');
+    return asked;
   } catch (error) {
     if (signal.aborted) process.stdout.write(`${colors.dim(' (stopped)')}\n`);
     else if (error instanceof CommandFailure) process.stdout.write(`\n${colors.red(error.message)}\n`);
     else throw error;
+    return [];
   }
 }
 
@@ -105,8 +129,11 @@ async function talkPiped(client: ChatClient): Promise<void> {
     if (line.trim() === '/new') client.begin();
     else if (line.trim() === '/quit') return;
     else if (line.trim() !== '') {
-      await client.ask(line, (piece) => process.stdout.write(piece), gone.signal);
+      const hear = { piece: (piece: string) => process.stdout.write(piece), waiting: () => undefined };
+      const [asked] = await client.ask(line, hear, gone.signal);
       process.stdout.write('\n');
+      if (asked !== undefined)
+        throw new CommandFailure(`${askedInWords(asked)} Only a person at a terminal can agree.`);
     }
   }
 }
