@@ -21,7 +21,7 @@ describe('reference', () => {
     for (const { method, path, summary, body } of routes) {
       expect(summary, path).toMatch(/^[A-Z`].+\.$/);
       // What is merely stopped is named by its path.
-      const takesBody = method === 'POST' && !path.endsWith('/cancel');
+      const takesBody = method === 'POST' && !/\/(?:cancel|return)$/u.test(path);
       expect(body !== undefined, `${method} ${path}`).toBe(takesBody);
     }
   });

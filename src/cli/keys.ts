@@ -41,7 +41,10 @@ function createCommand(context: CommandContext): Command {
     .description('make an API key and print it, this once')
     .addOption(new Option('-n, --name <name>', 'what it is for').default('cli'))
     .addOption(
-      new Option('-s, --scope <scope...>', `what it may do: talk to assistants, mint tokens for users, manage`)
+      new Option(
+        '-s, --scope <scope...>',
+        `what it may do: talk to assistants, mint tokens for users, manage, operate (answer in an assistant’s place)`,
+      )
         .choices(scopes)
         .default(['talk']),
     )

@@ -16,6 +16,7 @@ export interface Tables {
   queued_turns: QueuedTurnsTable;
   items: ItemsTable;
   feedback: FeedbackTable;
+  handovers: HandoversTable;
   releases: ReleasesTable;
   unstored_turns: UnstoredTurnsTable;
   tenant_keys: WrappedKeyColumns & { tenant: TenantId };
@@ -28,7 +29,14 @@ export interface Tables {
 }
 
 /** The tables that hold what is about a person: reached by tenant and subject only. */
-export type ContentTable = 'conversations' | 'turns' | 'turn_events' | 'queued_turns' | 'items' | 'feedback';
+export type ContentTable =
+  | 'conversations'
+  | 'turns'
+  | 'turn_events'
+  | 'queued_turns'
+  | 'items'
+  | 'feedback'
+  | 'handovers';
 
 interface Owned {
   tenant: TenantId;
@@ -83,6 +91,10 @@ interface TurnsTable extends Owned, UsageColumns {
   message: string | null;
   idempotency_key: Uint8Array | null;
   body_key: Uint8Array | null;
+  /** The handover in which it waits, or waited, for a person. */
+  handover: Id<'handover'> | null;
+  /** What that person answered. */
+  reply: Sealed | null;
 }
 
 /** Events of a turn in batches, as they were flushed. */
@@ -129,6 +141,17 @@ interface FeedbackTable extends Owned {
   rating: 'up' | 'down';
   comment: Sealed | null;
   created_at_ms: number;
+}
+
+interface HandoversTable extends Owned {
+  id: Id<'handover'>;
+  assistant: string;
+  /** Null where it holds for a chain of turns without one. */
+  conversation: Id<'conversation'> | null;
+  state: 'open' | 'returned' | 'missed';
+  opened_by: 'model' | 'rule' | 'operator';
+  opened_at_ms: number;
+  ended_at_ms: number | null;
 }
 
 interface ReleasesTable {

@@ -17,6 +17,7 @@ import type {
   Store,
   TenantStore,
   TurnFinish,
+  HandoverRow,
   UnstoredTurn,
 } from './store.ts';
 
@@ -706,6 +707,75 @@ export function storeContract(open: () => Promise<Store>): void {
     });
   });
 
+  describe('a handover', () => {
+    const aHandover = (change: Partial<HandoverRow> = {}): Omit<HandoverRow, 'state' | 'endedAtMs'> => {
+      const row = { id: newId('handover'), subject: ann, assistant: 'guide', conversation: null, ...change };
+      return { openedBy: 'model', openedAtMs: 5, ...row };
+    };
+
+    test('of a conversation is one, joined by its turns, answered once a turn, until it ends', async () => {
+      const tenant = wholeTenant();
+      const conversation = await aConversation(tenant);
+      const turn = aTurn({ conversation });
+      await tenant.beginTurn(turn, []);
+      const row = aHandover({ conversation });
+      const open = { ...row, state: 'open', endedAtMs: null };
+      expect(await tenant.openHandover(row, turn.id)).toEqual(open);
+      expect(await tenant.openHandover(aHandover({ conversation }), null)).toEqual(open);
+      expect(await tenant.openHandoverOf(conversation, null)).toEqual(open);
+      expect(await tenant.handover(row.id)).toEqual({ ...open, waiting: turn.id, latest: turn.id });
+      expect(await tenant.replyTo(turn.id)).toEqual({ state: 'open', reply: null });
+      const reply = sealed();
+      expect(await tenant.putReply(row.id, turn.id, reply)).toBe(true);
+      expect(await tenant.putReply(row.id, turn.id, sealed())).toBe(false);
+      expect(plain(await tenant.replyTo(turn.id))).toEqual(plain({ state: 'open', reply }));
+      expect(await tenant.openHandovers({ limit: 9 })).toEqual([{ ...open, waiting: null, latest: turn.id }]);
+      expect(await tenant.endHandover(row.id, 'returned', 7)).toBe(true);
+      expect(await tenant.endHandover(row.id, 'missed', 8)).toBe(false);
+      expect(await tenant.putReply(row.id, turn.id, sealed())).toBe(false);
+      expect(await tenant.handover(row.id)).toMatchObject({ state: 'returned', endedAtMs: 7 });
+      expect(await tenant.openHandoverOf(conversation, turn.id)).toBeUndefined();
+      expect(await tenant.openHandovers({ limit: 9 })).toEqual([]);
+      const later = aHandover({ conversation });
+      expect((await tenant.openHandover(later, null))?.id).toBe(later.id);
+      await tenant.deleteConversation(conversation);
+      expect(await tenant.handover(later.id)).toBeUndefined();
+      expect(await tenant.openHandover(aHandover({ conversation }), null)).toBeUndefined();
+    });
+
+    test('of a chain of turns goes on with the next of them', async () => {
+      const tenant = wholeTenant();
+      const first = aTurn();
+      const next = aTurn({ previous: first.id });
+      await tenant.beginTurn(first, []);
+      await tenant.beginTurn(next, []);
+      const row = aHandover();
+      await tenant.openHandover(row, first.id);
+      const found = await tenant.openHandoverOf(null, first.id);
+      expect(found?.id).toBe(row.id);
+      expect(await tenant.openHandoverOf(null, next.id)).toBeUndefined();
+      expect((await tenant.openHandover(found!, next.id))?.id).toBe(row.id);
+      expect((await tenant.openHandoverOf(null, next.id))?.id).toBe(row.id);
+      expect(await tenant.openHandoverOf(null, null)).toBeUndefined();
+    });
+
+    test('is listed oldest first, page after page; many at once open one', async () => {
+      const tenant = wholeTenant();
+      const conversation = await aConversation(tenant);
+      const opened = await Promise.all(
+        Array.from({ length: 8 }, () => tenant.openHandover(aHandover({ conversation }), null)),
+      );
+      expect(new Set(opened.map((one) => one?.id)).size).toBe(1);
+      await tenant.openHandover(aHandover(), null);
+      const all = await tenant.openHandovers({ limit: 9 });
+      expect(all).toHaveLength(2);
+      expect(await tenant.openHandovers({ limit: 1 })).toEqual(all.slice(0, 1));
+      expect(await tenant.openHandovers({ limit: 9, after: all[0]!.id })).toEqual(all.slice(1));
+      expect(await wholeTenant().openHandovers({ limit: 9, after: all[0]!.id })).toEqual([]);
+      expect(await tenant.openHandovers({ limit: 9, after: newId('handover') })).toEqual([]);
+    });
+  });
+
   describe('reach', () => {
     test('ends at the tenant and at the person: what lies outside does not exist', async () => {
       const home = aTenant();
@@ -715,6 +785,8 @@ export function storeContract(open: () => Promise<Store>): void {
       const turn = aTurn({ conversation: id });
       await owner.beginTurn(turn, [anItem()]);
       await owner.putFeedback({ turn: turn.id, subject: ann, rating: 'up', comment: sealed(), createdAtMs: 1 });
+      const handover = { id: newId('handover'), subject: ann, assistant: 'guide', conversation: id, openedAtMs: 1 };
+      await owner.openHandover({ ...handover, openedBy: 'rule' }, turn.id);
       const before = await everything(owner, id, turn.id);
 
       const bobFeedback = { turn: turn.id, subject: bob, rating: 'down', comment: null, createdAtMs: 2 } as const;
@@ -743,6 +815,14 @@ export function storeContract(open: () => Promise<Store>): void {
         expect(await outside.chainItems(turn.id, 9)).toEqual([]);
         expect(await outside.putFeedback({ ...bobFeedback, subject })).toBe(false);
         expect(await outside.feedback(turn.id)).toBeUndefined();
+        expect(await outside.openHandover({ ...handover, openedBy: 'rule', subject }, turn.id)).toBeUndefined();
+        expect(await outside.openHandoverOf(id, turn.id)).toBeUndefined();
+        expect(await outside.handover(handover.id)).toBeUndefined();
+        expect(await outside.openHandovers({ limit: 9 })).toEqual([]);
+        expect(await outside.openHandovers({ limit: 9, after: handover.id })).toEqual([]);
+        expect(await outside.replyTo(turn.id)).toBeUndefined();
+        expect(await outside.putReply(handover.id, turn.id, sealed())).toBe(false);
+        expect(await outside.endHandover(handover.id, 'returned', 9)).toBe(false);
         expect(await outside.deleteTurn(turn.id)).toBe(false);
         expect(await outside.deleteConversation(id)).toBe(false);
       }
@@ -758,6 +838,8 @@ export function storeContract(open: () => Promise<Store>): void {
         await within.turnItems(turn, 'input'),
         await within.chainItems(turn, 99),
         await within.feedback(turn),
+        await within.openHandovers({ limit: 9 }),
+        await within.replyTo(turn),
       ]);
     }
 

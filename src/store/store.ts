@@ -163,6 +163,27 @@ export interface FeedbackRow {
   readonly createdAtMs: number;
 }
 
+/** A conversation, or a chain of turns, that a person answers instead of the assistant. */
+export interface HandoverRow {
+  readonly id: Id<'handover'>;
+  readonly subject: SubjectId;
+  readonly assistant: string;
+  /** Null for a chain of turns without one. */
+  readonly conversation: Id<'conversation'> | null;
+  /** `missed`: nobody answered in time. */
+  readonly state: 'open' | 'returned' | 'missed';
+  readonly openedBy: 'model' | 'rule' | 'operator';
+  readonly openedAtMs: number;
+  readonly endedAtMs: number | null;
+}
+
+export interface ListedHandover extends HandoverRow {
+  /** The turn that waits for an answer now. */
+  readonly waiting: Id<'turn'> | null;
+  /** The last turn of it, waiting or ended. */
+  readonly latest: Id<'turn'> | null;
+}
+
 export interface PageRequest {
   readonly limit: number;
   readonly order: 'oldest-first' | 'newest-first';
@@ -248,6 +269,29 @@ export interface TenantStore {
   feedback(turn: Id<'turn'>): Promise<FeedbackRow | undefined>;
 
   /** Content-addressed: a digest that is already there stays as it is. */
+  /**
+   * Hands over what `turn` belongs to (null: `row.conversation` alone), and has the turn wait there.
+   * One that is open already, by its id, of the conversation or of the turn, is joined. Answers the handover that is open then; undefined where the
+   * conversation does not exist.
+   */
+  openHandover(
+    row: Omit<HandoverRow, 'state' | 'endedAtMs'>,
+    turn: Id<'turn'> | null,
+  ): Promise<HandoverRow | undefined>;
+  /** The open one of a conversation, or of the chain that ends with `turn`. */
+  openHandoverOf(conversation: Id<'conversation'> | null, turn: Id<'turn'> | null): Promise<HandoverRow | undefined>;
+  /** How the handover stands in which this turn waits, and what was answered to it. */
+  replyTo(
+    turn: Id<'turn'>,
+  ): Promise<{ readonly state: HandoverRow['state']; readonly reply: Sealed | null } | undefined>;
+  /** A person's answer to a turn that waits in this open handover. False where it does not wait there any more. */
+  putReply(handover: Id<'handover'>, turn: Id<'turn'>, reply: Sealed): Promise<boolean>;
+  /** False where it is not open. */
+  endHandover(id: Id<'handover'>, state: 'returned' | 'missed', nowMs: number): Promise<boolean>;
+  handover(id: Id<'handover'>): Promise<ListedHandover | undefined>;
+  /** Open ones, oldest first. */
+  openHandovers(page: { readonly limit: number; readonly after?: Id<'handover'> }): Promise<readonly ListedHandover[]>;
+
   putRelease(digest: ReleaseDigest, assistant: string, content: Sealed, nowMs: number): Promise<void>;
   release(digest: ReleaseDigest): Promise<{ readonly assistant: string; readonly content: Sealed } | undefined>;
   /** Digests of one assistant that begin with `prefix`, at most two: enough to tell unique from ambiguous. */
@@ -329,6 +373,7 @@ export interface SystemStore extends KeyStore {
   revokeApiKey(tenant: TenantId, id: Id<'key'>, atMs: number, audit: AuditRecord): Promise<boolean>;
   /** Grows with each change of any key; what caches of credentials are checked against. */
   accessRevision(): Promise<number>;
+  putAudit(record: AuditRecord): Promise<void>;
   /** Newest first. */
   audit(tenant: TenantId, most: number): Promise<readonly AuditRecord[]>;
   /** All of them or none. */

@@ -71,6 +71,12 @@ export const metricTable = {
     help: 'Turns of lost nodes that this node went on with.',
     labels: ['assistant'],
   },
+  handovers: {
+    name: 'usher_handovers_total',
+    kind: 'counter',
+    help: 'Conversations that went to a person or came back from them, and messages that a person answered.',
+    labels: ['assistant', 'event'],
+  },
   compactions: {
     name: 'usher_compactions_total',
     kind: 'counter',

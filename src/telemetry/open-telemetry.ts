@@ -82,7 +82,7 @@ function turnEvents(
   log: Logger,
   instruments: Instruments,
   otel: Otel | undefined,
-): Pick<Telemetry, 'turnFinished' | 'attemptFinished' | 'staleWriteRefused' | 'turnTaken' | 'compacted'> {
+): Pick<Telemetry, 'turnFinished' | 'attemptFinished' | 'staleWriteRefused' | 'turnTaken' | 'handover' | 'compacted'> {
   return {
     staleWriteRefused(event) {
       instruments.staleWrites.inc({ result: 'refused' });
@@ -91,6 +91,10 @@ function turnEvents(
     turnTaken(event) {
       instruments.takeovers.inc({ assistant: event.assistant });
       log.info(event, 'turn taken over');
+    },
+    handover(event) {
+      instruments.handovers.inc(event);
+      log.info(event, 'handover');
     },
     compacted(event) {
       const { assistant, result } = event;

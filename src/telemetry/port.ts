@@ -7,6 +7,14 @@ import type { ReleaseDigest } from '#release';
 /** How a call of a tool ended. `refused`: before anything was sent. */
 export type ToolResult = 'done' | 'failed' | 'refused' | 'timeout' | 'aborted';
 
+export type HandoverEvent =
+  | 'opened by model'
+  | 'opened by rule'
+  | 'opened by operator'
+  | 'answered'
+  | 'returned'
+  | 'missed';
+
 /**
  * One function per event: each writes its log line, metric and span where they are due. Labels are
  * bounded: names from the configuration and closed unions only, never an id or a text. Never content.
@@ -46,6 +54,8 @@ export interface Telemetry {
   staleWriteRefused(event: { readonly turn: string }): void;
   /** A turn of a lost node goes on here. */
   turnTaken(event: { readonly turn: string; readonly assistant: string; readonly attempt: number }): void;
+  /** A conversation goes to a person, or comes back from them. */
+  handover(event: { readonly assistant: string; readonly event: HandoverEvent }): void;
   /** The older part of a conversation was summarised, or could not be: then the oldest is left out. */
   compacted(event: {
     readonly turn: string;

@@ -1,9 +1,11 @@
 import type { ModelRequest, PromptMessage } from '#backend';
 import { addUsage, type Replayed } from '#conversation';
 import type { Answer } from './answer.ts';
+import type { Audience } from './audience.ts';
 import { compact } from './compact.ts';
 import { formatProblem, repairMessages } from './answer-format.ts';
 import { cancelledDispatch, dispatch, type Dispatched } from './dispatch.ts';
+import { awaitPerson, handOverFirst, isAnsweredByPerson, pendingHandover } from './hand-over.ts';
 import { noHead, promptMessages } from './prompt-messages.ts';
 import { estimateItemTokens } from './tokens.ts';
 import { runPending, type TurnTools } from './turn-tools.ts';
@@ -14,22 +16,26 @@ import type { PromptedTurn } from './turn-steps.ts';
 const stepsMax = 24;
 
 /**
- * Steps 4 and 5: what is too long is compacted, the model is asked, its tools are run, and it is asked again with what came of
- * them, until it answers. A turn that another node began is gone on with from where it stands:
- * what was finished there is read, never done again.
+ * Steps 4 and 5: what is too long is compacted, the model is asked, its tools are run, and it is
+ * asked again with what came of them, until it answers, or a person does in its place. A turn that
+ * another node began is gone on with from where it stands: what was finished there is read, never
+ * done again.
  */
 export async function answerTurn(
   rooms: TurnRooms,
   asked: PromptedTurn,
   work: {
     readonly answer: Answer;
+    readonly audience: Audience;
     readonly tools: TurnTools;
     readonly from: Replayed;
     readonly signal: AbortSignal;
   },
 ): Promise<Dispatched> {
   const { answer, tools, from, signal } = work;
-  const compacted = await compact(rooms, asked, work);
+  if (from.steps === 0) await handOverFirst(rooms, asked, answer);
+  const isForPerson = pendingHandover(answer) !== undefined;
+  const compacted = await compact(rooms, asked, { answer, from, signal, isForPerson });
   const { turn } = compacted;
   let usage = addUsage(from.usage, compacted.usage);
   let { steps, backend } = from;
@@ -38,7 +44,10 @@ export async function answerTurn(
   let isAsking = !from.isStepOver;
   let repair: readonly PromptMessage[] = [];
   for (;;) {
-    if (isAsking) {
+    if (isAnsweredByPerson(answer)) {
+      return { outcome: { state: 'completed', reason: 'stop' }, usage, backend, firstTokenMs };
+    }
+    if (isAsking && pendingHandover(answer) === undefined) {
       const whole = promptOf(turn, answer, tools, steps);
       const prompt = { ...whole, messages: [...whole.messages, ...repair] };
       const dispatched = await dispatch(rooms, turn, {
@@ -66,6 +75,10 @@ export async function answerTurn(
     }
     await runPending(turn, work);
     if (signal.aborted) return { ...cancelledDispatch, usage, backend, firstTokenMs };
+    const handover = pendingHandover(answer);
+    if (handover !== undefined && (await awaitPerson(rooms, turn, work, handover)) === 'stopped') {
+      return { ...cancelledDispatch, usage, backend, firstTokenMs };
+    }
     // What the caller has to do ends the turn; the next one brings the results.
     if (answer.items.some(({ kind }) => kind === 'call')) {
       return { outcome: { state: 'completed', reason: 'call' }, usage, backend, firstTokenMs };

@@ -18,6 +18,7 @@ import {
   begunItem,
   callItem,
   deltaOf,
+  isWhole,
   messageItem,
   reopened,
   toolItem,
@@ -26,7 +27,7 @@ import {
   type OpenCall,
   type OpenMessage,
   type OpenTool,
-} from './open-items.ts';
+} from './open-item.ts';
 
 /**
  * Where a turn's events go, in order, also while an earlier promise is pending. A returned promise
@@ -107,6 +108,14 @@ export class Answer {
   get begun(): boolean {
     const isOfStep = ({ index }: Placed): boolean => index >= this.#stepFrom;
     return this.#open !== undefined || this.#kept.some(isOfStep) || this.#pending.some(isOfStep);
+  }
+
+  /** Whether what the present answer told breaks off in an item, or has a person's words already. */
+  get isInterrupted(): boolean {
+    if (this.#open !== undefined) return true;
+    return this.#kept.some(
+      ({ index, item }) => index >= this.#stepFrom && item.kind === 'message' && item.operator !== undefined,
+    );
   }
 
   /** The text that the present answer came to, where it is nothing else: another model can go on with it. */
@@ -195,6 +204,11 @@ export class Answer {
     return this.#relay({ type: 'acting', index, itemId: item.id });
   }
 
+  /** A whole message that no model wrote: the server's own, or that of the person `operator`. */
+  say(text: string, operator?: string): void | Promise<void> {
+    return allOf(this.#openMessage('text', text, undefined, operator), this.#closeOpen('completed'));
+  }
+
   /** What came of a pending tool. */
   settle(
     { index, item }: PendingTool,
@@ -256,6 +270,7 @@ export class Answer {
     part: 'text' | 'refusal',
     delta: string,
     logprobs: readonly unknown[] | undefined,
+    operator?: string,
   ): void | Promise<void> {
     const closing = this.#closeAll('completed');
     const open: OpenMessage = {
@@ -265,6 +280,7 @@ export class Answer {
       part,
       text: delta,
       citations: [],
+      operator,
     };
     this.#open = open;
     return allOf(
@@ -334,16 +350,6 @@ export class Answer {
 
 /** What the model reads of a tool that was stopped. */
 const cancelledTool = 'The call was cancelled before it was done.';
-
-/** Whether arguments have come to their end: they are one JSON value. */
-function isWhole(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 /** One promise for several, and none where none waits: the common case costs no microtask. */
 function allOf(...pending: (void | Promise<void>)[]): void | Promise<void> {

@@ -9,7 +9,7 @@ const elsewhereMs = 10_000;
  */
 export class Audience {
   readonly #gone = new AbortController();
-  readonly #outliveMs: number;
+  #outliveMs: number;
   #relay: Relay | undefined;
   #others = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -35,6 +35,11 @@ export class Audience {
   }
 
   readonly tell: Relay = (event) => this.#relay?.(event)?.catch(this.#leave);
+
+  /** It is waited for at least so long from now on. */
+  outlive(ms: number): void {
+    this.#outliveMs = Math.max(this.#outliveMs, ms);
+  }
 
   /** Another listener, until the returned function is called. */
   join(): () => void {

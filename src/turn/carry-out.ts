@@ -51,7 +51,7 @@ export async function carryOut(rooms: TurnRooms, turn: PromptedTurn, run: Run): 
     bridge(from, tell);
     const answered =
       givenUp === undefined
-        ? await answerSafely(rooms, turn, { answer, tools, from, signal: stop })
+        ? await answerSafely(rooms, turn, { answer, audience, tools, from, signal: stop })
         : endGivenUp(givenUp, from);
     if (held !== undefined && isNoLongerOurs(rooms, held, answered)) throw log?.failure ?? movedElsewhere();
     await answer.close(answered.outcome.state === 'completed' ? 'completed' : 'incomplete');

@@ -48,8 +48,15 @@ export interface Compacted {
 export async function compact(
   rooms: TurnRooms,
   turn: PromptedTurn,
-  { answer, from, signal }: { readonly answer: Answer; readonly from: Replayed; readonly signal: AbortSignal },
+  work: {
+    readonly answer: Answer;
+    readonly from: Replayed;
+    readonly signal: AbortSignal;
+    /** A person answers, and reads all of it themselves. */
+    readonly isForPerson: boolean;
+  },
 ): Promise<Compacted> {
+  const { answer, from, signal, isForPerson } = work;
   const thresholdTokens = compactAtTokens(turn);
   if (thresholdTokens === undefined || turn.vault === undefined) return { turn, usage: noUsage };
   const made = answer.earlierItems.find((item) => item.kind === 'compaction');
@@ -57,6 +64,7 @@ export async function compact(
   if (made !== undefined) {
     return { turn: withSummary(turn, openSummary(turn.vault, made), made.covers), usage: noUsage };
   }
+  if (isForPerson) return { turn, usage: noUsage };
   const hasBegun = from.nextIndex > 0 || from.steps > 0;
   const cut = hasBegun ? undefined : cutOf(turn, thresholdTokens);
   if (cut === undefined) return unlessRefused(turn, noUsage);

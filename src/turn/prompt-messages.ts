@@ -1,6 +1,7 @@
 import type { PromptMessage, PromptPart } from '#backend';
 import { textOf, type CallItem, type Item, type MessageItem, type ToolItem } from '#conversation';
 import type { Passage } from '#release';
+import { inOrderOfSettling } from './hand-over.ts';
 
 type AssistantMessage = Extract<PromptMessage, { role: 'assistant' }>;
 
@@ -21,19 +22,18 @@ export const noHead: PromptHead = { system: '', summary: undefined };
  */
 export function promptMessages(
   { system, summary }: PromptHead,
-  items: readonly Item[],
+  told: readonly Item[],
   passages: readonly Passage[],
 ): PromptMessage[] {
+  const items = inOrderOfSettling(told);
   const messages: PromptMessage[] = system === '' ? [] : [{ role: 'system', content: system }];
-  if (summary !== undefined) messages.push({ role: 'user', content: summary });
   const answered = new Set(items.filter((item) => item.kind === 'result').map(({ callId }) => callId));
   const lastUser = items.findLastIndex((item) => item.kind === 'message' && item.role === 'user');
   items.forEach((item, index) => {
     switch (item.kind) {
       case 'message':
-        messages.push(
-          item.role === 'assistant' ? spokenByAssistant(item) : spokenByUser(item, index === lastUser ? passages : []),
-        );
+        if (item.role === 'assistant') addSpoken(messages, textOf(item.content));
+        else messages.push(spokenByUser(item, index === lastUser ? passages : []));
         break;
       case 'call':
         addCall(messages, item);
@@ -51,11 +51,30 @@ export function promptMessages(
         break;
     }
   });
-  return messages;
+  return summary === undefined ? messages : withSummary(messages, summary);
 }
 
-function spokenByAssistant(item: MessageItem): PromptMessage {
-  return { role: 'assistant', content: textOf(item.content) };
+/** At the head of the first thing that was said: several chat templates refuse two messages of the user in a row. */
+function withSummary(messages: readonly PromptMessage[], summary: string): PromptMessage[] {
+  const at = messages[0]?.role === 'system' ? 1 : 0;
+  const first = messages[at];
+  if (first?.role !== 'user') return messages.toSpliced(at, 0, { role: 'user', content: summary });
+  const content: PromptMessage['content'] =
+    typeof first.content === 'string'
+      ? `${summary}\n\n${first.content}`
+      : [{ type: 'text', text: summary }, ...first.content];
+  return messages.toSpliced(at, 1, { role: 'user', content });
+}
+
+/** Several chat templates refuse two messages of the assistant in a row. */
+function addSpoken(messages: PromptMessage[], text: string): void {
+  const last = messages.at(-1);
+  if (last?.role !== 'assistant' || last.calls !== undefined) {
+    messages.push({ role: 'assistant', content: text });
+    return;
+  }
+  messages.pop();
+  messages.push({ ...last, content: [last.content, text].filter((said) => said !== '').join('\n\n') });
 }
 
 function spokenByUser(item: MessageItem, passages: readonly Passage[]): PromptMessage {

@@ -1,6 +1,7 @@
 import type { FunctionTool } from '#backend';
 import type { ServerTool, ToolSet } from '#tools';
 import type { Answer, PendingTool } from './answer.ts';
+import { handoverOf, handoverSource, handoverTool } from './hand-over.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import type { PromptedTurn } from './turn-steps.ts';
 
@@ -11,24 +12,29 @@ export interface TurnTools {
   readonly set: ToolSet | undefined;
 }
 
-export const noTools: TurnTools = { functions: [], sourceOf: () => undefined, set: undefined };
-
 /** Calls of tools of one turn at the most, where the caller set no bound. */
 const callsMax = 64;
 
 export async function openTurnTools(rooms: Pick<TurnRooms, 'tools'>, turn: PromptedTurn): Promise<TurnTools> {
-  if (turn.served.release.tools === undefined) return noTools;
-  const set = await rooms.tools.of(turn.served.release, turn.reach.tenant);
-  const byName = new Map(set.tools.map((tool) => [tool.name, tool]));
+  const { release } = turn.served;
+  const set = release.tools === undefined ? undefined : await rooms.tools.of(release, turn.reach.tenant);
+  const handover = handoverOf(turn);
+  const own = set?.tools.filter(({ name }) => handover === undefined || name !== handoverTool.name) ?? [];
+  const sources = new Map(own.map(({ name, source }) => [name, source]));
+  if (handover !== undefined) sources.set(handoverTool.name, handoverSource);
   return {
     // A function of the caller's with the same name is not offered: the assistant's owner decides.
-    functions: set.tools.map(({ name, description, parameters }) => ({
-      name,
-      ...(description === undefined ? {} : { description }),
-      ...(parameters === undefined ? {} : { parameters }),
-    })),
-    sourceOf: (name) => byName.get(name)?.source,
+    functions: [...own.map(functionOf), ...(handover?.tool === true ? [handoverTool] : [])],
+    sourceOf: (name) => sources.get(name),
     set,
+  };
+}
+
+function functionOf({ name, description, parameters }: ServerTool): FunctionTool {
+  return {
+    name,
+    ...(description === undefined ? {} : { description }),
+    ...(parameters === undefined ? {} : { parameters }),
   };
 }
 
@@ -41,7 +47,7 @@ export async function runPending(
   turn: PromptedTurn,
   { answer, tools, signal }: { readonly answer: Answer; readonly tools: TurnTools; readonly signal: AbortSignal },
 ): Promise<void> {
-  for (const pending of answer.pending) {
+  for (const pending of answer.pending.filter(({ item }) => item.source !== handoverSource)) {
     const tool = tools.set?.tools.find(({ name }) => name === pending.item.name);
     const refusal = refusalOf(turn, answer, pending, tool);
     if (refusal !== undefined) {

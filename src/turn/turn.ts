@@ -24,6 +24,7 @@ export { compactInput, type CompactedInput } from './compact-input.ts';
 export { countInputTokens } from './count-input.ts';
 export { cancelTurn } from './cancel-turn.ts';
 export { EventWriter } from './event-writer.ts';
+export { answerHandover, listHandovers, readHandover, returnHandover, takeConversation } from './operate.ts';
 export { followTurn } from './follow-turn.ts';
 export { LiveTurns } from './live-turns.ts';
 export { startInBackground } from './queue-turn.ts';

@@ -20,6 +20,7 @@ inBrowser('talking at the page', () => {
       },
       slow: { spec: { limits: { turnsPerMinutePerUser: 1 } } },
       lasting: { spec: { turns: { rescue: 'restart' } } },
+      staffed: { spec: { title: 'The helper', handover: { phrases: ['a human'] } } },
     });
   });
   beforeEach(() => fixture.simulator.clear());
@@ -58,6 +59,33 @@ inBrowser('talking at the page', () => {
   ].join('\n');
 
   describe('an answer', () => {
+    test('of a person is waited for, shown with their name, and there again after a reload', async () => {
+      await using visitor = await fixture.visit('staffed');
+      const { page, complaints } = visitor;
+      const operator = await fixture.usher.key('operate');
+      const operate = async (path: string, body?: object) => {
+        const headers = { authorization: `Bearer ${operator}`, 'content-type': 'application/json' };
+        const sent = body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) };
+        const answer = await fetch(`${fixture.usher.url}/admin/handovers${path}`, { headers, ...sent });
+        return (await answer.json()) as { handovers: { id: string }[] };
+      };
+      await ask(page, 'May I talk to a human?');
+      await page.locator('.person', { hasText: 'Waiting for a person' }).waitFor();
+      const { handovers } = await operate('');
+      await operate(`/${handovers[0]?.id}/answers`, { text: 'Hello, how can I **help**?', name: 'Mira' });
+      await answered(page);
+      const check = async (): Promise<void> => {
+        expect(await ended(page).locator('.person').innerText()).toBe('Mira answered.');
+        const paragraphs = await ended(page).locator('.words p').allInnerTexts();
+        expect(paragraphs).toEqual(['A person will answer you here.', 'Hello, how can I help?']);
+      };
+      await check();
+      await page.reload();
+      await ended(page).locator('.person').waitFor();
+      await check();
+      expect(complaints).toEqual([]);
+    });
+
     test('is shown as it comes, as markdown, and ends whole', async () => {
       await using visitor = await fixture.visit('helper');
       const { page, complaints } = visitor;

@@ -30,7 +30,7 @@ let ann: Party;
 let bob: Party;
 
 beforeAll(async () => {
-  const seats = { knowledge: { 'a.md': '# Seats\n\nRow one.' } };
+  const seats = { spec: { handover: {} }, knowledge: { 'a.md': '# Seats\n\nRow one.' } };
   const { files } = usherFiles([], { assistants: { [assistant]: seats, porter: seats } });
   const assistants = [assistant, 'porter'].map((name) => ({ name, folder: `./${name}` }));
   const limits = { requestsPerMinute: 10_000_000, concurrency: 1000 };
@@ -42,8 +42,9 @@ beforeAll(async () => {
   const keys = { acme: await keyOf('acme'), other: await keyOf('other') };
   acme = await party('acme', 'acme', null, keys.acme);
   other = await party('other', 'other', null, keys.other);
-  ann = await party('ann of acme', 'acme', 'ann', await tokenOf('ann', keys.acme));
-  bob = await party('bob of acme', 'acme', 'bob', await tokenOf('bob', keys.acme));
+  const { handover } = acme.ids;
+  ann = await party('ann of acme', 'acme', 'ann', await tokenOf('ann', keys.acme), handover);
+  bob = await party('bob of acme', 'acme', 'bob', await tokenOf('bob', keys.acme), handover);
 });
 
 afterAll(async () => {
@@ -53,7 +54,19 @@ afterAll(async () => {
 /** Made by the command line while the server runs. */
 async function keyOf(tenant: string): Promise<Headers> {
   const where = ['--config', join(usher.home, 'usher.yaml'), '--data', usher.dataDir];
-  const create = [launcher, 'keys', 'create', '--tenant', tenant, '--scope', 'talk', 'users', '--json', ...where];
+  const create = [
+    launcher,
+    'keys',
+    'create',
+    '--tenant',
+    tenant,
+    '--scope',
+    'talk',
+    'users',
+    'operate',
+    '--json',
+    ...where,
+  ];
   const { stdout } = await promisify(execFile)(process.execPath, create);
   const { key } = JSON.parse(stdout) as { key: string };
   return { authorization: `Bearer ${key}` };
@@ -78,14 +91,28 @@ function call(headers: Headers, method: string, path: string, body?: object): Pr
 const said = { type: 'message', role: 'user', content: 'Where is my seat?' };
 
 /** Somebody with one thing of each kind: a conversation with an item in it, and a response of their own in it. */
-async function party(name: string, tenant: string, subject: string | null, headers: Headers): Promise<Party> {
+async function party(
+  name: string,
+  tenant: string,
+  subject: string | null,
+  headers: Headers,
+  knownHandover?: string,
+): Promise<Party> {
   const { id: conversation } = await make(headers, '/v1/conversations', {});
   const path = `/v1/conversations/${conversation}/items`;
   const items = await make<{ data: { id: string }[] }>(headers, path, { items: [said] });
   const response = await make(headers, '/v1/responses', { model: assistant, input: 'Row one?', conversation });
   const address = tenant === 'acme' ? assistant : `${assistant}~${tenant}`;
-  const ids = { conversation, item: items.data[0]?.id ?? '', response: response.id, assistant: address };
+  const handover = knownHandover ?? (await handedOver(headers));
+  const ids = { conversation, item: items.data[0]?.id ?? '', response: response.id, assistant: address, handover };
   return { name, tenant, subject, headers, ids };
+}
+
+/** A conversation of its own that an operator took: persons reach no handover at all. */
+async function handedOver(headers: Headers): Promise<string> {
+  const { id: conversation } = await make(headers, '/v1/conversations', {});
+  await make(headers, '/v1/responses', { model: assistant, input: 'Row two?', conversation });
+  return (await make(headers, '/admin/handovers', { conversation })).id;
 }
 
 /** Ids that travel elsewhere than in the path. */
@@ -101,9 +128,22 @@ const carriers: Carrier[] = [
   }),
   {
     method: 'POST',
+    path: '/admin/handovers',
+    carries: ['conversation'],
+    body: ({ conversation }) => ({ conversation }),
+  },
+  {
+    method: 'POST',
     path: '/chat/:assistant/feedback',
     carries: ['response'],
     body: ({ response }) => ({ response, rating: 'down', comment: 'Not mine.' }),
+  },
+  {
+    method: 'GET',
+    path: '/admin/handovers?after=:handover',
+    carries: [],
+    body: () => undefined,
+    answersAny: true,
   },
   ...['conversations/:conversation/items?after=:item', 'responses/:response/input_items?after=:item'].map(
     (path): Carrier => ({ method: 'GET', path: `/v1/${path}`, carries: [], body: () => undefined, answersAny: true }),
@@ -127,6 +167,7 @@ describe('the real server', () => {
       bodies: {
         'POST /v1/conversations/:conversation': { metadata: { a: 'b' } },
         'POST /v1/conversations/:conversation/items': { items: [said] },
+        'POST /admin/handovers/:handover/answers': { text: 'Row two.' },
       },
       carriers,
     });

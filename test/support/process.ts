@@ -1,10 +1,11 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 
 const launcher = fileURLToPath(new URL('../../bin/usher.js', import.meta.url));
 
@@ -34,6 +35,8 @@ export interface UsherProcess extends AsyncDisposable {
   readonly dataDir: string;
   /** The folder of `usher.yaml` and the files given. */
   readonly home: string;
+  /** A new API key with these scopes, made by the command line beside the running server. */
+  key(...scopes: readonly string[]): Promise<string>;
   /** Writes or replaces files, by path below `home`. */
   write(files: Readonly<Record<string, string>>): Promise<void>;
   /** From the start of the process to its line of readiness. */
@@ -95,6 +98,11 @@ export async function startUsher(options: UsherOptions = {}): Promise<UsherProce
     },
     dataDir,
     home,
+    async key(...scopes) {
+      const create = [launcher, 'keys', 'create', '--scope', ...scopes, '--json', ...fixed];
+      const { stdout } = await promisify(execFile)(process.execPath, create);
+      return (JSON.parse(stdout) as { key: string }).key;
+    },
     write,
     logs: () => log.text,
     kill: (signal = 'SIGKILL') => killGroup(running.child, signal),

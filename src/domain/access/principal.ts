@@ -6,8 +6,11 @@ export type TenantId = Branded<string, 'TenantId'>;
 /** The person that content is about, unique within a tenant. Content of one subject is sealed under one key. */
 export type SubjectId = Branded<string, 'SubjectId'>;
 
-/** What an API key may do. `talk`: data plane; `users`: mint end-user tokens; `manage`: keys and releases. */
-export const scopes = ['talk', 'users', 'manage'] as const;
+/**
+ * What an API key may do. `talk`: data plane; `users`: mint end-user tokens; `manage`: keys and
+ * releases; `operate`: read conversations that were handed over, and answer in them.
+ */
+export const scopes = ['talk', 'users', 'manage', 'operate'] as const;
 export type Scope = (typeof scopes)[number];
 
 /** An application that calls with an API key: sees the whole of its tenant. */

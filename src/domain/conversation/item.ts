@@ -22,6 +22,8 @@ export interface MessageItem {
   readonly role: Role;
   readonly content: readonly ContentPart[];
   readonly status: ItemStatus;
+  /** The name of the person who wrote it in the assistant's place. */
+  readonly operator?: string;
 }
 
 /** The model asks for a function of the caller; `arguments` is JSON text, not yet validated. */

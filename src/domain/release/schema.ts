@@ -127,6 +127,36 @@ const turns = z.strictObject({
     ),
 });
 
+const handover = z.strictObject({
+  tool: z
+    .boolean()
+    .default(true)
+    .describe('Whether the model has the tool `hand_over`, to ask for a person where it cannot help.'),
+  phrases: z
+    .array(z.string().trim().min(2).max(200))
+    .max(50)
+    .default([])
+    .describe('A message that holds one of these, in whatever case, goes to a person without asking the model.'),
+  announce: z
+    .string()
+    .min(1)
+    .max(500)
+    .default('A person will answer you here.')
+    .describe('What is said when a conversation is handed over and the assistant itself has said nothing.'),
+  waitMs: z
+    .int()
+    .min(1000)
+    .max(86_400_000)
+    .default(600_000)
+    .describe('How long a message waits for a person’s answer. Then the conversation is the assistant’s again.'),
+  missed: z
+    .string()
+    .min(1)
+    .max(500)
+    .optional()
+    .describe('What is said where nobody answered in time. Absent: the assistant answers itself.'),
+});
+
 const page = z.strictObject({
   access: z
     .enum(['public', 'token'])
@@ -182,6 +212,9 @@ const shape = z.strictObject({
   knowledge: knowledge.prefault({}).describe('How the documents in `knowledge/` are used.'),
   limits: limits.prefault({}).describe('What one person may ask of it.'),
   turns: turns.prefault({}).describe('What holds when a connection, a model server or a node is lost.'),
+  handover: handover
+    .optional()
+    .describe('Lets a person take over a conversation, and hand it back. Absent: nobody does.'),
   disclosure: z
     .string()
     .min(1)

@@ -50,6 +50,18 @@ export interface AssistantSpec {
     /** How long a stored turn goes on after its last listener left. */
     readonly outliveClientMs: number;
   };
+  /** When and how a person takes over; undefined: never. */
+  readonly handover?: {
+    /** Whether the model may ask for a person. */
+    readonly tool: boolean;
+    /** A message that holds one of these, in whatever case, goes to a person at once. */
+    readonly phrases: readonly string[];
+    readonly announce: string;
+    /** How long a message waits for a person. */
+    readonly waitMs: number;
+    /** What is said where nobody answered in time; undefined: the assistant answers itself. */
+    readonly missed?: string;
+  };
   readonly page: {
     /** `public`: anyone may open `/chat/<assistant>`; `token`: only holders of an end-user token. */
     readonly access: 'public' | 'token';

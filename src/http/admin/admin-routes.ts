@@ -1,6 +1,7 @@
 import { listNodes } from '#control';
 import type { TurnRooms } from '#turn';
 import type { Policy, Route } from '../exchange.ts';
+import { handoverRoutes } from './handover-routes.ts';
 
 const managePolicy: Policy = { access: 'principal', kinds: ['key'], scope: 'manage' };
 
@@ -16,5 +17,6 @@ export function adminRoutes(rooms: TurnRooms): Route[] {
         '`{"newestRevision":…,"nodes":[…]}`; the `state` of a node is `serving`, `draining`, or `gone` where it was not heard of for ten seconds.',
       handle: async (exchange) => exchange.sendJson(200, await listNodes(rooms.store.system)),
     },
+    ...handoverRoutes(rooms),
   ];
 }

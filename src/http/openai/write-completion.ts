@@ -1,9 +1,12 @@
 import { parseId, UsherError } from '#base';
-import { addUsage, noUsage, type Item, type TurnEvent, type TurnOutcome, type Usage } from '#conversation';
+import { addUsage, noUsage, textOf, type Item, type TurnEvent, type TurnOutcome, type Usage } from '#conversation';
 import type { ErrorBody } from '../rescue.ts';
 import type { StreamWriter, WholeAnswer } from './answer-exchange.ts';
 import { ToldText, toldOtherwise } from './told-text.ts';
 import { completionIdOf, servedModel } from './wire-ids.ts';
+
+/** Between messages of one answer, which this wire knows as one text. */
+const between = '\n\n';
 
 /** A whole completion: one choice for each answer. */
 export function writeCompletion(answers: readonly WholeAnswer[]): object {
@@ -22,10 +25,16 @@ export function writeCompletion(answers: readonly WholeAnswer[]): object {
 }
 
 function writeChoice({ items, outcome, logprobs }: WholeAnswer, index: number): object {
-  const text = items.flatMap((item) => (item.kind === 'message' ? item.content : []));
+  const texts = items.flatMap((item) => (item.kind === 'message' ? [item.content] : []));
   const calls = items.filter((item) => item.kind === 'call');
-  const content = text.map((part) => (part.type === 'text' ? part.text : '')).join('');
-  const refusal = text.map((part) => (part.type === 'refusal' ? part.text : '')).join('');
+  const content = texts
+    .map((parts) => parts.map((part) => (part.type === 'text' ? part.text : '')).join(''))
+    .filter((text) => text !== '')
+    .join(between);
+  const refusal = texts
+    .flat()
+    .map((part) => (part.type === 'refusal' ? part.text : ''))
+    .join('');
   const toolCalls = calls.map((call) => ({
     id: call.callId,
     type: 'function',
@@ -79,6 +88,8 @@ export class ChunkWriter implements StreamWriter {
   #head = '';
   #calls = -1;
   #spoke = false;
+  /** A message is whole, and no later one was told. */
+  #isBetween = false;
   readonly tellsCancelled = false;
   readonly #told = new ToldText();
 
@@ -111,6 +122,10 @@ export class ChunkWriter implements StreamWriter {
       case 'restarted':
         if (this.#calls >= 0) throw toldOtherwise();
         this.#told.restart(event.index);
+        this.#isBetween = false;
+        return '';
+      case 'closed':
+        if (isSaid(event.item)) this.#isBetween = true;
         return '';
       case 'cited':
       case 'compacted':
@@ -118,7 +133,6 @@ export class ChunkWriter implements StreamWriter {
       case 'acting':
       case 'stepped':
       case 'bridged':
-      case 'closed':
         return '';
       case 'finished':
         return this.#finished(event.outcome, event.usage);
@@ -132,8 +146,10 @@ export class ChunkWriter implements StreamWriter {
   #text(index: number, delta: string, logprobs: readonly unknown[] | undefined): string {
     const rest = this.#told.tell(index, delta);
     if (rest === '') return '';
+    const text = this.#isBetween ? between + rest : rest;
+    this.#isBetween = false;
     const told = logprobs === undefined ? 'null' : JSON.stringify({ content: logprobs, refusal: null });
-    return this.#delta(`{"content":${JSON.stringify(rest)}}`, told);
+    return this.#delta(`{"content":${JSON.stringify(text)}}`, told);
   }
 
   #opened(item: Item): string {
@@ -171,4 +187,8 @@ export class ChunkWriter implements StreamWriter {
       : '';
     return `${this.#role()}${last}${total}data: [DONE]\n\n`;
   }
+}
+
+function isSaid(item: Item): boolean {
+  return item.kind === 'message' && item.status === 'completed' && textOf(item.content) !== '';
 }

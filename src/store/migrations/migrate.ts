@@ -2,6 +2,7 @@ import { UsherError } from '#base';
 import { first } from './0001-first.ts';
 import { durableTurns } from './0002-durable-turns.ts';
 import { cluster } from './0003-cluster.ts';
+import { handovers } from './0004-handovers.ts';
 import type { Dialect } from '../query.ts';
 import type { ColumnTypes, Migration } from './migration.ts';
 
@@ -9,7 +10,7 @@ import type { ColumnTypes, Migration } from './migration.ts';
 export type RunSql = (text: string) => Promise<readonly unknown[]>;
 
 /** Forward only, in order of `number`; a published one is never changed. */
-export const migrations: readonly Migration[] = [first, durableTurns, cluster];
+export const migrations: readonly Migration[] = [first, durableTurns, cluster, handovers];
 
 const columnTypes: Readonly<Record<Dialect, ColumnTypes>> = {
   sqlite: {

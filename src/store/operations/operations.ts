@@ -2,10 +2,11 @@ import type { Reach } from '#access';
 import type { Session } from '../query.ts';
 import type { SystemStore, TenantStore } from '../store.ts';
 import * as apiKeys from './api-keys.ts';
-import { audit } from './audit.ts';
+import { audit, insertAudit } from './audit.ts';
 import type { Call } from './calls.ts';
 import * as conversations from './conversations.ts';
 import * as feedback from './feedback.ts';
+import * as handovers from './handovers.ts';
 import * as items from './items.ts';
 import * as nodes from './nodes.ts';
 import { probeRead, probeWrite } from './probe.ts';
@@ -51,6 +52,13 @@ const tenantOperations: { readonly [Name in keyof TenantStore]: WithinReach<Tena
   deleteTurn: turns.deleteTurn,
   putFeedback: feedback.putFeedback,
   feedback: feedback.feedback,
+  openHandover: handovers.openHandover,
+  openHandoverOf: handovers.openHandoverOf,
+  replyTo: handovers.replyTo,
+  putReply: handovers.putReply,
+  endHandover: handovers.endHandover,
+  handover: handovers.handover,
+  openHandovers: handovers.openHandovers,
   putRelease: releases.putRelease,
   release: releases.release,
   releasesByPrefix: releases.releasesByPrefix,
@@ -66,6 +74,7 @@ const systemOperations: { readonly [Name in keyof SystemStore]: OutsideReach<Sys
   putApiKey: apiKeys.putApiKey,
   revokeApiKey: apiKeys.revokeApiKey,
   accessRevision: apiKeys.accessRevision,
+  putAudit: insertAudit,
   audit,
   recordUnstoredTurns: unstoredTurns.recordUnstoredTurns,
   renewTurns: turnLeases.renewTurns,

@@ -21,6 +21,13 @@ export function takeEvent(view, event) {
       // A second one says that the answer begins anew.
       view.restart();
       return undefined;
+    case 'response.output_item.added':
+      if (event['item'].type === 'message') view.separate();
+      if (isHandover(event['item'])) view.handOver();
+      return undefined;
+    case 'response.output_item.done':
+      if (isHandover(event['item'])) view.handedOver(event['item'].output);
+      return undefined;
     case 'response.output_text.delta':
     case 'response.refusal.delta':
       view.add(event['delta']);
@@ -38,6 +45,14 @@ export function takeEvent(view, event) {
     default:
       return undefined;
   }
+}
+
+/**
+ * Whether it is the call by which a person is asked to answer.
+ * @param {{type: string, server_label?: string, name?: string}} item
+ */
+export function isHandover({ type, server_label: label, name }) {
+  return type === 'mcp_call' && label === 'usher' && name === 'hand_over';
 }
 
 /**

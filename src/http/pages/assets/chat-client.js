@@ -24,6 +24,9 @@ import { failureOf, unreachable } from './failure.js';
  * @property {string} type
  * @property {string} [role]
  * @property {{type: string, text?: string, refusal?: string, annotations?: Annotation[]}[]} [content]
+ * @property {string} [server_label]
+ * @property {string} [name]
+ * @property {string | null} [output]
  * @property {string | null} response
  */
 

@@ -259,6 +259,7 @@ class Chat {
       view.add(part.text ?? part.refusal ?? '');
       for (const annotation of part.annotations ?? []) view.cite(annotation);
     }
+    if (group.person !== null) view.handedOver(group.person);
     view.finish(recordedEnd(response), response?.feedback ?? null);
     return view;
   }

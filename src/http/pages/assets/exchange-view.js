@@ -43,6 +43,7 @@ export class ExchangeView {
   #words = make('div', { class: 'words' });
   #waiting = make('div', { class: 'waiting' }, make('i'), make('i'), make('i'));
   #foot = make('div', { class: 'foot' });
+  #person = make('p', { class: 'person', role: 'status' });
   /** By where they come from. @type {Map<string, Annotation>} */
   #sources = new Map();
   #countdown = 0;
@@ -54,8 +55,9 @@ export class ExchangeView {
   constructor({ question, title, deeds, onDrawn }) {
     this.question = question;
     this.#deeds = deeds;
+    this.#person.hidden = true;
     this.#markdown = new GrowingMarkdown(this.#words, onDrawn);
-    this.#answer.append(make('h2', { class: 'unseen' }, title), this.#words, this.#waiting, this.#foot);
+    this.#answer.append(make('h2', { class: 'unseen' }, title), this.#words, this.#person, this.#waiting, this.#foot);
     const asked = make('div', { class: 'question' }, make('h2', { class: 'unseen' }, 'You'), make('p', {}, question));
     this.element = make('section', { class: 'exchange' }, asked, this.#answer);
   }
@@ -68,6 +70,24 @@ export class ExchangeView {
   add(delta) {
     this.#waiting.hidden = true;
     this.#markdown.add(delta);
+  }
+
+  /** What follows is another message of the same answer. */
+  separate() {
+    if (this.text !== '') this.#markdown.add('\n\n');
+  }
+
+  /** A person was asked to answer. */
+  handOver() {
+    this.#person.hidden = false;
+    this.#person.textContent = 'Waiting for a person. You can leave and come back: the answer is kept for you.';
+    this.#waiting.hidden = false;
+  }
+
+  /** @param {string | null} outcome who answered; null: the assistant does after all */
+  handedOver(outcome) {
+    this.#person.hidden = outcome === null;
+    this.#person.textContent = outcome ?? '';
   }
 
   /** What came so far counts no more. */

@@ -1,3 +1,5 @@
+import { isHandover } from './answer-end.js';
+
 /**
  * @typedef {import('./chat-client.js').Item} Item
  *
@@ -5,6 +7,7 @@
  * @property {string} question '' where its page of the history ends before it
  * @property {string | null} response
  * @property {NonNullable<Item['content']>} parts of the answer
+ * @property {string | null} person who answered in the assistant's place, in a sentence
  */
 
 /**
@@ -15,13 +18,17 @@
 export function recordedExchanges(items) {
   /** @type {RecordedExchange[]} */
   const exchanges = [];
-  for (const { type, role, content = [], response } of items) {
-    if (type !== 'message') continue;
+  for (const item of items) {
+    const { type, role, content = [], response } = item;
     const last = exchanges.at(-1);
+    if (isHandover(item) && last !== undefined && last.response === response) last.person = item.output ?? null;
+    if (type !== 'message') continue;
     if (role === 'user') {
-      exchanges.push({ question: content.map((part) => part.text ?? '').join(''), response, parts: [] });
-    } else if (role === 'assistant' && last !== undefined && last.response === response) last.parts.push(...content);
-    else if (role === 'assistant') exchanges.push({ question: '', response, parts: [...content] });
+      exchanges.push({ question: content.map((part) => part.text ?? '').join(''), response, parts: [], person: null });
+    } else if (role === 'assistant' && last !== undefined && last.response === response) {
+      if (last.parts.length > 0) last.parts.push({ type: 'output_text', text: '\n\n' });
+      last.parts.push(...content);
+    } else if (role === 'assistant') exchanges.push({ question: '', response, parts: [...content], person: null });
   }
   return exchanges;
 }

@@ -12,8 +12,7 @@ import type {
   TurnEvent,
 } from '#conversation';
 
-/* What an answer is in the middle of, and the items that it becomes. */
-
+/** An item that a model is in the middle of, as far as it came. */
 export interface OpenMessage {
   readonly kind: 'message';
   readonly id: Id<'message'>;
@@ -21,6 +20,7 @@ export interface OpenMessage {
   readonly part: 'text' | 'refusal';
   text: string;
   readonly citations: Citation[];
+  readonly operator?: string | undefined;
 }
 
 export interface BegunCall {
@@ -51,7 +51,8 @@ export function reopened({ index, item }: Placed<OpenedItem>): Open {
       const part = item.content[0];
       if (part === undefined || part.type === 'image') throw new Error('an answer begins with text or a refusal');
       const citations = part.type === 'text' ? [...(part.citations ?? [])] : [];
-      return { kind: 'message', id: item.id, index, part: part.type, text: part.text, citations };
+      const { id, operator } = item;
+      return { kind: 'message', id, index, part: part.type, text: part.text, citations, operator };
     }
     case 'call':
     case 'tool':
@@ -78,7 +79,15 @@ export function messageItem(open: OpenMessage, status: ItemStatus): MessageItem 
   const citations = open.citations.length === 0 ? {} : { citations: [...open.citations] };
   const part: ContentPart =
     open.part === 'text' ? { type: 'text', text: open.text, ...citations } : { type: 'refusal', text: open.text };
-  return { kind: 'message', id: open.id, role: 'assistant', content: [part], status };
+  const { id, operator } = open;
+  return {
+    kind: 'message',
+    id,
+    role: 'assistant',
+    content: [part],
+    status,
+    ...(operator === undefined ? {} : { operator }),
+  };
 }
 
 export function callItem(open: OpenCall, status: ItemStatus): CallItem {
@@ -98,4 +107,14 @@ export function begunCall(event: Extract<ModelEvent, { type: 'call' }>): BegunCa
     name: event.name ?? '',
     arguments: event.arguments,
   };
+}
+
+/** Whether arguments have come to their end: they are one JSON value. */
+export function isWhole(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -1,0 +1,226 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { newId, UsherError, type Id } from '#base';
+import type { FunctionTool } from '#backend';
+import { noUsage, textOf, type Item, type MessageItem, type ToolItem } from '#conversation';
+import type { AssistantSpec } from '#release';
+import type { HandoverRow } from '#store';
+import type { Sealed, SubjectVault } from '#vault';
+import type { Answer, PendingTool } from './answer.ts';
+import type { Audience } from './audience.ts';
+import type { TurnRooms } from './turn-rooms.ts';
+import type { PromptedTurn } from './turn-steps.ts';
+
+/*
+ * A person in the assistant's place. Handing over is a tool, whoever asks for it: the model, a rule,
+ * or a conversation that a person has already; so a turn that waits is journaled, and goes on on
+ * another node, as one whose tool takes long.
+ */
+
+/** Where the tool comes from, as clients read it. */
+export const handoverSource = 'usher';
+
+/** How often a waiting turn looks for its answer. One given on the same node wakes it at once. */
+const lookEveryMs = 1000;
+
+interface HandoverWork {
+  readonly answer: Answer;
+  readonly audience: Audience;
+  readonly signal: AbortSignal;
+}
+
+type HandoverSettings = NonNullable<AssistantSpec['handover']>;
+
+export const handoverTool: FunctionTool = {
+  name: 'hand_over',
+  description:
+    'Hands this conversation over to a human colleague. Call it where the person asks for a human, or where you cannot help. Tell the person first, in one sentence, that a colleague will answer here.',
+  parameters: {
+    type: 'object',
+    properties: { reason: { type: 'string', description: 'What the colleague should know, in one sentence.' } },
+    required: ['reason'],
+    additionalProperties: false,
+  },
+};
+
+/** The settings under which a person may answer this turn; one that is not stored could not wait for them. */
+export function handoverOf(turn: PromptedTurn): HandoverSettings | undefined {
+  return turn.request.stored ? turn.served.release.spec.handover : undefined;
+}
+
+/** Before any model is asked: a conversation that a person has, or that a rule gives them, is handed over. */
+export async function handOverFirst(rooms: TurnRooms, turn: PromptedTurn, answer: Answer): Promise<void> {
+  const settings = handoverOf(turn);
+  if (settings === undefined) return;
+  const { conversation, previous } = turn.request;
+  const open = await rooms.store.reach(turn.reach).openHandoverOf(conversation ?? null, previous ?? null);
+  const phrase = phraseIn(settings, turn.request.input);
+  if (open === undefined && phrase === undefined) return;
+  // Its node was lost after a part of this was told.
+  if (answer.begun) await answer.restart();
+  if (open === undefined) await answer.say(settings.announce);
+  const reason = open === undefined ? `The message says: ${phrase}` : 'A person has this conversation.';
+  await answer.add({
+    type: 'call',
+    index: 0,
+    callId: newId('call').replace('fc_', 'call_'),
+    name: handoverTool.name,
+    arguments: JSON.stringify({ reason, by: 'rule' }),
+  });
+  await answer.endStep({ usage: noUsage, backend: null, finish: 'call' });
+}
+
+/** The call that hands over, where it is not settled. */
+export function pendingHandover(answer: Answer): PendingTool | undefined {
+  return answer.pending.find(({ item }) => item.source === handoverSource);
+}
+
+/** Whether all is said: by a person, or in the place of one who did not come. */
+export function isAnsweredByPerson(answer: Answer): boolean {
+  return answer.items.some((item) => isHandover(item) && item.output !== null);
+}
+
+function isHandover(item: Item): item is ToolItem {
+  return item.kind === 'tool' && item.source === handoverSource;
+}
+
+/** What was said while a person was waited for, before what came of that: a model reads it in this order. */
+export function inOrderOfSettling(items: readonly Item[]): readonly Item[] {
+  const ordered = [...items];
+  for (let at = 0; at + 1 < ordered.length; at += 1) {
+    const [call, said] = [ordered[at]!, ordered[at + 1]!];
+    const isAnnounced = said.kind === 'message' && said.role === 'assistant' && said.operator === undefined;
+    if (!isHandover(call) || !isAnnounced) continue;
+    ordered.splice(at, 2, said, call);
+    at += 1;
+  }
+  return ordered;
+}
+
+/**
+ * Waits for the person. After `over` either they have answered, or somebody in their place, or the
+ * call says why the assistant is to answer.
+ */
+export async function awaitPerson(
+  rooms: TurnRooms,
+  turn: PromptedTurn,
+  work: HandoverWork,
+  pending: PendingTool,
+): Promise<'over' | 'stopped'> {
+  const { answer, audience, signal } = work;
+  const settings = handoverOf(turn);
+  if (pending.acting && answer.isInterrupted) await answer.restart();
+  if (!pending.acting) await answer.act(pending);
+  // Once in a turn: a model that asks again does not make the person wait again.
+  const mayAsk = settings !== undefined && !answer.items.some(isHandover);
+  const handover = mayAsk ? await open(rooms, turn, pending.item) : undefined;
+  if (settings === undefined || handover === undefined) return handBack(answer, pending, 'No person can be asked now.');
+  const isOpenedHere = handover.openedAtMs >= turn.startedAtMs;
+  if (isOpenedHere && !answer.items.some(({ kind }) => kind === 'message')) await answer.say(settings.announce);
+  // Who waits for a person may leave and come back, and takes no other's place meanwhile.
+  audience.outlive(settings.waitMs);
+  turn.release();
+  const deadlineMs = Math.max(handover.openedAtMs, turn.startedAtMs) + settings.waitMs;
+  const store = rooms.store.reach(turn.reach);
+  while (!signal.aborted) {
+    const changed = rooms.live.get(turn.id)?.changed;
+    const found = await store.replyTo(turn.id);
+    if (found?.reply != null) {
+      const { text, name } = openReply(turn, found.reply);
+      rooms.telemetry.handover({ assistant: turn.served.assistant, event: 'answered' });
+      return conclude(answer, pending, { text, operator: name, output: `${name} answered.` });
+    }
+    if (found?.state !== 'open') return handBack(answer, pending, 'The conversation was handed back to the assistant.');
+    if (rooms.clock.wallMs() >= deadlineMs) {
+      const isMissed = await store.endHandover(handover.id, 'missed', rooms.clock.wallMs());
+      if (isMissed) rooms.telemetry.handover({ assistant: turn.served.assistant, event: 'missed' });
+      const { missed } = settings;
+      if (missed === undefined) return handBack(answer, pending, 'No person answered in time.');
+      return conclude(answer, pending, { text: missed, output: 'No person answered in time, and that was said.' });
+    }
+    await pause(changed, signal);
+  }
+  return 'stopped';
+}
+
+/** Said before the call is settled: who takes the turn over in between reads the answer once more. */
+async function conclude(
+  answer: Answer,
+  pending: PendingTool,
+  said: { readonly text: string; readonly operator?: string; readonly output: string },
+): Promise<'over'> {
+  await answer.say(said.text, said.operator);
+  await answer.settle(pending, { output: said.output, error: null });
+  return 'over';
+}
+
+async function handBack(answer: Answer, pending: PendingTool, why: string): Promise<'over'> {
+  await answer.settle(pending, { output: null, error: `${why} Answer the last message yourself.` });
+  await answer.endStep({ usage: noUsage, backend: null, finish: 'call' });
+  return 'over';
+}
+
+/** The handover that this turn waits in: one that is open already, or a new one. Asked again it is the same. */
+async function open(rooms: TurnRooms, turn: PromptedTurn, item: ToolItem): Promise<HandoverRow | undefined> {
+  const store = rooms.store.reach(turn.reach);
+  const { subject, request, served } = turn;
+  const conversation = request.conversation ?? null;
+  const id = newId('handover');
+  const before = await store.openHandoverOf(conversation, request.previous ?? null);
+  const row = before ?? {
+    id,
+    subject,
+    assistant: served.assistant,
+    conversation,
+    openedBy: openedBy(item),
+    openedAtMs: rooms.clock.wallMs(),
+  };
+  const handover = await store.openHandover(row, turn.id);
+  if (handover?.id === id)
+    rooms.telemetry.handover({ assistant: served.assistant, event: `opened by ${row.openedBy}` });
+  return handover;
+}
+
+function openedBy({ arguments: text }: ToolItem): 'model' | 'rule' {
+  try {
+    return (JSON.parse(text) as { by?: unknown } | null)?.by === 'rule' ? 'rule' : 'model';
+  } catch {
+    return 'model';
+  }
+}
+
+/** The first of the settings' phrases that what was said now holds. */
+function phraseIn({ phrases }: HandoverSettings, input: readonly Item[]): string | undefined {
+  const said = input
+    .filter((item) => item.kind === 'message' && item.role === 'user')
+    .map((item) => foldCase(textOf((item as MessageItem).content)))
+    .join('\n');
+  return phrases.find((phrase) => said.includes(foldCase(phrase)));
+}
+
+function foldCase(text: string): string {
+  return text.normalize('NFKC').toLowerCase();
+}
+
+/** What a person answers to a turn, as it waits in the store for whatever node runs that. */
+export interface Reply {
+  readonly text: string;
+  readonly name: string;
+}
+
+const place = (turn: Id<'turn'>): { table: string; row: string } => ({ table: 'turns', row: `${turn}/reply` });
+
+export function sealReply(vault: SubjectVault, turn: Id<'turn'>, reply: Reply): Sealed {
+  return vault.seal(place(turn), JSON.stringify(reply));
+}
+
+function openReply({ id, vault }: PromptedTurn, sealed: Sealed): Reply {
+  if (vault === undefined) throw new UsherError('internal', 'A stored turn has no key.');
+  return JSON.parse(vault.openText(place(id), sealed)) as Reply;
+}
+
+async function pause(changed: Promise<void> | undefined, signal: AbortSignal): Promise<void> {
+  const ended = new AbortController();
+  const timer = delay(lookEveryMs, undefined, { signal: AbortSignal.any([signal, ended.signal]) });
+  await Promise.race([timer.catch(() => undefined), ...(changed === undefined ? [] : [changed])]);
+  ended.abort();
+}

@@ -1,0 +1,181 @@
+import OpenAI from 'openai';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
+import { hasOpenAiSpec, openOpenAiSpec, type OpenAiSpec } from '#test/openai-spec';
+import { startUsher, type UsherProcess } from '#test/process';
+import { accumulated, heard, isGapless, plain } from '#test/response-oracle';
+import { usherFiles } from '#test/usher-files';
+
+interface Handover {
+  readonly id: string;
+  readonly conversation: string | null;
+  readonly openedBy: string;
+  readonly waiting: string | null;
+  readonly items?: readonly { readonly type: string; readonly role?: string }[];
+}
+
+let simulator: ModelSimulator;
+let usher: UsherProcess;
+let client: OpenAI;
+let spec: OpenAiSpec | undefined;
+let operatorKey: string;
+const model = 'helper';
+const handOver = '[[sim:call hand_over {"reason":"A refund."}]]';
+
+beforeAll(async () => {
+  simulator = await startModelSimulator();
+  const missed = 'Nobody is here tonight.';
+  const assistants = {
+    [model]: { spec: { handover: { phrases: ['talk to a human'] }, turns: { outliveClientMs: 0 } } },
+    hasty: { spec: { handover: { waitMs: 1000, missed } } },
+    returning: { spec: { handover: { waitMs: 1000 } } },
+    plain: {},
+  };
+  usher = await startUsher(usherFiles([simulator.baseUrl], { assistants }));
+  spec = hasOpenAiSpec ? openOpenAiSpec() : undefined;
+  const fetch = spec === undefined ? {} : { fetch: spec.fetch };
+  client = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: usher.apiKey, maxRetries: 0, ...fetch });
+  operatorKey = await usher.key('operate');
+});
+beforeEach(() => simulator.clear());
+afterAll(async () => {
+  await usher?.stop();
+  await simulator?.stop();
+});
+
+async function admin<T>(method: string, path: string, body?: object, key = operatorKey): Promise<T> {
+  const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
+  const json = body === undefined ? {} : { body: JSON.stringify(body) };
+  const answer = await fetch(`${usher.url}/admin/handovers${path}`, { method, headers, ...json });
+  return { status: answer.status, ...((await answer.json()) as object) } as T;
+}
+
+/** The open handover that waits for an answer, once there is one. */
+async function waitingOne(conversation: string | null): Promise<Handover> {
+  const find = async (): Promise<Handover | undefined> => {
+    const { handovers } = await admin<{ handovers: Handover[] }>('GET', '?limit=100');
+    return handovers.find((one) => one.conversation === conversation && one.waiting !== null);
+  };
+  await expect.poll(find, { timeout: 10_000 }).toBeDefined();
+  return (await find())!;
+}
+
+const asked = async (): Promise<number> => (await simulator.log()).requests.length;
+
+describe('a conversation that is handed over', () => {
+  test('is answered by a person on the same stream, until it is handed back', async () => {
+    const { id: conversation } = await client.conversations.create();
+    const streamed = client.responses.create({ model, conversation, input: handOver, stream: true }).then(heard);
+    const { id, openedBy, waiting } = await waitingOne(conversation);
+    expect(openedBy).toBe('model');
+    const { items } = await admin<Handover>('GET', `/${id}`);
+    expect(items?.map(({ type }) => type)).toEqual(['message']);
+    const reply = { text: 'You get your money back.', name: 'Mira' };
+    const answered = await admin('POST', `/${id}/answers`, reply);
+    expect(answered).toEqual({ status: 200, to: 'response', response: waiting });
+
+    const events = await streamed;
+    expect(isGapless(events, 0)).toBe(true);
+    const types = events.map(({ type }) => type);
+    expect(types.indexOf('response.mcp_call.in_progress')).toBeLessThan(types.indexOf('response.mcp_call.completed'));
+    const final = await accumulated(events);
+    expect(final.status).toBe('completed');
+    expect(final.output.map(({ type }) => type)).toEqual(['mcp_call', 'message', 'message']);
+    expect(final.output[1]).toMatchObject({ content: [{ text: 'A person will answer you here.' }] });
+    expect(final.output_text).toContain('You get your money back.');
+    expect(final).toEqual(plain(await client.responses.retrieve(final.id)));
+    expect(await heard(await client.responses.retrieve(final.id, { stream: true }))).toEqual(events);
+
+    const before = await asked();
+    const next = client.responses.create({ model, conversation, input: 'When?' });
+    await waitingOne(conversation);
+    await admin('POST', `/${id}/answers`, { text: 'Tomorrow.' });
+    expect((await next).output_text).toBe('Tomorrow.');
+    expect(await asked()).toBe(before);
+
+    expect(await admin('POST', `/${id}/answers`, { text: 'One more thing.' })).toMatchObject({ to: 'conversation' });
+    expect(await admin('POST', `/${id}/return`)).toMatchObject({ state: 'returned' });
+    expect(await admin('POST', `/${id}/return`)).toMatchObject({ status: 409 });
+    const last = await client.responses.create({ model, conversation, input: '[[sim:say Here again.]]' });
+    expect(last.output_text).toBe('Here again.');
+    const prompt = JSON.stringify((await simulator.log()).requests.at(-1)?.body);
+    for (const said of ['You get your money back.', 'Tomorrow.', 'One more thing.']) expect(prompt).toContain(said);
+    expect((await spec?.violations()) ?? []).toEqual([]);
+  });
+
+  test('by a rule goes to a person without a model, which says so first', async () => {
+    const before = await asked();
+    const asking = client.responses.create({ model, input: 'Let me TALK TO A HUMAN please' });
+    const { id, openedBy } = await waitingOne(null);
+    expect(openedBy).toBe('rule');
+    await admin('POST', `/${id}/answers`, { text: 'Hello, Ben here.', name: 'Ben' });
+    const { output, id: previous } = await asking;
+    expect(output.map(({ type }) => type)).toEqual(['message', 'mcp_call', 'message']);
+    expect(output[0]).toMatchObject({ content: [{ text: 'A person will answer you here.' }] });
+    expect(await asked()).toBe(before);
+    // A chain of responses stays with its person too.
+    const next = client.responses.create({ model, previous_response_id: previous, input: 'Still there?' });
+    const again = await waitingOne(null);
+    expect(again.id).toBe(id);
+    await admin('POST', `/${id}/return`);
+    expect((await next).output.at(-1)).toMatchObject({ type: 'message' });
+    expect(await asked()).toBe(before + 1);
+    expect(await admin('POST', `/${id}/answers`, { text: 'Too late' })).toMatchObject({ status: 409 });
+  });
+
+  test('and missed ends with the words set for that, or is the assistant’s again', async () => {
+    const missed = await client.responses.create({ model: 'hasty', input: `${handOver} [[sim:say I am not asked]]` });
+    expect(missed.output_text).toContain('Nobody is here tonight.');
+    expect(missed.status).toBe('completed');
+    const input = `${handOver} ${handOver} [[sim:say I can only say sorry.]]`;
+    const returned = await client.responses.create({ model: 'returning', input });
+    expect(returned.output_text).toContain('I can only say sorry.');
+    const calls = returned.output.filter(({ type }) => type === 'mcp_call');
+    expect(calls).toHaveLength(2);
+    for (const call of calls) expect(call).toMatchObject({ status: 'failed', output: null });
+    // No prompt ends with words that the model never said: it would go on with them.
+    const { messages } = (await simulator.log()).requests.at(-1)!.body as { messages: { role: string }[] };
+    expect(messages.map(({ role }) => role)).toEqual(['system', 'user', 'assistant', 'tool', 'assistant', 'tool']);
+    expect((await spec?.violations()) ?? []).toEqual([]);
+  });
+
+  test('outlives its listener and its server, and is stopped as any other response', { timeout: 60_000 }, async () => {
+    const { id: conversation } = await client.conversations.create();
+    const { id: response } = await client.responses.create({ model, conversation, input: handOver, background: true });
+    const { id } = await waitingOne(conversation);
+    await usher.kill();
+    await usher.restart();
+    await waitingOne(conversation);
+    expect(await admin('POST', `/${id}/answers`, { text: 'After the restart.' })).toMatchObject({ to: 'response' });
+    const state = async () => (await client.responses.retrieve(response)).status;
+    await expect.poll(state, { timeout: 20_000 }).toBe('completed');
+    expect((await client.responses.retrieve(response)).output_text).toContain('After the restart.');
+
+    const leaving = new AbortController();
+    const heardNothing = client.responses.create({ model, conversation, input: 'Hm?' }, { signal: leaving.signal });
+    const { waiting } = await waitingOne(conversation);
+    leaving.abort();
+    await expect(heardNothing).rejects.toThrow();
+    expect((await client.responses.cancel(waiting ?? '')).status).toBe('cancelled');
+    expect(await admin('POST', `/${id}/answers`, { text: 'For later.' })).toMatchObject({ to: 'conversation' });
+  });
+
+  test('is taken unasked where its assistant allows it, by operators alone', async () => {
+    const { id: conversation } = await client.conversations.create();
+    await client.responses.create({ model, conversation, input: '[[sim:say Hello]]' });
+    const taken = await admin<Handover>('POST', '', { conversation });
+    expect(taken).toMatchObject({ status: 200, openedBy: 'operator', waiting: null, conversation });
+    expect((await admin<Handover>('POST', '', { conversation })).id).toBe(taken.id);
+    const asking = client.responses.create({ model, conversation, input: 'Who is there?' });
+    await waitingOne(conversation);
+    await admin('POST', `/${taken.id}/answers`, { text: 'Me.' });
+    expect((await asking).output_text).toBe('Me.');
+
+    const { id: other } = await client.conversations.create();
+    await client.responses.create({ model: 'plain', conversation: other, input: '[[sim:say Hello]]' });
+    expect(await admin('POST', '', { conversation: other })).toMatchObject({ status: 409 });
+    expect(await admin('GET', '', undefined, usher.apiKey)).toMatchObject({ status: 403 });
+    const { data } = await client.conversations.items.list(other);
+    expect(data).toHaveLength(2);
+  });
+});
