@@ -141,6 +141,22 @@ describe('a conversation that outgrows its context', () => {
     await expect(whole).rejects.toMatchObject({ status: 400, code: 'context_length_exceeded' });
   });
 
+  test('has its summary made anew where a model breaks off, unheard, under a bound of its own', async () => {
+    const from = await asked();
+    await simulator.plan({ tokens: 30, fault: { kind: 'cut', after: 5, how: 'reset' } });
+    await simulator.plan({ say: 'She wants the aisle.' });
+    await simulator.plan({ say: 'Row seven.' });
+    const input = [...longInput(), { role: 'user' as const, content: 'x' }];
+    const events = await heard(await client.responses.create({ ...ask, model: 'keeper', input, stream: true }));
+    expect(events.filter(({ type }) => type === 'response.in_progress')).toHaveLength(1);
+    expect((await accumulated(events)).output_text).toBe('Row seven.');
+    const prompts = await promptsSince(from);
+    expect(prompts.map(isSummary)).toEqual([true, true, false]);
+    expect(prompts[2]!.messages[1]!.content).toContain('<summary>\nShe wants the aisle.\n</summary>');
+    expect(prompts[0]!.max_tokens ?? prompts[0]!.max_completion_tokens).toBeLessThan(budgetTokens / 5);
+    expect(prompts[2]!.max_tokens ?? prompts[2]!.max_completion_tokens).toBeUndefined();
+  });
+
   test('keeps what the application told it once, word for word', async () => {
     const { id: conversation } = await client.conversations.create();
     await client.conversations.items.create(conversation, {
