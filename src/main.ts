@@ -62,7 +62,9 @@ export async function openUsher(options: {
   const pools = opening.use(await openPools(config, secrets));
   const embeddings = opening.use(await openEmbeddings(config, secrets)).models;
   const leases = opening.adopt(new TurnLeases(store.system, clock, telemetry), (held) => held.close());
-  const served = await openServed({ store, vault, clock, telemetry, owner: leases.owner }, config);
+  const served = opening.use(
+    await openServed({ store, vault, clock, telemetry, embeddings, owner: leases.owner }, config),
+  );
   const { directory } = served;
   const tools = opening.adopt(openTools(config, secrets, telemetry), (opened) => opened.close());
   const unstored = opening.adopt(new UnstoredTurns(store.system, telemetry), (buffer) => buffer.flush());

@@ -16,6 +16,8 @@ export interface EmbeddingBackend {
   readonly name: string;
   /** What is said of it in the terminal: `text-embedding-3-small at api.openai.com`. */
   readonly description: string;
+  /** What the server calls the model: only vectors of one model can be compared. */
+  readonly model: string;
   /**
    * Aborting `signal` destroys the connection and rejects with `aborted`.
    * @throws BackendFailure

@@ -15,6 +15,7 @@ import { openTelemetry, type Telemetry } from '#telemetry';
 import { openRootKeys, openVault, type Vault } from '#vault';
 import { SnapshotFollower } from './follow-snapshots.ts';
 import { listNodes } from './list-nodes.ts';
+import { KnowledgeVectors } from './knowledge-vectors.ts';
 import { FolderLoader } from './load-folders.ts';
 import { lackOf, type NodeMeans } from './node-means.ts';
 import { openPresence } from './open-presence.ts';
@@ -73,9 +74,9 @@ function tenantOf(places: readonly string[], change: Partial<TenantConfig> = {})
 
 /** A node over the store. `pools`: those that it has. */
 function aNode(tenants: readonly TenantConfig[] = [], pools: readonly string[] = ['default', 'fast']) {
-  const means: NodeMeans = { pools, credentialsOf: () => [] };
+  const means: NodeMeans = { pools, embeddings: [], credentialsOf: () => [] };
   const rooms = { store, vault, clock: systemClock, telemetry };
-  const archive = new ReleaseArchive(rooms);
+  const archive = new ReleaseArchive(rooms, new KnowledgeVectors(rooms, new Map()));
   const directory = new SnapshotDirectory(rooms, archive, means);
   const follower = new SnapshotFollower({ system: store.system, directory, clock: systemClock, telemetry });
   const loader = new FolderLoader(rooms, archive, tenants, means);
@@ -127,7 +128,7 @@ test('a turn that began with one snapshot goes on with it after the next is appl
   await reader.follower.catchUp();
   expect((await served(reader, 'guide')).release.instructions).toBe('In rhyme.');
   expect(begun.release.instructions).toBe('Briefly.');
-  expect(begun.search('How do I change how it answers?', 1)).toHaveLength(1);
+  expect(await begun.search('How do I change how it answers?', 1)).toHaveLength(1);
 });
 
 test('two assistants that are edited together change together, however often a reader looks', async () => {
@@ -251,6 +252,7 @@ test('a release whose tool needs a credential that the node has not for that ten
   ];
   const means: NodeMeans = {
     pools: ['default'],
+    embeddings: [],
     credentialsOf: (tenant) => (tenant === north ? ['desk'] : []),
   };
   expect(lackOf(means, north, { ...release, tools })).toBeUndefined();

@@ -10,6 +10,7 @@ export type { NodeMeans } from './node-means.ts';
 export { openOutage } from './outage.ts';
 export { openPresence, type Presence } from './open-presence.ts';
 export { FolderPublisher } from './publish-folders.ts';
+export { KnowledgeVectors } from './knowledge-vectors.ts';
 export { ReleaseArchive } from './release-archive.ts';
 export { SnapshotDirectory } from './snapshot-directory.ts';
 export { scaffoldAssistant } from './scaffold-assistant.ts';

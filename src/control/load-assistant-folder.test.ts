@@ -73,6 +73,21 @@ test('instructions may have another name and place; nothing outside the folder i
   ]);
 });
 
+test('an embedding model that usher.yaml has not is a problem with the nearest name, or with those there are', async () => {
+  await put('assistant.yaml', 'name: guide\nknowledge:\n  embeddings: text-smal\n');
+  expect(await problems({ embeddings: ['text-small', 'other'] })).toEqual([
+    'assistant.yaml:3 usher.yaml has no embedding model "text-smal"; did you mean "text-small"?',
+  ]);
+  expect(await problems({ embeddings: ['other'] })).toEqual([
+    'assistant.yaml:3 usher.yaml has no embedding model "text-smal"; embedding models there: other',
+  ]);
+  expect(await problems({ embeddings: [] })).toEqual([
+    'assistant.yaml:3 usher.yaml has no embedding model "text-smal"; declare one under embeddings, or leave this out',
+  ]);
+  const loaded = await loadAssistantFolder(folder, { embeddings: ['text-smal'] });
+  expect(loaded).toMatchObject({ ok: true, release: { spec: { knowledge: { embeddings: 'text-smal' } } } });
+});
+
 test('symbolic links are refused, as files and as folders', async () => {
   await mkdir(join(folder, 'knowledge'));
   await symlink('/etc/hostname', join(folder, 'knowledge/a.md'));

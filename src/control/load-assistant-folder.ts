@@ -27,6 +27,8 @@ export type LoadedFolder =
 export interface LoadOptions {
   /** Pools that exist; a name beyond them is a problem. Undefined: not checked. */
   readonly pools?: readonly string[];
+  /** Embedding models that exist; a name beyond them is a problem. Undefined: not checked. */
+  readonly embeddings?: readonly string[];
   /** Tool credentials that exist; a name beyond them is a problem. Undefined: not checked. */
   readonly credentials?: readonly string[];
   /** The name under which `usher.yaml` declares the folder. */
@@ -101,8 +103,13 @@ async function readSpec(root: string, options: LoadOptions): Promise<Spec> {
   }
   for (const [index, { pool }] of spec.pools.entries()) {
     if (options.pools !== undefined && !options.pools.includes(pool)) {
-      problems.push(read.problemAt(['pools', index], ...missingPool(pool, options.pools)));
+      problems.push(read.problemAt(['pools', index], ...missingName('pool', pool, options.pools)));
     }
+  }
+  const { embeddings } = spec.knowledge;
+  if (embeddings !== undefined && options.embeddings !== undefined && !options.embeddings.includes(embeddings)) {
+    const missing = missingName('embedding model', embeddings, options.embeddings);
+    problems.push(read.problemAt(['knowledge', 'embeddings'], ...missing));
   }
   const inside = insidePath(instructionsFile);
   if (!inside.ok) problems.push(read.problemAt(['instructions'], `"instructions" ${inside.message}`));
@@ -110,12 +117,20 @@ async function readSpec(root: string, options: LoadOptions): Promise<Spec> {
   return { ok: true, value: { spec, instructionsFile: inside.path, tools }, problemAt: read.problemAt };
 }
 
-function missingPool(pool: string, pools: readonly string[]): [string, { nearest?: string; expected: string }] {
-  const nearest = nearestWord(pool, pools);
-  const known = pools.join(', ');
-  const hint = nearest === undefined ? `pools there: ${known}` : `did you mean "${nearest}"?`;
+function missingName(
+  what: 'pool' | 'embedding model',
+  name: string,
+  names: readonly string[],
+): [string, { nearest?: string; expected: string }] {
+  const nearest = nearestWord(name, names);
+  const known = names.join(', ');
+  const there =
+    known === ''
+      ? `declare one under ${what === 'pool' ? 'pools' : 'embeddings'}, or leave this out`
+      : `${what}s there: ${known}`;
+  const hint = nearest === undefined ? there : `did you mean "${nearest}"?`;
   return [
-    `usher.yaml has no pool "${pool}"; ${hint}`,
+    `usher.yaml has no ${what} "${name}"; ${hint}`,
     { expected: known, ...(nearest === undefined ? {} : { nearest }) },
   ];
 }

@@ -171,7 +171,10 @@ export class FolderLoader {
 
   async #loadFolder(folder: string, { tenant, assistant }: Place): Promise<LoadedFolder> {
     const means = this.#means;
-    const had = means === undefined ? {} : { pools: means.pools, credentials: means.credentialsOf(tenant) };
+    const had =
+      means === undefined
+        ? {}
+        : { pools: means.pools, embeddings: means.embeddings, credentials: means.credentialsOf(tenant) };
     return loadAssistantFolder(folder, { expectedName: assistant, ...had });
   }
 }

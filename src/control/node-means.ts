@@ -5,6 +5,8 @@ import type { Release } from '#release';
 export interface NodeMeans {
   /** Names of its pools. */
   readonly pools: readonly string[];
+  /** Names of its embedding models. Without one, a release that asks for it is searched by words alone. */
+  readonly embeddings: readonly string[];
   /** Names of the tool credentials that a tenant's assistants may use. */
   readonly credentialsOf: (tenant: TenantId) => readonly string[];
 }

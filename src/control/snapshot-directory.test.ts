@@ -14,6 +14,7 @@ import { openTelemetry, type Telemetry } from '#telemetry';
 import { openRootKeys, openVault, type Vault } from '#vault';
 import { openRelease } from './publish-release.ts';
 import { SnapshotFollower } from './follow-snapshots.ts';
+import { KnowledgeVectors } from './knowledge-vectors.ts';
 import { FolderLoader, type FolderRooms, type Reload } from './load-folders.ts';
 import type { NodeMeans } from './node-means.ts';
 import { FolderPublisher } from './publish-folders.ts';
@@ -87,8 +88,8 @@ function tenant(id: TenantId, assistants: readonly AssistantConfig[]): TenantCon
 function aNode(tenants: readonly TenantConfig[]) {
   const { system } = store;
   const owner = newId('node');
-  const archive = new ReleaseArchive(rooms);
-  const means: NodeMeans = { pools: ['default'], credentialsOf: () => [] };
+  const archive = new ReleaseArchive(rooms, new KnowledgeVectors(rooms, new Map()));
+  const means: NodeMeans = { pools: ['default'], embeddings: [], credentialsOf: () => [] };
   const directory = new SnapshotDirectory(rooms, archive, means);
   const { clock, telemetry } = rooms;
   const follower = new SnapshotFollower({ system, directory, clock, telemetry });
@@ -203,8 +204,8 @@ test('a release is read back from the store after its folder changed, also by a 
   const { directory: restarted } = await open({ production: { a: 1 } });
   const pinned = await restarted.byDigest(north, 'my-assistant', 'production', before.release.digest);
   expect(pinned.release).toEqual(before.release);
-  expect(pinned.search('How do I change how it answers?', 3)).toEqual(
-    before.search('How do I change how it answers?', 3),
+  expect(await pinned.search('How do I change how it answers?', 3)).toEqual(
+    await before.search('How do I change how it answers?', 3),
   );
 });
 

@@ -247,13 +247,13 @@ export class SnapshotDirectory implements ReleaseDirectory {
   }
 }
 
-function served(assistant: string, environment: string, { release, index }: PreparedRelease): ServedRelease {
+function served(assistant: string, environment: string, { release, search }: PreparedRelease): ServedRelease {
   return Object.freeze({
     assistant,
     environment,
     release,
     topics: documentTitles(release.passages),
-    search: (question: string, most: number) => index.search(question, most),
+    search,
   });
 }
 

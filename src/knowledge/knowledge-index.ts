@@ -1,15 +1,21 @@
 import MiniSearch, { type SearchResult } from 'minisearch';
-import type { Passage } from '#release';
+import type { Passage, ScoredPassage } from '#release';
+import { fuseRanks } from './fuse-ranks.ts';
 import { termsOf, words } from './terms.ts';
+import { nearestRows, type VectorTable } from './vector-table.ts';
 
-/** Full-text search over a release's passages, in memory. */
+/** Search over a release's passages, in memory. */
 export interface KnowledgeIndex {
-  /** The best passages for a question, best first; empty where nothing fits. */
+  /** The best passages for a question by its words, best first; empty where nothing fits. */
   search(question: string, most: number): readonly ScoredPassage[];
+  /** The same, by its words and by its meaning together. */
+  searchBoth(question: string, meaning: Meaning, most: number): Promise<readonly ScoredPassage[]>;
 }
 
-export interface ScoredPassage extends Passage {
-  readonly score: number;
+/** A question's own vector, and those of the passages, of one model. */
+export interface Meaning {
+  readonly vector: Float32Array;
+  readonly passages: VectorTable;
 }
 
 /** Terms of a question that are looked up: each costs a walk of the index, and a person asks with fewer. */
@@ -19,6 +25,9 @@ const mistypedTermsMax = 8;
 
 /** Passages this much weaker than the best one are noise to a model. */
 const scoreShareMin = 0.2;
+
+/** What each of the two ways puts forward to be fused, at the least: what both find rises. */
+const candidatesMin = 50;
 
 /** What is known of each word while the index is built: documents repeat their words. */
 type Forms = Map<string, string[] | null>;
@@ -53,22 +62,34 @@ export async function openKnowledgeIndex(passages: readonly Passage[]): Promise<
     { chunkSize: 20 },
   );
   forms.clear();
-  return { search: (question, most) => search(index, passages, question, most) };
+  const scored = ({ row, score }: Hit): ScoredPassage => Object.assign({ score }, passages[row]!);
+  const byWords = (question: string, most: number): readonly Hit[] =>
+    most <= 0 || passages.length === 0 ? [] : lookUpBest(index, question, most);
+  return {
+    search: (question, most) => byWords(question, most).map(scored),
+    searchBoth: async (question, { vector, passages: table }, most) => {
+      if (most <= 0) return [];
+      const candidates = Math.max(candidatesMin, most);
+      const found = byWords(question, candidates).map(({ row }) => row);
+      const near = await nearestRows(table, vector, candidates);
+      return fuseRanks([found, near]).slice(0, most).map(scored);
+    },
+  };
 }
 
-function search(
-  index: MiniSearch,
-  passages: readonly Passage[],
-  question: string,
-  most: number,
-): readonly ScoredPassage[] {
-  if (most <= 0 || passages.length === 0) return [];
+/** A passage by its place among those of the release. */
+interface Hit {
+  readonly row: number;
+  readonly score: number;
+}
+
+function lookUpBest(index: MiniSearch, question: string, most: number): readonly Hit[] {
   const found = lookUp(index, question);
   const least = (found[0]?.score ?? 0) * scoreShareMin;
   return found
     .slice(0, most)
     .filter((hit) => hit.score >= least)
-    .map((hit) => Object.assign({ score: hit.score }, passages[hit.id as number]!));
+    .map(({ id, score }) => ({ row: id as number, score }));
 }
 
 /**

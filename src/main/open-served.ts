@@ -1,8 +1,10 @@
 import { formatProblem, UsherError, type Clock, type Id } from '#base';
+import type { EmbeddingBackend } from '#backend';
 import type { Config } from '#config';
 import {
   FolderLoader,
   FolderPublisher,
+  KnowledgeVectors,
   ReleaseArchive,
   SnapshotDirectory,
   SnapshotFollower,
@@ -14,7 +16,7 @@ import type { Telemetry } from '#telemetry';
 import type { Vault } from '#vault';
 
 /** What this node serves, kept at the newest snapshot. */
-export interface Served {
+export interface Served extends Disposable {
   readonly directory: SnapshotDirectory;
   readonly follower: SnapshotFollower;
   /** Undefined without the role `control`: such a node reads no folders. */
@@ -27,6 +29,7 @@ interface ServedParts {
   readonly clock: Clock;
   readonly telemetry: Telemetry;
   readonly owner: Id<'node'>;
+  readonly embeddings: ReadonlyMap<string, EmbeddingBackend>;
 }
 
 /**
@@ -37,13 +40,15 @@ interface ServedParts {
  */
 export async function openServed(parts: ServedParts, config: Config): Promise<Served> {
   const { store, clock, telemetry, owner } = parts;
-  const archive = new ReleaseArchive(parts);
+  using opening = new DisposableStack();
+  const vectors = opening.adopt(new KnowledgeVectors(parts, parts.embeddings), (opened) => opened.close());
+  const archive = new ReleaseArchive(parts, vectors);
   const means = meansOf(config);
   const directory = new SnapshotDirectory(parts, archive, callsModels(config) ? means : undefined);
   const follower = new SnapshotFollower({ system: store.system, directory, clock, telemetry });
   if (!config.roles.includes('control')) {
     await follower.catchUp();
-    return { directory, follower, publisher: undefined };
+    return served(opening, { directory, follower, publisher: undefined });
   }
   // A control node that declares no pool cannot know what the others have, who check for themselves.
   const loader = new FolderLoader(parts, archive, config.tenants, config.pools.length === 0 ? undefined : means);
@@ -51,7 +56,12 @@ export async function openServed(parts: ServedParts, config: Config): Promise<Se
   const { rejected } = await publisher.load();
   refuseRejected(rejected);
   await publisher.publish();
-  return { directory, follower, publisher };
+  return served(opening, { directory, follower, publisher });
+}
+
+function served(opening: DisposableStack, parts: Omit<Served, keyof Disposable>): Served {
+  const opened = opening.move();
+  return { ...parts, [Symbol.dispose]: () => opened.dispose() };
 }
 
 /** Turns are run by workers, and those whose content is not kept by the gateways themselves. */
@@ -59,9 +69,10 @@ export function callsModels({ roles }: Config): boolean {
   return roles.includes('worker') || roles.includes('gateway');
 }
 
-function meansOf({ pools, tools }: Config): NodeMeans {
+function meansOf({ pools, embeddings, tools }: Config): NodeMeans {
   return {
     pools: pools.map(({ name }) => name),
+    embeddings: embeddings.map(({ name }) => name),
     credentialsOf: (tenant) =>
       tools.credentials.filter(({ tenants }) => tenants.includes(tenant)).map(({ name }) => name),
   };

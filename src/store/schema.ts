@@ -18,6 +18,7 @@ export interface Tables {
   feedback: FeedbackTable;
   handovers: HandoversTable;
   releases: ReleasesTable;
+  passage_vectors: PassageVectorsTable;
   unstored_turns: UnstoredTurnsTable;
   tenant_keys: WrappedKeyColumns & { tenant: TenantId };
   subject_keys: WrappedKeyColumns & { tenant: TenantId; subject: SubjectId };
@@ -159,6 +160,15 @@ interface ReleasesTable {
   digest: ReleaseDigest;
   assistant: string;
   content: Sealed;
+  created_at_ms: number;
+}
+
+interface PassageVectorsTable {
+  tenant: TenantId;
+  model: string;
+  /** Keyed: it tells nothing of the text. */
+  text_hash: Uint8Array;
+  vector: Sealed;
   created_at_ms: number;
 }
 

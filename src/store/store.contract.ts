@@ -19,6 +19,7 @@ import type {
   TurnFinish,
   HandoverRow,
   UnstoredTurn,
+  PassageVectorRow,
 } from './store.ts';
 
 /** Any bytes: what is sealed is of no concern to the store. */
@@ -875,6 +876,28 @@ export function storeContract(open: () => Promise<Store>): void {
     const second = { ...row, rating: 'down', comment: sealed('why'), createdAtMs: 2 } as const;
     expect(await tenant.putFeedback(second)).toBe(true);
     expect(plain(await tenant.feedback(turn.id))).toEqual(plain(second));
+  });
+
+  test('vectors of passages are found by their texts, within their tenant and model, and can be replaced', async () => {
+    const tenant = wholeTenant();
+    const rows = Array.from({ length: 70 }, (_, at) => ({ textHash: randomBytes(32), vector: sealed(`vector ${at}`) }));
+    await tenant.putPassageVectors('small', rows, 1);
+    const hashes = rows.map(({ textHash }) => textHash);
+    const found = await tenant.passageVectors('small', [randomBytes(32), ...hashes]);
+    const byHash = (list: readonly PassageVectorRow[]): unknown =>
+      Object.fromEntries(
+        list.map(({ textHash, vector }) => [
+          Buffer.from(textHash).toString('hex'),
+          Buffer.from(vector).toString('hex'),
+        ]),
+      );
+    expect(byHash(found)).toEqual(byHash(rows));
+    expect(await tenant.passageVectors('large', hashes)).toEqual([]);
+    expect(await wholeTenant().passageVectors('small', hashes)).toEqual([]);
+    expect(await tenant.passageVectors('small', [])).toEqual([]);
+    const mended = { ...rows[0]!, vector: sealed('mended') };
+    await tenant.putPassageVectors('small', [mended], 2);
+    expect(byHash(await tenant.passageVectors('small', [hashes[0]!]))).toEqual(byHash([mended]));
   });
 
   test('a release stays as it was first stored and is found by digest and by prefix', async () => {

@@ -1,9 +1,27 @@
 import type { Id } from '#base';
-import type { Reach, Scope, SubjectId, TenantId } from '#access';
-import type { Role } from '#cluster';
+import type { Reach, SubjectId, TenantId } from '#access';
 import type { ItemId, TurnOutcome, TurnState, Usage } from '#conversation';
 import type { ReleaseDigest } from '#release';
 import type { KeyStore, Sealed } from '#vault';
+import type {
+  ApiKeyRow,
+  AuditRecord,
+  NewSnapshot,
+  NodeReport,
+  NodeRow,
+  PublishedSnapshot,
+  SnapshotRow,
+} from './system-rows.ts';
+
+export type {
+  ApiKeyRow,
+  AuditRecord,
+  NewSnapshot,
+  NodeReport,
+  NodeRow,
+  PublishedSnapshot,
+  SnapshotRow,
+} from './system-rows.ts';
 
 /**
  * The Store port. Content is reached only through a handle that carries tenant and, for a person,
@@ -191,6 +209,13 @@ export interface PageRequest {
   readonly after?: string;
 }
 
+/** What the text of a passage means to an embedding model. */
+export interface PassageVectorRow {
+  /** A keyed digest that tells nothing of the text. */
+  readonly textHash: Uint8Array;
+  readonly vector: Sealed;
+}
+
 export type BeginTurn = 'begun' | 'locked' | 'repeated' | 'conversation_missing' | 'previous_missing';
 export type EnqueueTurn = Exclude<BeginTurn, 'begun' | 'locked'> | 'queued' | 'full';
 
@@ -296,70 +321,11 @@ export interface TenantStore {
   release(digest: ReleaseDigest): Promise<{ readonly assistant: string; readonly content: Sealed } | undefined>;
   /** Digests of one assistant that begin with `prefix`, at most two: enough to tell unique from ambiguous. */
   releasesByPrefix(assistant: string, prefix: string): Promise<readonly ReleaseDigest[]>;
-}
 
-export interface ApiKeyRow {
-  readonly id: Id<'key'>;
-  readonly tenant: TenantId;
-  readonly name: string;
-  /** First characters, to recognise it in a list. */
-  readonly prefix: string;
-  readonly hash: Uint8Array;
-  readonly scopes: readonly Scope[];
-  readonly createdAtMs: number;
-  readonly expiresAtMs: number | null;
-  readonly revokedAtMs: number | null;
-}
-
-/** Append-only evidence; never content. */
-export interface AuditRecord {
-  readonly id: Id<'audit'>;
-  readonly tenant: TenantId;
-  readonly atMs: number;
-  readonly actor: string;
-  readonly action: string;
-  readonly target: string;
-}
-
-/** What a node says of itself. */
-export interface NodeReport {
-  readonly id: Id<'node'>;
-  readonly roles: readonly Role[];
-  readonly version: string;
-  readonly host: string;
-  readonly pid: number;
-  readonly startedAtMs: number;
-  readonly state: 'serving' | 'draining';
-  /** The snapshot that it serves; 0 before the first. */
-  readonly appliedRevision: number;
-  readonly runningTurns: number;
-  /** What its operator should know, in a sentence; never content. */
-  readonly problem: string | null;
-}
-
-export interface NodeRow extends NodeReport {
-  /** Since it was last heard of, by the database's clock. */
-  readonly silentMs: number;
-}
-
-export interface NewSnapshot {
-  /** Equal for snapshots that serve the same. */
-  readonly digest: string;
-  readonly content: string;
-  readonly publishedBy: Id<'node'>;
-}
-
-export interface SnapshotRow extends NewSnapshot {
-  readonly revision: number;
-  readonly publishedAtMs: number;
-}
-
-export interface PublishedSnapshot {
-  /** The newest, also where it was there already. */
-  readonly revision: number;
-  readonly changed: boolean;
-  /** Who had published the one before; null where nothing was replaced. */
-  readonly replaced: Id<'node'> | null;
+  /** Replaces those that are there. No text twice. */
+  putPassageVectors(model: string, rows: readonly PassageVectorRow[], nowMs: number): Promise<void>;
+  /** Of those texts that have one, in no order; ask for a few dozen at a time. */
+  passageVectors(model: string, textHashes: readonly Uint8Array[]): Promise<readonly PassageVectorRow[]>;
 }
 
 /** What lies outside any one tenant's reach: credentials before they are known, keys, housekeeping. */

@@ -144,8 +144,14 @@ function toolEvents(log: Logger, instruments: Instruments): Pick<Telemetry, 'too
   };
 }
 
-function embeddingEvents(log: Logger, instruments: Instruments): Pick<Telemetry, 'embeddingFinished'> {
+function embeddingEvents(
+  log: Logger,
+  instruments: Instruments,
+): Pick<Telemetry, 'embeddingFinished' | 'knowledgeEmbedded' | 'knowledgeUnembedded'> {
   return {
+    knowledgeEmbedded: (event) => log.info(event, 'knowledge embedded'),
+    knowledgeUnembedded: (event) =>
+      log.warn(event, 'knowledge not embedded; it is found by its words alone, and embedding is tried again'),
     embeddingFinished(event) {
       const { tenant, model, result } = event;
       instruments.embeddings.inc({ tenant, model, result });

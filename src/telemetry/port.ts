@@ -95,6 +95,25 @@ export interface Telemetry {
     readonly inputTokens: number;
     readonly durationMs: number;
   }): void;
+  /** How far the vectors of a release's new passages are made. */
+  knowledgeEmbedded(event: {
+    readonly tenant: TenantId;
+    readonly assistant: string;
+    readonly release: ReleaseDigest;
+    readonly model: string;
+    readonly done: number;
+    readonly total: number;
+  }): void;
+  /** Vectors that could not be made: until they are, those passages are found by their words alone. */
+  knowledgeUnembedded(event: {
+    readonly tenant: TenantId;
+    readonly assistant: string;
+    readonly release: ReleaseDigest;
+    readonly model: string;
+    /** A sentence with the mend; no secret. */
+    readonly reason: string;
+    readonly missing: number;
+  }): void;
   /** A server whose tools could not be listed, so that they are missing for now. */
   toolsMissing(event: {
     readonly tenant: TenantId;

@@ -15,6 +15,11 @@ export async function admitSaid(
   principal: Principal,
   items: readonly Item[],
 ): Promise<void> {
+  if (items.some(({ kind }) => kind === 'approval')) {
+    throw new UsherError('invalid_request', 'An approval is the input of a response: it makes the call run there.', {
+      param: 'items',
+    });
+  }
   if (principal.kind !== 'user') return;
   if (!items.every((item) => isSpoken(item))) throw notSpoken('items');
   const { limits } = await specFor(rooms, principal);
@@ -31,10 +36,11 @@ async function specFor(rooms: Pick<TurnRooms, 'releases'>, principal: UserPrinci
 }
 
 /**
- * Whether a person at the page can have said it: a message of theirs. An image must come with it,
+ * Whether a person at the page can have said it: a message of theirs, or that they agree to a call. An image must come with it,
  * since an address would make the model's server fetch what a stranger names.
  */
 export function isSpoken(item: Item): boolean {
+  if (item.kind === 'approval') return true;
   if (item.kind !== 'message' || item.role !== 'user') return false;
   return item.content.every((part) => part.type !== 'image' || part.url.startsWith('data:'));
 }

@@ -1,6 +1,7 @@
 import type { ModelRequest, PromptMessage } from '#backend';
 import { addUsage, type Replayed } from '#conversation';
 import type { Answer } from './answer.ts';
+import { callApproved } from './approvals.ts';
 import type { Audience } from './audience.ts';
 import { compact } from './compact.ts';
 import { formatProblem, repairMessages } from './answer-format.ts';
@@ -33,7 +34,8 @@ export async function answerTurn(
   },
 ): Promise<Dispatched> {
   const { answer, tools, from, signal } = work;
-  if (from.steps === 0) await handOverFirst(rooms, asked, answer);
+  const isCalled =
+    from.steps === 0 && ((await handOverFirst(rooms, asked, answer)) || (await callApproved(asked, answer)));
   const isForPerson = pendingHandover(answer) !== undefined;
   const compacted = await compact(rooms, asked, { answer, from, signal, isForPerson });
   const { turn } = compacted;
@@ -41,7 +43,7 @@ export async function answerTurn(
   let { steps, backend } = from;
   let firstTokenMs: number | undefined;
   if (compacted.ended !== undefined) return { ...compacted.ended, usage, backend, firstTokenMs };
-  let isAsking = !from.isStepOver;
+  let isAsking = !from.isStepOver && !isCalled;
   let repair: readonly PromptMessage[] = [];
   for (;;) {
     if (isAnsweredByPerson(answer)) {
@@ -73,14 +75,14 @@ export async function answerTurn(
       if (!answer.callsTool) return { ...dispatched, usage, firstTokenMs };
       await answer.endStep({ usage: dispatched.usage, backend, finish: 'call' });
     }
-    await runPending(turn, work);
+    await runPending(rooms, turn, work);
     if (signal.aborted) return { ...cancelledDispatch, usage, backend, firstTokenMs };
     const handover = pendingHandover(answer);
     if (handover !== undefined && (await awaitPerson(rooms, turn, work, handover)) === 'stopped') {
       return { ...cancelledDispatch, usage, backend, firstTokenMs };
     }
     // What the caller has to do ends the turn; the next one brings the results.
-    if (answer.items.some(({ kind }) => kind === 'call')) {
+    if (answer.items.some(({ kind }) => kind === 'call' || kind === 'approval-request')) {
       return { outcome: { state: 'completed', reason: 'call' }, usage, backend, firstTokenMs };
     }
     isAsking = true;
@@ -109,7 +111,10 @@ function promptOf(turn: PromptedTurn, answer: Answer, tools: TurnTools, steps: n
   const toolChoice = steps >= stepsMax ? 'none' : steps === 0 ? prompt.toolChoice : 'auto';
   return {
     ...prompt,
-    messages: [...prompt.messages, ...promptMessages(noHead, answer.earlierItems, [])],
+    messages: [
+      ...prompt.messages,
+      ...promptMessages(noHead, answer.earlierItems, { marks: prompt.format === undefined ? 'found' : 'nothing' }),
+    ],
     ...(offered.length === 0 ? {} : { tools: offered }),
     ...(toolChoice === undefined || offered.length === 0 ? {} : { toolChoice }),
   };

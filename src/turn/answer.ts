@@ -2,6 +2,8 @@ import { newId } from '#base';
 import type { ModelEvent } from '#backend';
 import {
   nothingTold,
+  searchFound,
+  type ApprovalRequestItem,
   type Citation,
   type CompactionItem,
   type Item,
@@ -13,20 +15,23 @@ import {
   type TurnEvent,
   type Usage,
 } from '#conversation';
+import type { Passage } from '#release';
+import { MarkScanner } from './citation-marks.ts';
 import {
+  approvalRequestItem,
   begunCall,
   begunItem,
   callItem,
   deltaOf,
   isWhole,
   messageItem,
+  openedCall,
   reopened,
   toolItem,
   type BegunCall,
   type Open,
-  type OpenCall,
   type OpenMessage,
-  type OpenTool,
+  type OwnTool,
 } from './open-item.ts';
 
 /**
@@ -47,8 +52,15 @@ export interface PendingTool extends Placed<ToolItem> {
 }
 
 export interface AnswerOptions {
+  /** A tool of the assistant's own by its name; undefined for a function of the caller. */
+  readonly toolOf?: (name: string) => OwnTool | undefined;
   /** Where a tool of the assistant's own comes from; undefined for a function of the caller. */
   readonly sourceOf?: (name: string) => string | undefined;
+  /**
+   * Passages that stand before the model under a number, from 1 on; together with those that its searches
+   * find, they are what its marks mean. Undefined: it was not told to mark any.
+   */
+  readonly sources?: readonly Passage[] | undefined;
   /** Where a turn stands that another node began. */
   readonly from?: Replayed;
 }
@@ -71,11 +83,13 @@ export class Answer {
   /** What was told of the open item is not known for sure: it cannot be gone on with. */
   #isTailUnknown: boolean;
   readonly #relay: Relay;
-  readonly #sourceOf: (name: string) => string | undefined;
+  readonly #toolOf: (name: string) => OwnTool | undefined;
+  readonly #sources: readonly Passage[] | undefined;
 
-  constructor(relay: Relay, { sourceOf = () => undefined, from = nothingTold }: AnswerOptions = {}) {
+  constructor(relay: Relay, { toolOf = () => undefined, sources, from = nothingTold }: AnswerOptions = {}) {
     this.#relay = relay;
-    this.#sourceOf = sourceOf;
+    this.#toolOf = toolOf;
+    this.#sources = sources;
     this.#kept = from.kept;
     this.#pending = from.pending;
     this.#open = from.open === undefined ? undefined : reopened(from.open);
@@ -97,7 +111,7 @@ export class Answer {
   /** Whether the present answer calls a tool of the assistant's own. */
   get callsTool(): boolean {
     if (this.#open?.kind === 'tool' || this.#pending.length > 0) return true;
-    return [...this.#waiting.values()].some(({ name }) => this.#sourceOf(name) !== undefined);
+    return [...this.#waiting.values()].some(({ name }) => this.#toolOf(name)?.asksFirst === false);
   }
 
   get pending(): readonly PendingTool[] {
@@ -206,7 +220,31 @@ export class Answer {
 
   /** A whole message that no model wrote: the server's own, or that of the person `operator`. */
   say(text: string, operator?: string): void | Promise<void> {
-    return allOf(this.#openMessage('text', text, undefined, operator), this.#closeOpen('completed'));
+    return allOf(this.#openMessage('text', text, undefined, { operator }), this.#closeOpen('completed'));
+  }
+
+  /** A call that the person has agreed to is pending, as if a model had made it now. */
+  callApproved({ id, callId, source, name, arguments: text }: ApprovalRequestItem): void | Promise<void> {
+    const closing = this.#closeAll('completed');
+    const index = this.#next++;
+    const open = {
+      kind: 'tool',
+      id: newId('tool'),
+      callId,
+      source,
+      name,
+      arguments: text,
+      index,
+      modelIndex: -1,
+    } as const;
+    const item = { ...toolItem(open, 'completed'), approvalRequest: id };
+    this.#pending = [...this.#pending, { index, item, acting: false }];
+    return allOf(
+      closing,
+      this.#relay({ type: 'opened', index, item: { ...begunItem(open), approvalRequest: id } as ToolItem }),
+      this.#tellArguments(open, text),
+      this.#relay({ type: 'called', index, item }),
+    );
   }
 
   /** What came of a pending tool. */
@@ -244,6 +282,9 @@ export class Answer {
     this.#isTailUnknown = false;
     if (open.kind === 'message') return this.#keep(open.index, messageItem(open, status));
     if (open.kind === 'call') return this.#keep(open.index, callItem(open, status));
+    if (open.kind === 'approval-request') {
+      return status === 'completed' ? this.#keep(open.index, approvalRequestItem(open)) : undefined;
+    }
     const item = toolItem(open, status);
     if (status === 'incomplete') return this.#keep(open.index, { ...item, error: cancelledTool });
     this.#pending = [...this.#pending, { index: open.index, item, acting: false }];
@@ -261,7 +302,7 @@ export class Answer {
     const open = this.#open;
     if (open?.kind === 'message' && open.part === part) {
       open.text += delta;
-      return this.#relay(deltaOf(open, delta, logprobs));
+      return allOf(this.#relay(deltaOf(open, delta, logprobs)), this.#citeMarks(open, delta));
     }
     return this.#openMessage(part, delta, logprobs);
   }
@@ -270,7 +311,7 @@ export class Answer {
     part: 'text' | 'refusal',
     delta: string,
     logprobs: readonly unknown[] | undefined,
-    operator?: string,
+    said?: { readonly operator: string | undefined },
   ): void | Promise<void> {
     const closing = this.#closeAll('completed');
     const open: OpenMessage = {
@@ -280,14 +321,36 @@ export class Answer {
       part,
       text: delta,
       citations: [],
-      operator,
+      operator: said?.operator,
+      scanner: new MarkScanner(),
     };
     this.#open = open;
     return allOf(
       closing,
       this.#relay({ type: 'opened', index: open.index, item: messageItem({ ...open, text: '' }, 'incomplete') }),
       this.#relay(deltaOf(open, delta, logprobs)),
+      said === undefined ? this.#citeMarks(open, delta) : undefined,
     );
+  }
+
+  /** Tells what the marks that are whole now refer to; the text stays as it is. */
+  #citeMarks(open: OpenMessage, delta: string): void | Promise<void> {
+    if (this.#sources === undefined || open.part === 'refusal') return undefined;
+    const marks = open.scanner.add(delta);
+    if (marks.length === 0) return undefined;
+    return allOf(
+      ...marks.map(({ number, start, end }) => {
+        const passage = this.#passageOf(number);
+        return passage && this.#addCitation({ source: passage.source, title: passage.title, start, end });
+      }),
+    );
+  }
+
+  #passageOf(number: number): Pick<Passage, 'source' | 'title'> | undefined {
+    const shown = this.#sources?.[number - 1];
+    if (shown !== undefined) return shown;
+    const found = this.items.flatMap((item) => (item.kind === 'tool' ? (searchFound(item) ?? []) : []));
+    return found.find((passage) => passage.number === number);
   }
 
   #addCall(event: Extract<ModelEvent, { type: 'call' }>): void | Promise<void> {
@@ -296,10 +359,7 @@ export class Answer {
     if (open !== undefined && open.kind !== 'message' && open.modelIndex === event.index) {
       open.arguments += event.arguments;
       if (event.arguments === '') return undefined;
-      return allOf(
-        this.#relay({ type: 'arguments', index: open.index, itemId: open.id, delta: event.arguments }),
-        this.#openWaiting(),
-      );
+      return allOf(this.#tellArguments(open, event.arguments), this.#openWaiting());
     }
     const waiting = this.#waiting.get(event.index);
     if (waiting !== undefined) {
@@ -324,20 +384,19 @@ export class Answer {
 
   #openCall(call: BegunCall): void | Promise<void> {
     const closing = this.#closeOpen('completed');
-    const source = this.#sourceOf(call.name);
-    const index = this.#next++;
-    const open: OpenCall | OpenTool =
-      source === undefined
-        ? { ...call, kind: 'call', id: newId('call'), index }
-        : { ...call, kind: 'tool', id: newId('tool'), source, index };
+    const open = openedCall(call, this.#next++, this.#toolOf(call.name));
     this.#open = open;
+    if (open.kind === 'approval-request') return closing;
     return allOf(
       closing,
-      this.#relay({ type: 'opened', index, item: begunItem(open) }),
-      open.arguments === ''
-        ? undefined
-        : this.#relay({ type: 'arguments', index, itemId: open.id, delta: open.arguments }),
+      this.#relay({ type: 'opened', index: open.index, item: begunItem(open) }),
+      this.#tellArguments(open, open.arguments),
     );
+  }
+
+  #tellArguments(open: Exclude<Open, OpenMessage>, delta: string): void | Promise<void> {
+    if (delta === '' || open.kind === 'approval-request') return undefined;
+    return this.#relay({ type: 'arguments', index: open.index, itemId: open.id, delta });
   }
 
   #addCitation(citation: Citation): void | Promise<void> {

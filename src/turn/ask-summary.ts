@@ -133,6 +133,10 @@ function lineOf(item: Item): string {
       return `Result: ${item.output}`;
     case 'tool':
       return `Assistant calls ${item.name}: ${item.arguments}\nResult: ${item.output ?? item.error ?? ''}`;
+    case 'approval-request':
+      return `Assistant asks whether it may call ${item.name}: ${item.arguments}`;
+    case 'approval':
+      return `Person ${item.approve ? 'agrees' : 'refuses'}${item.reason === null ? '' : `: ${item.reason}`}`;
     case 'compaction':
       return '';
   }

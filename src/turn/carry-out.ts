@@ -47,7 +47,8 @@ export async function carryOut(rooms: TurnRooms, turn: PromptedTurn, run: Run): 
     const tools = await openTurnTools(rooms, turn);
     const from = held?.from ?? nothingTold;
     const tell = log?.tell ?? audience.tell;
-    const answer = new Answer(tell, { sourceOf: tools.sourceOf, from });
+    const sources = turn.prompt.format === undefined ? turn.sources : undefined;
+    const answer = new Answer(tell, { toolOf: tools.toolOf, sources, from });
     bridge(from, tell);
     const answered =
       givenUp === undefined

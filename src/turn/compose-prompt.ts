@@ -1,7 +1,9 @@
 import type { ModelRequest } from '#backend';
 import { textOf, type Item, type MessageItem, type Summary } from '#conversation';
 import { fitHistory } from './fit-history.ts';
+import type { Passage } from '#release';
 import { promptMessages } from './prompt-messages.ts';
+import { searchesItself } from './search-tool.ts';
 import { estimateItemTokens, estimateTokens } from './tokens.ts';
 import type { Memory, PlannedTurn } from './turn-steps.ts';
 
@@ -16,26 +18,30 @@ interface Composed {
 
 export function composePrompt(turn: PlannedTurn, memory: Memory): Composed {
   const { budgetTokens } = turn.served.release.spec.context;
-  const { past, fresh, passages } = memory;
-  const fixedTokens = headTokens(turn, memory) + tokensOf(fresh) + passagesTokens(memory);
+  const { past, fresh } = memory;
+  const passages = shownPassages(turn, memory);
+  const fixedTokens = headTokens(turn, memory) + tokensOf(fresh) + passagesTokens(passages);
   const summaryTokens = summaryTokensOf(memory.summary);
   // It is the oldest that there is, so it goes first.
   const summary = fixedTokens + summaryTokens > budgetTokens ? undefined : memory.summary;
   const headAndQuestion = summary === undefined ? fixedTokens : fixedTokens + summaryTokens;
-  const kept = fitHistory(past, fresh, budgetTokens - headAndQuestion);
+  // What the model will find itself has as much room as what would have been found for it.
+  const reservedTokens = searchesItself(turn) ? Math.max(budgetTokens - headAndQuestion, 0) / 2 : 0;
+  const kept = fitHistory(past, fresh, budgetTokens - headAndQuestion - reservedTokens);
   // What an application told a conversation once holds for all of it.
   const lasting = partInstructions(kept);
   const head = {
     system: systemText(turn, { ...memory, summary }, lasting.standing),
     summary: summary === undefined ? undefined : summaryText(summary),
   };
-  const messages = promptMessages(head, [...lasting.spoken, ...fresh], passages);
+  const marks = turn.request.format === undefined ? 'passages' : 'nothing';
+  const messages = promptMessages(head, [...lasting.spoken, ...fresh], { passages, marks });
   const pastTokens = tokensOf(past);
   return {
     prompt: modelRequest(turn, messages, memory),
     promptTokens: headAndQuestion + tokensOf(kept),
     wantedTokens: fixedTokens + summaryTokens + pastTokens,
-    leavesOut: summary !== memory.summary || headAndQuestion + pastTokens > budgetTokens,
+    leavesOut: summary !== memory.summary || headAndQuestion + reservedTokens + pastTokens > budgetTokens,
   };
 }
 
@@ -63,7 +69,12 @@ export function partInstructions(items: readonly Item[]): { standing: MessageIte
   return { standing, spoken };
 }
 
-function passagesTokens({ passages }: Memory): number {
+/** Passages that stand before the model; what it looks for itself does not yet. */
+export function shownPassages(turn: PlannedTurn, { passages }: Memory): readonly Passage[] {
+  return searchesItself(turn) ? [] : passages;
+}
+
+function passagesTokens(passages: readonly Passage[]): number {
   return passages.reduce((sum, passage) => sum + estimateTokens(passage.text), 0);
 }
 

@@ -48,13 +48,13 @@ export function handoverOf(turn: PromptedTurn): HandoverSettings | undefined {
 }
 
 /** Before any model is asked: a conversation that a person has, or that a rule gives them, is handed over. */
-export async function handOverFirst(rooms: TurnRooms, turn: PromptedTurn, answer: Answer): Promise<void> {
+export async function handOverFirst(rooms: TurnRooms, turn: PromptedTurn, answer: Answer): Promise<boolean> {
   const settings = handoverOf(turn);
-  if (settings === undefined) return;
+  if (settings === undefined) return false;
   const { conversation, previous } = turn.request;
   const open = await rooms.store.reach(turn.reach).openHandoverOf(conversation ?? null, previous ?? null);
   const phrase = phraseIn(settings, turn.request.input);
-  if (open === undefined && phrase === undefined) return;
+  if (open === undefined && phrase === undefined) return false;
   // Its node was lost after a part of this was told.
   if (answer.begun) await answer.restart();
   if (open === undefined) await answer.say(settings.announce);
@@ -67,6 +67,7 @@ export async function handOverFirst(rooms: TurnRooms, turn: PromptedTurn, answer
     arguments: JSON.stringify({ reason, by: 'rule' }),
   });
   await answer.endStep({ usage: noUsage, backend: null, finish: 'call' });
+  return true;
 }
 
 /** The call that hands over, where it is not settled. */

@@ -1,16 +1,19 @@
 import { newId, type Id } from '#base';
 import type { ModelEvent } from '#backend';
-import type {
-  CallItem,
-  Citation,
-  ContentPart,
-  ItemStatus,
-  MessageItem,
-  OpenedItem,
-  Placed,
-  ToolItem,
-  TurnEvent,
+import {
+  searchSource,
+  type ApprovalRequestItem,
+  type CallItem,
+  type Citation,
+  type ContentPart,
+  type ItemStatus,
+  type MessageItem,
+  type OpenedItem,
+  type Placed,
+  type ToolItem,
+  type TurnEvent,
 } from '#conversation';
+import { MarkScanner } from './citation-marks.ts';
 
 /** An item that a model is in the middle of, as far as it came. */
 export interface OpenMessage {
@@ -21,6 +24,7 @@ export interface OpenMessage {
   text: string;
   readonly citations: Citation[];
   readonly operator?: string | undefined;
+  readonly scanner: MarkScanner;
 }
 
 export interface BegunCall {
@@ -38,12 +42,26 @@ export interface OpenCall extends BegunCall {
 
 export interface OpenTool extends BegunCall {
   readonly kind: 'tool';
-  readonly id: Id<'tool'>;
+  readonly id: ToolItem['id'];
   readonly source: string;
   readonly index: number;
 }
 
-export type Open = OpenMessage | OpenCall | OpenTool;
+/** A call that a person has to agree to. Nothing of it is told before it is whole. */
+export interface OpenApprovalRequest extends BegunCall {
+  readonly kind: 'approval-request';
+  readonly id: Id<'approvalRequest'>;
+  readonly source: string;
+  readonly index: number;
+}
+
+/** A tool of the assistant's own: where it comes from, and whether the person has to agree to each call. */
+export interface OwnTool {
+  readonly source: string;
+  readonly asksFirst: boolean;
+}
+
+export type Open = OpenMessage | OpenCall | OpenTool | OpenApprovalRequest;
 
 export function reopened({ index, item }: Placed<OpenedItem>): Open {
   switch (item.kind) {
@@ -52,7 +70,9 @@ export function reopened({ index, item }: Placed<OpenedItem>): Open {
       if (part === undefined || part.type === 'image') throw new Error('an answer begins with text or a refusal');
       const citations = part.type === 'text' ? [...(part.citations ?? [])] : [];
       const { id, operator } = item;
-      return { kind: 'message', id, index, part: part.type, text: part.text, citations, operator };
+      const scanner = new MarkScanner();
+      scanner.add(part.text);
+      return { kind: 'message', id, index, part: part.type, text: part.text, citations, operator, scanner };
     }
     case 'call':
     case 'tool':
@@ -68,6 +88,15 @@ export function deltaOf(
 ): TurnEvent {
   if (part === 'refusal' || logprobs === undefined) return { type: part, index, itemId: id, delta };
   return { type: part, index, itemId: id, delta, logprobs };
+}
+
+/** A call as it begins, by whom it is run. */
+export function openedCall(call: BegunCall, index: number, tool: OwnTool | undefined): Exclude<Open, OpenMessage> {
+  if (tool === undefined) return { ...call, kind: 'call', id: newId('call'), index };
+  const { source } = tool;
+  return tool.asksFirst
+    ? { ...call, kind: 'approval-request', id: newId('approvalRequest'), source, index }
+    : { ...call, kind: 'tool', id: newId(source === searchSource ? 'search' : 'tool'), source, index };
 }
 
 export function begunItem(open: OpenCall | OpenTool): CallItem | ToolItem {
@@ -97,6 +126,11 @@ export function callItem(open: OpenCall, status: ItemStatus): CallItem {
 export function toolItem(open: OpenTool, status: ItemStatus): ToolItem {
   const { id, callId, source, name } = open;
   return { kind: 'tool', id, callId, source, name, arguments: open.arguments, output: null, error: null, status };
+}
+
+export function approvalRequestItem(open: OpenApprovalRequest): ApprovalRequestItem {
+  const { kind, id, callId, source, name } = open;
+  return { kind, id, callId, source, name, arguments: open.arguments, status: 'completed' };
 }
 
 export function begunCall(event: Extract<ModelEvent, { type: 'call' }>): BegunCall {

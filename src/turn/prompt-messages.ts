@@ -1,6 +1,17 @@
 import type { PromptMessage, PromptPart } from '#backend';
-import { textOf, type CallItem, type Item, type MessageItem, type ToolItem } from '#conversation';
+import {
+  searchFound,
+  textOf,
+  type ApprovalRequestItem,
+  type CallItem,
+  type ContentPart,
+  type FoundPassage,
+  type Item,
+  type MessageItem,
+  type ToolItem,
+} from '#conversation';
 import type { Passage } from '#release';
+import { outcomeOf } from './approvals.ts';
 import { inOrderOfSettling } from './hand-over.ts';
 
 type AssistantMessage = Extract<PromptMessage, { role: 'assistant' }>;
@@ -19,21 +30,28 @@ export const noHead: PromptHead = { system: '', summary: undefined };
  * Items as chat messages. Instructions come first and never change within a release, so that
  * backends' prompt caches hold; passages go with the last question, where they are needed, since
  * several chat templates refuse a system message in the middle.
+ *
+ * `marks`: what the model is told to mark where it uses it, `found` being passages that its own searches found.
+ * Numbers of earlier turns mean nothing any more, and an answer in JSON has no place for marks.
  */
 export function promptMessages(
   { system, summary }: PromptHead,
   told: readonly Item[],
-  passages: readonly Passage[],
+  {
+    passages = [],
+    marks,
+  }: { readonly passages?: readonly Passage[]; readonly marks: 'passages' | 'found' | 'nothing' },
 ): PromptMessage[] {
   const items = inOrderOfSettling(told);
+  const knowledge = passages.length === 0 ? '' : `${quotePassages(passages, marks === 'passages')}\n\n`;
   const messages: PromptMessage[] = system === '' ? [] : [{ role: 'system', content: system }];
   const answered = new Set(items.filter((item) => item.kind === 'result').map(({ callId }) => callId));
   const lastUser = items.findLastIndex((item) => item.kind === 'message' && item.role === 'user');
   items.forEach((item, index) => {
     switch (item.kind) {
       case 'message':
-        if (item.role === 'assistant') addSpoken(messages, textOf(item.content));
-        else messages.push(spokenByUser(item, index === lastUser ? passages : []));
+        if (item.role === 'assistant') addSpoken(messages, spokenText(item, marks === 'found'));
+        else messages.push(spokenByUser(item, index === lastUser ? knowledge : ''));
         break;
       case 'call':
         addCall(messages, item);
@@ -41,13 +59,21 @@ export function promptMessages(
         break;
       case 'tool':
         addCall(messages, item);
-        addResult(messages, item.callId, item.output ?? `Error: ${item.error ?? 'it did not run.'}`);
+        addResult(messages, item.callId, outputOf(item, marks === 'found'));
         break;
       case 'result':
         addResult(messages, item.callId, item.output);
         break;
+      case 'approval-request': {
+        const outcome = outcomeOf(item, items);
+        if (outcome === undefined) break;
+        addCall(messages, item);
+        addResult(messages, item.callId, outcome);
+        break;
+      }
+      case 'approval':
       case 'compaction':
-        // What it holds stands at the head.
+        // One is told with its request, the other at the head.
         break;
     }
   });
@@ -77,8 +103,24 @@ function addSpoken(messages: PromptMessage[], text: string): void {
   messages.push({ ...last, content: [last.content, text].filter((said) => said !== '').join('\n\n') });
 }
 
-function spokenByUser(item: MessageItem, passages: readonly Passage[]): PromptMessage {
-  const knowledge = passages.length === 0 ? '' : `${quotePassages(passages)}\n\n`;
+function spokenText({ content }: MessageItem, isOfTurn: boolean): string {
+  return textOf(isOfTurn ? content : content.map(withoutMarks));
+}
+
+/** An earlier answer without its marks, which would be taken for those of the passages of this turn. */
+function withoutMarks(part: ContentPart): ContentPart {
+  if (part.type !== 'text' || part.citations === undefined) return part;
+  let text = '';
+  let from = 0;
+  for (const { start, end } of part.citations) {
+    if (start < from || !/^\[\d+\]$/.test(part.text.slice(start, end))) continue;
+    text += part.text.slice(from, start);
+    from = end;
+  }
+  return { ...part, text: text + part.text.slice(from) };
+}
+
+function spokenByUser(item: MessageItem, knowledge: string): PromptMessage {
   if (item.content.every((part) => part.type !== 'image'))
     return { role: 'user', content: knowledge + textOf(item.content) };
   const parts: PromptPart[] = knowledge === '' ? [] : [{ type: 'text', text: knowledge }];
@@ -93,7 +135,7 @@ function addResult(messages: PromptMessage[], callId: string, content: string): 
 }
 
 /** Calls of one answer share a message with the text before them, as models emit them. */
-function addCall(messages: PromptMessage[], item: CallItem | ToolItem): void {
+function addCall(messages: PromptMessage[], item: CallItem | ToolItem | ApprovalRequestItem): void {
   const call = { callId: item.callId, name: item.name, arguments: wholeArguments(item) };
   const last = messages.at(-1);
   const calling: AssistantMessage =
@@ -104,15 +146,40 @@ function addCall(messages: PromptMessage[], item: CallItem | ToolItem): void {
   messages.push(calling);
 }
 
-function quotePassages(passages: readonly Passage[]): string {
-  const quoted = passages.map(
-    (passage) => `<passage source="${passage.source}" title="${passage.title}">\n${passage.text}\n</passage>`,
-  );
-  return `Passages of the assistant's own knowledge that may help with the question below. Name the source of what you use.\n\n${quoted.join('\n\n')}`;
+function outputOf(item: ToolItem, isMarked: boolean): string {
+  const found = searchFound(item);
+  if (found !== undefined) return quoteFound(found, isMarked);
+  return item.output ?? `Error: ${item.error ?? 'it did not run.'}`;
+}
+
+function quotePassages(passages: readonly Passage[], isMarked: boolean): string {
+  const numbered = passages.map((passage, at) => ({ ...passage, number: at + 1 }));
+  return `Passages of the assistant's own knowledge that may help with the question below. ${toldToCite(isMarked)}\n\n${quote(numbered, isMarked)}`;
+}
+
+function quoteFound(found: readonly FoundPassage[], isMarked: boolean): string {
+  if (found.length === 0)
+    return 'Nothing was found. Search with other words, or say that the documents do not tell it.';
+  return `Passages found. ${toldToCite(isMarked)}\n\n${quote(found, isMarked)}`;
+}
+
+function toldToCite(isMarked: boolean): string {
+  return isMarked
+    ? 'After what you take from one, put its number in square brackets, such as [1].'
+    : 'Name the source of what you use.';
+}
+
+function quote(passages: readonly (Passage & { readonly number: number })[], isMarked: boolean): string {
+  return passages
+    .map(({ number, source, title, text }) => {
+      const numbered = isMarked ? ` number="${number}"` : '';
+      return `<passage${numbered} source="${source}" title="${title}">\n${text}\n</passage>`;
+    })
+    .join('\n\n');
 }
 
 /** Model servers refuse a call whose arguments were cut short. */
-function wholeArguments(item: CallItem | ToolItem): string {
+function wholeArguments(item: CallItem | ToolItem | ApprovalRequestItem): string {
   if (item.status === 'completed') return item.arguments;
   try {
     JSON.parse(item.arguments);

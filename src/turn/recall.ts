@@ -2,8 +2,16 @@ import { UsherError } from '#base';
 import { textOf, type Item, type MessageItem } from '#conversation';
 import type { Passage } from '#release';
 import type { SubjectVault } from '#vault';
+import { approvedCalls } from './approvals.ts';
 import { compactAtTokens } from './compact-at.ts';
-import { composePrompt, headTokens, partInstructions, summaryTokensOf, tokensOf } from './compose-prompt.ts';
+import {
+  composePrompt,
+  headTokens,
+  partInstructions,
+  shownPassages,
+  summaryTokensOf,
+  tokensOf,
+} from './compose-prompt.ts';
 import { readPast, splitAtCompaction } from './read-past.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import { estimateTokens } from './tokens.ts';
@@ -24,7 +32,9 @@ export async function recall(rooms: TurnRooms, turn: PlannedTurn, isToAnswer = t
   const memory = await remember(rooms, turn, vault, isToAnswer);
   const { prompt, promptTokens, leavesOut } = composePrompt(turn, memory);
   if (leavesOut && turn.request.whenFull === 'refuse' && compactAtTokens(turn) === undefined) throw pastTooLong();
-  return { ...turn, prompt, promptTokens, memory, vault };
+  // An answer in a form of the caller's has no place for marks.
+  const sources = turn.request.format === undefined ? shownPassages(turn, memory) : [];
+  return { ...turn, prompt, sources, promptTokens, memory, vault };
 }
 
 export function pastTooLong(): UsherError {
@@ -64,8 +74,9 @@ async function remember(
   const past = [...before.items, ...older];
   const question = questionOf([...before.items, ...spoken]);
   const forPassages = Math.max(left - summaryTokensOf(before.summary), 0) / 2;
-  const passages = fitPassages(served.search(question, spec.knowledge.passages), forPassages);
-  return { summary: before.summary, past, standing, fresh, passages, question };
+  const passages = fitPassages(await served.search(question, spec.knowledge.passages), forPassages);
+  const approved = approvedCalls(before.items, request.input);
+  return { summary: before.summary, past, standing, fresh, passages, question, approved };
 }
 
 /** Content that is kept, read back or compacted lies under the subject's key; a turn of none of these needs none. */

@@ -31,6 +31,10 @@ export function estimateItemTokens(item: Item): number {
         estimateTokens(item.arguments) +
         estimateTokens(item.output ?? item.error ?? '')
       );
+    case 'approval-request':
+      return 2 * framingTokens + estimateTokens(item.name) + estimateTokens(item.arguments);
+    case 'approval':
+      return framingTokens + estimateTokens(item.reason ?? '');
     case 'compaction':
       // No model reads it as an item: what it holds is counted where it is opened.
       return 0;

@@ -1,7 +1,7 @@
 import type { Id } from '#base';
 import type { Principal, Reach, SubjectId } from '#access';
 import type { FunctionTool, ModelRequest } from '#backend';
-import type { Item, MessageItem, Summary } from '#conversation';
+import type { ApprovalRequestItem, Item, MessageItem, Summary } from '#conversation';
 import type { ModelParameters, Passage, ServedRelease } from '#release';
 import type { ConversationRow, RepeatKeys } from '#store';
 import type { SubjectVault } from '#vault';
@@ -23,6 +23,8 @@ export interface TurnRequest {
   readonly repeat: RepeatHint | undefined;
   /** The end user's own bearer, for tools that declare that they need it. Never kept. */
   readonly userAuthorisation: string | undefined;
+  /** Whether its caller can be asked to approve a call, and knows how to answer. */
+  readonly mayApprove: boolean;
   /** Calls of the assistant's own tools at the most. */
   readonly toolCallsMax: number | undefined;
   /** What becomes of history that does not fit the context; undefined: what the assistant's owner set. */
@@ -36,11 +38,20 @@ export interface TurnRequest {
   /** Parameters that are not known here, for backends that know them. Applications only. */
   readonly extra: Readonly<Record<string, unknown>>;
   readonly tools: readonly FunctionTool[];
+  /** The caller lets the model search the assistant's knowledge itself. */
+  readonly fileSearch: FileSearch | undefined;
   readonly toolChoice: ModelRequest['toolChoice'];
   readonly parallelCalls: boolean | undefined;
   readonly format: ModelRequest['format'];
   /** The caller's settings as text, kept sealed with a stored turn to answer a later retrieve with. */
   readonly settings: string;
+}
+
+/** How the model may search the assistant's knowledge. */
+export interface FileSearch {
+  readonly resultsMax: number | undefined;
+  /** What scores less than this share of the best is left out. */
+  readonly scoreMin: number | undefined;
 }
 
 /** How a request tells that it may be, or is, one that came before. */
@@ -85,11 +96,15 @@ export interface Memory {
   readonly passages: readonly Passage[];
   /** What a person asked last. */
   readonly question: string;
+  /** Calls that this turn brings the approval of. */
+  readonly approved: readonly ApprovalRequestItem[];
 }
 
 /** After recall: what the model will be asked. `vault` is the subject's, present where content is kept. */
 export interface PromptedTurn extends PlannedTurn {
   readonly prompt: ModelRequest;
+  /** Passages that stand before the model under a number, the first under 1. */
+  readonly sources: readonly Passage[];
   readonly promptTokens: number;
   readonly memory: Memory;
   readonly vault: SubjectVault | undefined;

@@ -1,14 +1,17 @@
+import { searchSource, searchTool } from '#conversation';
 import type { FunctionTool } from '#backend';
 import type { ServerTool, ToolSet } from '#tools';
 import type { Answer, PendingTool } from './answer.ts';
+import type { OwnTool } from './open-item.ts';
 import { handoverOf, handoverSource, handoverTool } from './hand-over.ts';
+import { isSearch, runSearch, searchFunction, searchesItself } from './search-tool.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import type { PromptedTurn } from './turn-steps.ts';
 
 /** The tools that the assistant itself has, as one turn uses them. */
 export interface TurnTools {
   readonly functions: readonly FunctionTool[];
-  readonly sourceOf: (name: string) => string | undefined;
+  readonly toolOf: (name: string) => OwnTool | undefined;
   readonly set: ToolSet | undefined;
 }
 
@@ -18,16 +21,31 @@ const callsMax = 64;
 export async function openTurnTools(rooms: Pick<TurnRooms, 'tools'>, turn: PromptedTurn): Promise<TurnTools> {
   const { release } = turn.served;
   const set = release.tools === undefined ? undefined : await rooms.tools.of(release, turn.reach.tenant);
-  const handover = handoverOf(turn);
-  const own = set?.tools.filter(({ name }) => handover === undefined || name !== handoverTool.name) ?? [];
-  const sources = new Map(own.map(({ name, source }) => [name, source]));
-  if (handover !== undefined) sources.set(handoverTool.name, handoverSource);
+  const ours = oursOf(turn);
+  // A tool of the same name as one of ours would be one of two that the model cannot tell apart.
+  const own = set?.tools.filter(({ name }) => !ours.has(name)) ?? [];
+  // Where nobody could be asked, the call is refused instead.
+  const { mayApprove } = turn.request;
+  const known = new Map(own.map(({ name, source, confirm }) => [name, { source, asksFirst: confirm && mayApprove }]));
+  for (const [name, { source }] of ours) known.set(name, { source, asksFirst: false });
+  const offered = [...ours.values()].flatMap(({ offered }) => offered ?? []);
   return {
     // A function of the caller's with the same name is not offered: the assistant's owner decides.
-    functions: [...own.map(functionOf), ...(handover?.tool === true ? [handoverTool] : [])],
-    sourceOf: (name) => sources.get(name),
+    functions: [...offered, ...own.map(functionOf)],
+    toolOf: (name) => known.get(name),
     set,
   };
+}
+
+/** Functions that Usher itself has for the model; without `offered` it is told of none, but a call means it. */
+function oursOf(turn: PromptedTurn): ReadonlyMap<string, { readonly source: string; readonly offered?: FunctionTool }> {
+  const handover = handoverOf(turn);
+  const ours = new Map<string, { readonly source: string; readonly offered?: FunctionTool }>();
+  if (searchesItself(turn)) ours.set(searchTool, { source: searchSource, offered: searchFunction });
+  if (handover !== undefined) {
+    ours.set(handoverTool.name, { source: handoverSource, ...(handover.tool ? { offered: handoverTool } : {}) });
+  }
+  return ours;
 }
 
 function functionOf({ name, description, parameters }: ServerTool): FunctionTool {
@@ -44,19 +62,23 @@ function functionOf({ name, description, parameters }: ServerTool): FunctionTool
  * idempotency key.
  */
 export async function runPending(
+  rooms: Pick<TurnRooms, 'clock' | 'telemetry'>,
   turn: PromptedTurn,
   { answer, tools, signal }: { readonly answer: Answer; readonly tools: TurnTools; readonly signal: AbortSignal },
 ): Promise<void> {
   for (const pending of answer.pending.filter(({ item }) => item.source !== handoverSource)) {
     const tool = tools.set?.tools.find(({ name }) => name === pending.item.name);
-    const refusal = refusalOf(turn, answer, pending, tool);
+    // A search changes nothing: it may run again wherever it was lost.
+    const search = isSearch(pending.item);
+    const refusal = excessOf(turn, answer) ?? (search ? undefined : refusalOf(pending, tool));
     if (refusal !== undefined) {
       await answer.settle(pending, { output: null, error: refusal });
       continue;
     }
     if (!pending.acting) await answer.act(pending);
     if (signal.aborted) return;
-    await callTool(turn, { answer, tools, signal }, pending);
+    if (search) await answer.settle(pending, await runSearch(rooms, turn, answer, pending.item));
+    else await callTool(turn, { answer, tools, signal }, pending);
     if (signal.aborted) return;
   }
 }
@@ -81,19 +103,21 @@ async function callTool(
   await answer.settle(pending, told);
 }
 
+/** Why no further call is made, for the model to read. */
+function excessOf(turn: PromptedTurn, answer: Answer): string | undefined {
+  const made = answer.items.filter(({ kind }) => kind === 'tool').length;
+  const isAllowed = made < (turn.request.toolCallsMax ?? callsMax);
+  return isAllowed ? undefined : 'No more calls are allowed. Answer with what you have.';
+}
+
 /** Why a call is not made, for the model to read. */
-function refusalOf(
-  turn: PromptedTurn,
-  answer: Answer,
-  pending: PendingTool,
-  tool: ServerTool | undefined,
-): string | undefined {
+function refusalOf(pending: PendingTool, tool: ServerTool | undefined): string | undefined {
   if (tool === undefined) return 'This tool is not available now. Answer without it.';
   if (pending.acting && !tool.idempotent) {
     return 'The server stopped while this tool ran: whether it had its effect is not known. Do not repeat it unasked.';
   }
-  if (tool.confirm) return 'This tool may only run after the person has confirmed it. Ask them to do it themselves.';
-  const made = answer.items.filter(({ kind }) => kind === 'tool').length;
-  if (made >= (turn.request.toolCallsMax ?? callsMax)) return 'No more calls are allowed. Answer with what you have.';
+  if (tool.confirm && pending.item.approvalRequest === undefined) {
+    return 'This tool may only run after the person has agreed, and they cannot be asked here. Ask them to do it themselves.';
+  }
   return undefined;
 }

@@ -4,6 +4,17 @@ import { answered, ask, ended, inBrowser, isReady, openPageFixture, type PageFix
 
 const words = 'Row seven has the best view of the stage and the shortest way to the bar in the interval.';
 
+/** What it does is of no matter here: that nobody may reach the address is told to the model. */
+const bookingTool = {
+  kind: 'http',
+  name: 'book',
+  description: 'Books a seat.',
+  method: 'POST',
+  url: 'http://127.0.0.1:9/book',
+  parameters: { type: 'object', properties: { seat: { type: 'integer' }, name: { type: 'string' } } },
+  confirm: true,
+};
+
 inBrowser('talking at the page', () => {
   let fixture: PageFixture;
 
@@ -20,6 +31,7 @@ inBrowser('talking at the page', () => {
       },
       slow: { spec: { limits: { turnsPerMinutePerUser: 1 } } },
       lasting: { spec: { turns: { rescue: 'restart' } } },
+      booking: { spec: { title: 'The helper', tools: [bookingTool] } },
       staffed: { spec: { title: 'The helper', handover: { phrases: ['a human'] } } },
     });
   });
@@ -82,6 +94,29 @@ inBrowser('talking at the page', () => {
       await check();
       await page.reload();
       await ended(page).locator('.person').waitFor();
+      await check();
+      expect(complaints).toEqual([]);
+    });
+
+    test('asks before a tool runs that the person has to agree to, once', async () => {
+      await using visitor = await fixture.visit('booking');
+      const { page, complaints } = visitor;
+      await ask(page, '[[sim:call book {"seat":7,"name":"Ann"}]] [[sim:say It could not be booked.]]');
+      const card = page.locator('.approval');
+      await card.waitFor();
+      expect(await card.locator('p').innerText()).toBe('May the assistant use book with this?');
+      expect(await card.locator('dt, dd').allInnerTexts()).toEqual(['seat', '7', 'name', 'Ann']);
+      await page.reload();
+      await card.getByText('Allow').click();
+      await answered(page);
+      const check = async (): Promise<void> => {
+        expect(await page.locator('.question p').last().innerText()).toBe('Allowed');
+        expect(await ended(page).locator('.words').innerText()).toBe('It could not be booked.');
+        expect(await card.locator('.choices').count()).toBe(0);
+      };
+      await check();
+      await page.reload();
+      await ended(page).waitFor();
       await check();
       expect(complaints).toEqual([]);
     });

@@ -135,7 +135,7 @@ const cases: Readonly<Record<string, Case>> = {
     to: responses,
     body: response({ input: [{ type: 'computer_call', id: 'x' }] }),
     param: 'input[0].type',
-    says: '"input[0].type" must be "message", "function_call" or "function_call_output".',
+    says: '"input[0].type" must be "message", "function_call", "function_call_output", "mcp_approval_response" or "compaction".',
   },
   'a number for input': {
     to: responses,
@@ -261,7 +261,7 @@ const cases: Readonly<Record<string, Case>> = {
     to: responses,
     body: response({ tools: [{ type: 'web_search' }] }),
     param: 'tools[0].type',
-    says: '"tools[0].type" must be "function": tools of other types are not served.',
+    says: '"tools[0].type" must be "function" or "file_search".',
   },
   'a tool of a type that there is not, in chat': {
     to: chats,

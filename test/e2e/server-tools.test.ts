@@ -28,7 +28,7 @@ beforeAll(async () => {
   });
   const gone = { url: 'http://127.0.0.1:9/gone' };
   const assistants = {
-    [model]: { spec: { tools: [tool('book'), tool('confirmed', { confirm: true }), tool('gone', gone)] } },
+    [model]: { spec: { tools: [tool('book'), tool('gone', gone)] } },
   };
   const config = { tools: { privateOrigins: [tools.origin, 'http://127.0.0.1:9'] } };
   usher = await startUsher(usherFiles([simulator.baseUrl], { assistants, config }));
@@ -78,9 +78,9 @@ describe('a tool of the assistant', () => {
     expect(made.choices[0]?.message.tool_calls).toBeUndefined();
   });
 
-  test('that fails, is called wrongly or may not run is told to the model, which answers', async () => {
+  test('that fails or is called wrongly is told to the model, which answers', async () => {
     const said = '[[sim:say Sorry.]]';
-    for (const call of ['gone {"seat":1}', 'book {"seat":"seven"}', 'confirmed {"seat":1}']) {
+    for (const call of ['gone {"seat":1}', 'book {"seat":"seven"}']) {
       const made = await client.responses.create({ model, input: `[[sim:call ${call}]] ${said}` });
       expect(made.output_text).toBe('Sorry.');
       expect(made.output[0]).toMatchObject({ type: 'mcp_call', status: 'failed', output: null });

@@ -33,6 +33,7 @@ export function openOpenAiEmbeddings(options: OpenAiEmbeddingsOptions): Embeddin
   return {
     name: options.name,
     description: descriptionOf(options),
+    model: options.deployment ?? options.model ?? options.name,
     embed: async (texts, wanted, signal) => {
       const batches: Embedded[] = [];
       for (let start = 0; start < texts.length; start += batchTexts) {

@@ -1,5 +1,7 @@
 export {
   textOf,
+  type ApprovalItem,
+  type ApprovalRequestItem,
   type CallItem,
   type Citation,
   type CompactionItem,
@@ -24,3 +26,12 @@ export type {
   Usage,
 } from './turn-event.ts';
 export { addUsage, noUsage, nothingTold, replay, type Placed, type Replayed } from './replay.ts';
+export {
+  isSearchId,
+  searchFound,
+  searchQueries,
+  searchSource,
+  searchTool,
+  writeFound,
+  type FoundPassage,
+} from './search.ts';

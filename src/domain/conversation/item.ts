@@ -44,10 +44,10 @@ export interface ResultItem {
   readonly status: ItemStatus;
 }
 
-/** A call of a tool that the assistant itself has, with what came of it. */
+/** A call of a tool that the assistant itself has, or of the search over its knowledge, with what came of it. */
 export interface ToolItem {
   readonly kind: 'tool';
-  readonly id: Id<'tool'>;
+  readonly id: Id<'tool'> | Id<'search'>;
   /** What the model calls the call; ties the result to it. */
   readonly callId: string;
   /** Where the tool comes from: a label of the assistant's own. */
@@ -58,6 +58,30 @@ export interface ToolItem {
   readonly output: string | null;
   /** Why it failed, for the model to read; null where it did not. */
   readonly error: string | null;
+  readonly status: ItemStatus;
+  /** The request that a person approved before; absent where none was needed. */
+  readonly approvalRequest?: Id<'approvalRequest'>;
+}
+
+/** The model wants to call a tool that may only run once the person agrees. */
+export interface ApprovalRequestItem {
+  readonly kind: 'approval-request';
+  readonly id: Id<'approvalRequest'>;
+  readonly callId: string;
+  readonly source: string;
+  readonly name: string;
+  readonly arguments: string;
+  readonly status: ItemStatus;
+}
+
+/** What the person said to it. */
+export interface ApprovalItem {
+  readonly kind: 'approval';
+  readonly id: Id<'approval'>;
+  /** The id of the request, as the caller sent it. */
+  readonly request: string;
+  readonly approve: boolean;
+  readonly reason: string | null;
   readonly status: ItemStatus;
 }
 
@@ -87,8 +111,8 @@ export interface Summary {
   readonly recent: readonly Item[];
 }
 
-/** One message, call, result or compaction in a conversation. */
-export type Item = MessageItem | CallItem | ResultItem | ToolItem | CompactionItem;
+/** One message, call, result, approval or compaction in a conversation. */
+export type Item = MessageItem | CallItem | ResultItem | ToolItem | ApprovalRequestItem | ApprovalItem | CompactionItem;
 export type ItemId = Item['id'];
 
 /** The plain text of an item's parts, for prompts and titles. */

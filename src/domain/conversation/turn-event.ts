@@ -47,7 +47,7 @@ export type TurnEvent =
   /** The arguments of a tool's call are whole. */
   | { readonly type: 'called'; readonly index: number; readonly item: ToolItem }
   /** The tool is about to be run: from here on it may have had its effect. */
-  | { readonly type: 'acting'; readonly index: number; readonly itemId: Id<'tool'> }
+  | { readonly type: 'acting'; readonly index: number; readonly itemId: ToolItem['id'] }
   | { readonly type: 'closed'; readonly index: number; readonly item: Item }
   /** What was said before is summarised. Whole at once, with what its model spent, so that it is made once. */
   | { readonly type: 'compacted'; readonly index: number; readonly item: CompactionItem; readonly usage: Usage }
@@ -83,6 +83,6 @@ export type DeltaEvent =
   | {
       readonly type: 'arguments';
       readonly index: number;
-      readonly itemId: Id<'call'> | Id<'tool'>;
+      readonly itemId: Id<'call'> | ToolItem['id'];
       readonly delta: string;
     };

@@ -1,5 +1,5 @@
 import type { TenantId } from '#access';
-import type { Passage, Release, ReleaseDigest } from './spec.ts';
+import type { Release, ReleaseDigest, ScoredPassage } from './spec.ts';
 
 /** A release as an environment serves it. */
 export interface ServedRelease {
@@ -8,8 +8,8 @@ export interface ServedRelease {
   readonly release: Release;
   /** Titles of its knowledge's documents, for an answer that can only say what it knows of. */
   readonly topics: readonly string[];
-  /** The best passages of the release's knowledge for a question, best first. */
-  search(question: string, most: number): readonly Passage[];
+  /** The best passages of the release's knowledge for a question, best first. Never fails: see `KnowledgeIndex`. */
+  search(question: string, most: number): Promise<readonly ScoredPassage[]>;
 }
 
 /** What a model name means: an environment with its split, or one exact release. */

@@ -1,4 +1,4 @@
-export type { AssistantSpec, ModelParameters, Passage, Release, ReleaseDigest } from './spec.ts';
+export type { AssistantSpec, ModelParameters, Passage, Release, ReleaseDigest, ScoredPassage } from './spec.ts';
 export type { ListedAssistant, ReleaseDirectory, ServedRelease, Target } from './directory.ts';
 export {
   assistantJsonSchema,

@@ -24,7 +24,7 @@ test('a name alone makes an assistant; all else has a default, and only holders 
     pools: [{ pool: 'default' }],
     parameters: {},
     context: { budgetTokens: 8000, whenFull: 'truncate', compactAt: 0.7 },
-    knowledge: { passages: 6 },
+    knowledge: { passages: 6, search: 'prompt' },
     limits: { inputCharacters: 16_000, turnsPerMinutePerUser: 20 },
     turns: { rescue: 'continue', whileBusy: 'refuse', queueMax: 5, queueMs: 60_000, outliveClientMs: 30_000 },
     disclosure: 'You are talking with an AI assistant. It can make mistakes: check what matters.',

@@ -79,7 +79,23 @@ const knowledge = z.strictObject({
     .min(0)
     .max(50)
     .default(6)
-    .describe('Passages of `knowledge/` put before the model with each question, at the most; 0 switches that off.'),
+    .describe(
+      'Passages of `knowledge/` put before the model with each question or search, at the most; 0 switches that off.',
+    ),
+  search: z
+    .enum(['prompt', 'tool'])
+    .default('prompt')
+    .describe(
+      '`prompt`: passages go with each question; `tool`: the model is given a function `file_search` and looks itself, as often as it needs.',
+    ),
+  embeddings: z
+    .string()
+    .min(1)
+    .max(63)
+    .optional()
+    .describe(
+      'An entry of `embeddings:` in `usher.yaml`. Passages are then found by their meaning as well as by their words.',
+    ),
 });
 
 const limits = z.strictObject({

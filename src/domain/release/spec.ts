@@ -35,6 +35,10 @@ export interface AssistantSpec {
   readonly knowledge: {
     /** Passages quoted into the prompt at the most; 0 switches retrieval off. */
     readonly passages: number;
+    /** Whether passages go with each question, or the model looks for them itself. Absent in older releases: `prompt`. */
+    readonly search?: 'prompt' | 'tool';
+    /** The embedding model of `usher.yaml` that passages are also found by; absent: by their words alone. */
+    readonly embeddings?: string;
   };
   readonly limits: {
     readonly inputCharacters: number;
@@ -79,6 +83,12 @@ export interface Passage {
   readonly source: string;
   readonly title: string;
   readonly text: string;
+}
+
+/** A passage as a search found it. */
+export interface ScoredPassage extends Passage {
+  /** Above 0; comparable within one search alone. */
+  readonly score: number;
 }
 
 /** Immutable content of an assistant, named by its digest. */

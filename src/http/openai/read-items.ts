@@ -61,11 +61,20 @@ const compactionSchema = z.object({
     .describe('What an earlier answer gave, unchanged. It opens for the person that it was made for alone.'),
 });
 
-const itemSchema = z.discriminatedUnion('type', [messageSchema, callSchema, resultSchema, compactionSchema]).meta({
-  id: 'item',
-  description:
-    'A message, a call of a function, its result, or a compaction: a summary of all that was said before it. Ids are made here: one sent is ignored.',
+const approvalSchema = z.object({
+  type: z.literal('mcp_approval_response'),
+  approval_request_id: z.string().min(1).max(128).describe('The request that is answered.'),
+  approve: z.boolean().describe('Whether the tool may run.'),
+  reason: z.string().max(2000).nullish().describe('Why, for the model to read.'),
 });
+
+const itemSchema = z
+  .discriminatedUnion('type', [messageSchema, callSchema, resultSchema, approvalSchema, compactionSchema])
+  .meta({
+    id: 'item',
+    description:
+      'A message, a call of a function, its result, or a compaction: a summary of all that was said before it. Ids are made here: one sent is ignored.',
+  });
 
 export const itemsSchema = z.array(itemSchema);
 
@@ -103,6 +112,10 @@ function readItem(item: z.infer<typeof itemSchema>): Item {
         arguments: item.arguments,
         status: 'completed',
       };
+    case 'mcp_approval_response': {
+      const { approval_request_id: request, approve, reason } = item;
+      return { kind: 'approval', id: newId('approval'), request, approve, reason: reason ?? null, status: 'completed' };
+    }
     case 'function_call_output': {
       const output = typeof item.output === 'string' ? item.output : item.output.map((part) => part.text).join('');
       return { kind: 'result', id: newId('result'), callId: item.call_id, output, status: 'completed' };

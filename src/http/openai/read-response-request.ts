@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { UsherError, parseId } from '#base';
+import { searchTool } from '#conversation';
 import type { TurnRequest } from '#turn';
 import type { Exchange } from '../exchange.ts';
 import { metadataSchema, modelSchema, streamSchema, subjectSchema, userSchema } from './read-body.ts';
@@ -7,16 +8,17 @@ import { inputSchema, readItems } from './read-items.ts';
 import { effortSchema, readParameters, samplingShape, tokensSchema } from './read-parameters.ts';
 import {
   choiceWordSchema,
+  fileSearchSchema,
   functionShape,
-  functionTypeSchema,
   jsonSchemaShape,
   parallelSchema,
   readChoice,
+  readFileSearch,
   readFormat,
   readFunction,
 } from './read-tools.ts';
 import { readCaller } from './read-caller.ts';
-import type { ResponseSettings } from './response-body.ts';
+import { resultsIncluded, type ResponseSettings } from './response-body.ts';
 import { turnOfResponseId } from './wire-ids.ts';
 
 /** The body of `POST /v1/responses`. */
@@ -33,6 +35,12 @@ export const responseSchema = z.looseObject({
     .nullish()
     .describe(
       'Whether it is made without a listener: the answer comes at once, `queued`, and is retrieved or streamed later. Needs `store`.',
+    ),
+  include: z
+    .array(z.string())
+    .nullish()
+    .describe(
+      `With \`${resultsIncluded}\` the items of searches hold the passages that were found. Others are left unread.`,
     ),
   max_tool_calls: z.number().int().min(0).nullish().describe('Calls of the assistant’s own tools at the most.'),
   conversation: z
@@ -58,18 +66,19 @@ export const responseSchema = z.looseObject({
     .describe('For models that think before they answer.'),
   tools: z
     .array(
-      z.object({
-        type: functionTypeSchema,
-        ...functionShape,
-      }),
+      z.discriminatedUnion('type', [z.object({ type: z.literal('function'), ...functionShape }), fileSearchSchema]),
     )
     .max(128)
     .nullish()
-    .describe('Functions of the caller that the model may ask for. Applications only.'),
+    .describe(
+      'Functions of the caller that the model may ask for, and `file_search`: the model searches the assistant’s knowledge itself. Applications only.',
+    ),
   tool_choice: z
     .union([
       choiceWordSchema,
+      fileSearchSchema,
       z.object({ type: z.literal('function'), name: z.string().describe('The function that must be asked for.') }),
+      z.object({ type: z.literal('file_search') }),
     ])
     .nullish()
     .describe('Whether the model may, must or must not ask for a function, or which. Absent: `auto`.'),
@@ -157,6 +166,7 @@ export function readResponseRequest(
         : turnOfResponseId(settings.previous_response_id, 'previous_response_id'),
     stored: settings.store,
     background: settings.background,
+    mayApprove: settings.store,
     ...readCaller(exchange, body),
     toolCallsMax: body.max_tool_calls ?? undefined,
     whenFull: body.truncation == null ? undefined : body.truncation === 'auto' ? 'truncate' : 'refuse',
@@ -165,8 +175,12 @@ export function readResponseRequest(
     instructions: body.instructions ?? undefined,
     parameters: readParameters({ ...body, reasoning_effort: body.reasoning?.effort }),
     extra: {},
-    tools: (body.tools ?? []).map(readFunction),
-    toolChoice: readChoice(body.tool_choice),
+    ...readTools(body),
+    toolChoice: readChoice(
+      typeof body.tool_choice === 'object' && body.tool_choice?.type === 'file_search'
+        ? { name: searchTool }
+        : body.tool_choice,
+    ),
     parallelCalls: body.parallel_tool_calls ?? undefined,
     format: readFormat(body.text?.format),
     settings: settings.store ? JSON.stringify(settings) : '',
@@ -176,6 +190,12 @@ export function readResponseRequest(
 function readCompaction(asked: ResponseRequest['context_management']): TurnRequest['compaction'] {
   const [entry] = asked ?? [];
   return entry === undefined ? undefined : { thresholdTokens: entry.compact_threshold ?? undefined };
+}
+
+function readTools({ tools, model }: ResponseRequest): Pick<TurnRequest, 'tools' | 'fileSearch'> {
+  const functions = (tools ?? []).filter((tool) => tool.type === 'function');
+  const searches = (tools ?? []).filter((tool) => tool.type === 'file_search');
+  return { tools: functions.map(readFunction), fileSearch: readFileSearch(searches, model) };
 }
 
 export function readSettings(body: ResponseRequest): ResponseSettings {
@@ -194,6 +214,7 @@ export function readSettings(body: ResponseRequest): ResponseSettings {
     text: body.text ?? { format: { type: 'text' } },
     store: body.store ?? true,
     background: body.background ?? false,
+    ...(body.include?.includes(resultsIncluded) === true ? { showsFound: true } : {}),
     ...(body.max_tool_calls == null ? {} : { max_tool_calls: body.max_tool_calls }),
     reasoning: { effort: body.reasoning?.effort ?? null, summary: null },
     safety_identifier: body.safety_identifier ?? null,
@@ -202,8 +223,18 @@ export function readSettings(body: ResponseRequest): ResponseSettings {
   };
 }
 
-/** A tool as it is given back: what was left out is null. */
-function writeTool({ type, name, description, parameters, strict }: Tool): object {
+/** A tool as it is given back: of a function, what was left out is null. */
+function writeTool(tool: Tool): object {
+  if (tool.type === 'file_search') {
+    const { max_num_results: most, ranking_options: ranking } = tool;
+    return {
+      type: tool.type,
+      vector_store_ids: tool.vector_store_ids ?? [],
+      ...(most == null ? {} : { max_num_results: most }),
+      ...(ranking == null ? {} : { ranking_options: ranking }),
+    };
+  }
+  const { type, name, description, parameters, strict } = tool;
   return { type, name, description: description ?? null, parameters: parameters ?? null, strict: strict ?? null };
 }
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { shown, UsherError } from '#base';
 import type { TurnRequest } from '#turn';
 
 const nameSchema = z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/, 'must be 1 to 64 letters, digits, dashes or underscores');
@@ -71,4 +72,56 @@ export function readChoice(
 ): TurnRequest['toolChoice'] {
   if (choice == null) return undefined;
   return typeof choice === 'string' ? choice : { name: choice.name };
+}
+
+/** Search over the assistant's knowledge, as Responses describes it. */
+export const fileSearchSchema = z.object({
+  type: z.literal('file_search'),
+  vector_store_ids: z
+    .array(z.string())
+    .nullish()
+    .describe("Absent, empty, or the assistant's own name: its knowledge is what is searched."),
+  max_num_results: z
+    .number()
+    .int()
+    .min(1)
+    .max(50)
+    .nullish()
+    .describe('Passages of one search at the most. Absent: as the assistant has it.'),
+  ranking_options: z
+    .looseObject({
+      score_threshold: z
+        .number()
+        .min(0)
+        .max(1)
+        .nullish()
+        .describe('Passages that score less are left out. The best one of a search has 1, others their share of that.'),
+    })
+    .nullish()
+    .describe('How passages are ranked; of it the threshold alone is read.'),
+  filters: z.null('must be left out: documents of the knowledge have no attributes to filter by').optional(),
+});
+
+/** How the model may search; undefined where the caller does not ask for it. @throws UsherError `invalid_request` */
+export function readFileSearch(
+  tools: readonly z.infer<typeof fileSearchSchema>[],
+  model: string,
+): TurnRequest['fileSearch'] {
+  const [tool, another] = tools;
+  if (tool === undefined) return undefined;
+  if (another !== undefined) {
+    throw new UsherError('invalid_request', 'Send one tool of the type "file_search", not several.', {
+      param: 'tools',
+    });
+  }
+  const assistant = model.split('@')[0]!;
+  const strange = tool.vector_store_ids?.find((id) => id !== assistant);
+  if (strange !== undefined) {
+    const message = `There is no vector store "${shown(strange)}". Leave "vector_store_ids" empty, or name the assistant: "${shown(assistant)}".`;
+    throw new UsherError('not_found', message, { param: 'tools' });
+  }
+  return {
+    resultsMax: tool.max_num_results ?? undefined,
+    scoreMin: tool.ranking_options?.score_threshold ?? undefined,
+  };
 }

@@ -3,9 +3,14 @@ import type { RecordedTurn } from '#turn';
 import { writeItem } from './write-items.ts';
 import { responseIdOf, servedModel } from './wire-ids.ts';
 
+/** What a caller names to read what searches found. */
+export const resultsIncluded = 'file_search_call.results';
+
 /** What the caller set, echoed with every answer; kept sealed with the turn. */
 export interface ResponseSettings {
   readonly conversation: string | null;
+  /** Whether items of searches hold what was found; absent: not. Not echoed. */
+  readonly showsFound?: boolean;
   readonly previous_response_id: string | null;
   readonly instructions: string | null;
   readonly metadata: Readonly<Record<string, string>>;
@@ -64,7 +69,7 @@ export interface ResponseParts {
 /** The response object of the wire. */
 export function responseBody(parts: ResponseParts): object {
   const { state, settings } = parts;
-  const { conversation, ...echoed } = settings;
+  const { conversation, showsFound, ...echoed } = settings;
   return {
     id: responseIdOf(parts.id),
     object: 'response',
@@ -78,7 +83,7 @@ export function responseBody(parts: ResponseParts): object {
     incomplete_details:
       state === 'incomplete' ? { reason: parts.reason === 'length' ? 'max_output_tokens' : 'content_filter' } : null,
     model: servedModel(parts.assistant, parts.release),
-    output: parts.items.map((item) => writeItem(item)),
+    output: parts.items.map((item) => writeItem(item, { showsFound })),
     output_text: outputText(parts.items),
     // Absent, not null, until it is known: so are the types of OpenAI's client.
     ...(parts.usage === null ? {} : { usage: writeUsage(parts.usage) }),
@@ -91,11 +96,11 @@ export function responseBody(parts: ResponseParts): object {
 }
 
 /** A recorded turn as the wire shows it. */
-export function recordedResponse(turn: RecordedTurn): object {
+export function recordedResponse(turn: RecordedTurn, shown: Pick<ResponseSettings, 'showsFound'> = {}): object {
   return responseBody({
     ...turn,
     items: turn.output,
-    settings: JSON.parse(turn.settings) as ResponseSettings,
+    settings: { ...(JSON.parse(turn.settings) as ResponseSettings), ...shown },
   });
 }
 

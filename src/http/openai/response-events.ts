@@ -1,5 +1,5 @@
 import { parseId, UsherError } from '#base';
-import type { Item, OpenedItem, StartedTurn, TurnEvent } from '#conversation';
+import { isSearchId, type Item, type OpenedItem, type StartedTurn, type TurnEvent } from '#conversation';
 import type { StreamWriter } from './answer-exchange.ts';
 import { reasonOf, responseBody, type ResponseParts, type ResponseSettings } from './response-body.ts';
 import { writeCitation, writeItem, writePart } from './write-items.ts';
@@ -13,7 +13,8 @@ export const responseEvents = {
   'response.output_item.added': 'An item of the answer begins: a message, a call of a function, or a compaction.',
   'response.content_part.added': 'The text or the refusal of a message begins.',
   'response.output_text.delta': 'The next piece of the text.',
-  'response.output_text.annotation.added': 'A source of what was quoted: a file of the assistant’s knowledge.',
+  'response.output_text.annotation.added':
+    'A source of what was quoted or marked: a file of the assistant’s knowledge.',
   'response.output_text.done': 'The text of the message, whole or as far as it came.',
   'response.refusal.delta': 'The next piece of a refusal.',
   'response.refusal.done': 'The refusal as a whole.',
@@ -25,6 +26,9 @@ export const responseEvents = {
   'response.mcp_call.in_progress': 'The tool runs.',
   'response.mcp_call.completed': 'It has run; the item holds its output.',
   'response.mcp_call.failed': 'It failed; the item says why.',
+  'response.file_search_call.in_progress': 'The assistant’s knowledge is to be searched.',
+  'response.file_search_call.searching': 'It is searched.',
+  'response.file_search_call.completed': 'It was searched; the item holds what was asked.',
   'response.output_item.done': 'The item as a whole; its `status` says whether it was cut short.',
   'response.completed': 'Terminal: the answer is whole.',
   'response.incomplete': 'Terminal: it ended early; `incomplete_details` says why.',
@@ -79,13 +83,17 @@ export class ResponseEventWriter implements StreamWriter {
       case 'arguments':
         return this.#arguments(event);
       case 'called':
+        if (isSearchId(event.item.id)) return '';
         return this.#event('response.mcp_call_arguments.done', {
           item_id: event.item.id,
           output_index: event.index,
           arguments: event.item.arguments,
         });
       case 'acting':
-        return this.#event('response.mcp_call.in_progress', { item_id: event.itemId, output_index: event.index });
+        return this.#event(
+          isSearchId(event.itemId) ? 'response.file_search_call.searching' : 'response.mcp_call.in_progress',
+          { item_id: event.itemId, output_index: event.index },
+        );
       case 'compacted': {
         this.#items[event.index] = event.item;
         const told = { output_index: event.index, item: writeItem(event.item) };
@@ -119,15 +127,19 @@ export class ResponseEventWriter implements StreamWriter {
     const begun = item.kind === 'message' ? { ...item, content: [] } : item;
     const added = this.#event('response.output_item.added', {
       output_index: index,
-      item: writeItem(begun, 'in_progress'),
+      item: writeItem(begun, { status: 'in_progress' }),
     });
+    const at = { item_id: item.id, output_index: index };
+    if (isSearchId(item.id)) return added + this.#event('response.file_search_call.in_progress', at);
     const part = item.kind === 'message' ? item.content[0] : undefined;
     if (part === undefined || part.type === 'image') return added;
-    const opened = { item_id: item.id, output_index: index, content_index: 0, part: writePart(part, 'assistant') };
+    const opened = { ...at, content_index: 0, part: writePart(part, 'assistant') };
     return added + this.#event('response.content_part.added', opened);
   }
 
   #arguments({ index, itemId, delta }: Extract<TurnEvent, { type: 'arguments' }>): string {
+    // The wire tells what is searched for with the item, as a whole.
+    if (isSearchId(itemId)) return '';
     const type =
       parseId('tool', itemId) === undefined
         ? 'response.function_call_arguments.delta'
@@ -160,13 +172,17 @@ export class ResponseEventWriter implements StreamWriter {
   #closed(index: number, item: Item): string {
     this.#items[index] = item;
     const at = { item_id: item.id, output_index: index };
-    return (
-      this.#contentDone(at, item) +
-      this.#event('response.output_item.done', { output_index: index, item: writeItem(item) })
-    );
+    // Told whole at once, so that nobody is asked about half of it.
+    const told = { output_index: index, item: writeItem(item, { showsFound: this.#settings.showsFound }) };
+    const added = item.kind === 'approval-request' ? this.#event('response.output_item.added', told) : '';
+    return added + this.#contentDone(at, item) + this.#event('response.output_item.done', told);
   }
 
   #contentDone(at: { item_id: string; output_index: number }, item: Item): string {
+    if (isSearchId(item.id)) {
+      const isDone = item.kind === 'tool' && item.status === 'completed' && item.error === null;
+      return isDone ? this.#event('response.file_search_call.completed', at) : '';
+    }
     if (item.kind === 'tool' && item.status === 'completed') {
       return this.#event(item.error === null ? 'response.mcp_call.completed' : 'response.mcp_call.failed', at);
     }

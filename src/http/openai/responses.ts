@@ -18,7 +18,14 @@ import type { Exchange, Route } from '../exchange.ts';
 import { answerStreamed, answerWhole, type Telling } from './answer-exchange.ts';
 import { pageSchema, readBody, readPage } from './read-body.ts';
 import { readResponseRequest, readSettings, responseSchema, compactSchema } from './read-response-request.ts';
-import { recordedResponse, reasonOf, responseBody, writeUsage, type ResponseSettings } from './response-body.ts';
+import {
+  recordedResponse,
+  reasonOf,
+  responseBody,
+  resultsIncluded,
+  writeUsage,
+  type ResponseSettings,
+} from './response-body.ts';
 import { ResponseEventWriter } from './response-events.ts';
 import { talkPolicy } from './talk-policy.ts';
 import { responseIdOf, turnOfResponseId } from './wire-ids.ts';
@@ -147,19 +154,26 @@ const retrieveSchema = z.object({
     .min(-1)
     .optional()
     .describe('With `stream`: the `sequence_number` of the last event that is known already.'),
-  include: z.string().optional().describe('Taken and left unread.'),
-  'include[]': z.string().optional().describe('The same.'),
+  include: z
+    .string()
+    .optional()
+    .describe(
+      `\`${resultsIncluded}\`: the items of searches hold the passages that were found. Others are left unread.`,
+    ),
+  'include[]': z.string().optional().describe('The same; may stand several times.'),
   include_obfuscation: z.string().optional().describe('Taken and left unread: nothing is padded.'),
 });
 
 async function retrieve(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const query = readBody(retrieveSchema, Object.fromEntries(exchange.query));
   const id = turnOfResponseId(exchange.params['response']!);
-  if (query.stream === 'true') return streamStored(rooms, exchange, id, query.starting_after ?? -1);
+  const included = [...exchange.query.getAll('include'), ...exchange.query.getAll('include[]')];
+  const shown = included.includes(resultsIncluded) ? { showsFound: true } : {};
+  if (query.stream === 'true') return streamStored(rooms, exchange, id, query.starting_after ?? -1, shown);
   if (query.starting_after !== undefined) {
     throw new UsherError('invalid_request', '"starting_after" needs "stream=true".', { param: 'starting_after' });
   }
-  exchange.sendJson(200, recordedResponse(await readTurn(rooms, exchange.principal, id)));
+  exchange.sendJson(200, recordedResponse(await readTurn(rooms, exchange.principal, id), shown));
 }
 
 async function streamStored(
@@ -167,9 +181,10 @@ async function streamStored(
   exchange: Exchange,
   id: RecordedTurn['id'],
   after: number,
+  shown: Pick<ResponseSettings, 'showsFound'> = {},
 ): Promise<void> {
   const turn = await readTurn(rooms, exchange.principal, id);
-  const writer = new ResponseEventWriter(JSON.parse(turn.settings) as ResponseSettings, after);
+  const writer = new ResponseEventWriter({ ...(JSON.parse(turn.settings) as ResponseSettings), ...shown }, after);
   return answerStreamed(exchange, writer, (relay) => followTurn(rooms, exchange.principal, id, relay, exchange.signal));
 }
 

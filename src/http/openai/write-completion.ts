@@ -115,7 +115,7 @@ export class ChunkWriter implements StreamWriter {
       case 'refusal':
         return this.#delta(`{"refusal":${JSON.stringify(event.delta)}}`);
       case 'arguments':
-        if (parseId('tool', event.itemId) !== undefined) return '';
+        if (parseId('call', event.itemId) === undefined) return '';
         return this.#delta(
           `{"tool_calls":[{"index":${this.#calls},"function":{"arguments":${JSON.stringify(event.delta)}}}]}`,
         );

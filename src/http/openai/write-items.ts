@@ -1,10 +1,26 @@
 import { unreachable } from '#base';
-import type { Citation, ContentPart, Item, Role, ToolItem } from '#conversation';
+import {
+  isSearchId,
+  searchFound,
+  searchQueries,
+  type Citation,
+  type ContentPart,
+  type FoundPassage,
+  type Item,
+  type Role,
+  type ToolItem,
+} from '#conversation';
 
 type WireStatus = 'in_progress' | 'completed' | 'incomplete';
 
-/** An item as Responses and Conversations write it. */
-export function writeItem(item: Item, status: WireStatus = item.status): object {
+/** An item as Responses and Conversations write it. `showsFound`: with the passages that a search found. */
+export function writeItem(
+  item: Item,
+  {
+    status = item.status,
+    showsFound = false,
+  }: { readonly status?: WireStatus; readonly showsFound?: boolean | undefined } = {},
+): object {
   switch (item.kind) {
     case 'message':
       return {
@@ -26,10 +42,38 @@ export function writeItem(item: Item, status: WireStatus = item.status): object 
     case 'result':
       return { id: item.id, type: 'function_call_output', status, call_id: item.callId, output: item.output };
     case 'tool':
-      return writeTool(item, status);
+      return isSearchId(item.id) ? writeSearch(item, status, showsFound) : writeTool(item, status);
+    case 'approval-request': {
+      const { id, source, name, arguments: text } = item;
+      return { id, type: 'mcp_approval_request', server_label: source, name, arguments: text };
+    }
+    case 'approval': {
+      const { id, request, approve, reason } = item;
+      // The specification asks for both names of the request.
+      return { id, type: 'mcp_approval_response', request_id: request, approval_request_id: request, approve, reason };
+    }
     case 'compaction':
       return { id: item.id, type: 'compaction', encrypted_content: item.sealed };
   }
+}
+
+function writeSearch(item: ToolItem, status: WireStatus, showsFound: boolean): object {
+  return {
+    id: item.id,
+    type: 'file_search_call',
+    status: statusOf(item, status),
+    queries: searchQueries(item),
+    results: showsFound ? (searchFound(item) ?? []).map(writeFoundPassage) : null,
+  };
+}
+
+function writeFoundPassage({ source, title, text, score }: FoundPassage): object {
+  return { file_id: source, filename: title, text, score, attributes: null };
+}
+
+/** A call that failed is whole, and says so. */
+function statusOf(item: ToolItem, status: WireStatus): WireStatus | 'failed' {
+  return status === 'completed' && item.error !== null ? 'failed' : status;
 }
 
 /** A call of the assistant's own tool is one of a server's on the wire: nothing is left for the caller to run. */
@@ -43,8 +87,8 @@ function writeTool(item: ToolItem, status: WireStatus): object {
     output: item.output,
     error:
       item.error === null ? null : { type: 'mcp_tool_execution_error', content: [{ type: 'text', text: item.error }] },
-    status: status === 'completed' && item.error !== null ? 'failed' : status,
-    approval_request_id: null,
+    status: statusOf(item, status),
+    approval_request_id: item.approvalRequest ?? null,
   };
 }
 
@@ -75,7 +119,7 @@ export function writePart(part: ContentPart, role: Role): object {
   }
 }
 
-/** A passage of the assistant's knowledge is a file on the wire; `index` is where the quotation ends. */
+/** A passage of the assistant's knowledge is a file on the wire; `index` is where the quotation or the mark ends. */
 export function writeCitation(citation: Citation): object {
   return { type: 'file_citation', file_id: citation.source, filename: citation.title, index: citation.end };
 }

@@ -1,4 +1,4 @@
-import type { Item, TurnEvent, TurnOutcome } from '#conversation';
+import type { Citation, Item, TurnEvent, TurnOutcome } from '#conversation';
 import type { StreamWriter } from '../openai/answer-exchange.ts';
 import { ToldText, toldOtherwise } from '../openai/told-text.ts';
 import { responseIdOf } from '../openai/wire-ids.ts';
@@ -10,6 +10,7 @@ import { responseIdOf } from '../openai/wire-ids.ts';
 export class UiWriter implements StreamWriter {
   readonly tellsCancelled = true;
   readonly #told = new ToldText();
+  readonly #cites = new Set<string>();
   /** The answer was made anew and differs from what was told: nothing more can be said of it here. */
   #isLost = false;
   /** The text part that is open, and whether its item has ended: it goes on where the answer begins anew. */
@@ -37,12 +38,7 @@ export class UiWriter implements StreamWriter {
       case 'arguments':
         return '';
       case 'cited':
-        return chunk({
-          type: 'source-document',
-          sourceId: event.citation.source,
-          mediaType: 'text/markdown',
-          title: event.citation.title,
-        });
+        return this.#cited(event.citation);
       case 'called':
         return this.#called(event.item);
       case 'closed':
@@ -56,6 +52,13 @@ export class UiWriter implements StreamWriter {
   /** The last chunk has said it. */
   failure(): string {
     return '';
+  }
+
+  /** Once for each source: the stream has no place in the text for it. */
+  #cited({ source, title }: Citation): string {
+    if (this.#cites.has(source)) return '';
+    this.#cites.add(source);
+    return chunk({ type: 'source-document', sourceId: source, mediaType: 'text/markdown', title });
   }
 
   #opened(item: Item): string {
@@ -105,6 +108,8 @@ export class UiWriter implements StreamWriter {
             })
           : chunk({ type: 'tool-output-error', toolCallId: item.callId, errorText: item.error, dynamic: true });
       case 'result':
+      case 'approval-request':
+      case 'approval':
       case 'compaction':
         return '';
     }

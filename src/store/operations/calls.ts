@@ -46,6 +46,8 @@ export const tenantCalls: Readonly<Record<keyof TenantStore, Kind>> = {
   putRelease: 'write',
   release: 'read',
   releasesByPrefix: 'read',
+  putPassageVectors: 'write',
+  passageVectors: 'read',
 };
 
 /** With the two halves of a probe. */

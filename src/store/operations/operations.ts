@@ -10,6 +10,7 @@ import * as handovers from './handovers.ts';
 import * as items from './items.ts';
 import * as nodes from './nodes.ts';
 import { probeRead, probeWrite } from './probe.ts';
+import * as passageVectors from './passage-vectors.ts';
 import * as queuedTurns from './queued-turns.ts';
 import * as releases from './releases.ts';
 import * as snapshots from './snapshots.ts';
@@ -62,6 +63,8 @@ const tenantOperations: { readonly [Name in keyof TenantStore]: WithinReach<Tena
   putRelease: releases.putRelease,
   release: releases.release,
   releasesByPrefix: releases.releasesByPrefix,
+  putPassageVectors: passageVectors.putPassageVectors,
+  passageVectors: passageVectors.passageVectors,
 };
 
 /** Each method of SystemStore, and the two halves of a probe. */

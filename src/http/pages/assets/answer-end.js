@@ -27,6 +27,7 @@ export function takeEvent(view, event) {
       return undefined;
     case 'response.output_item.done':
       if (isHandover(event['item'])) view.handedOver(event['item'].output);
+      if (event['item'].type === 'mcp_approval_request') view.askApproval(event['item']);
       return undefined;
     case 'response.output_text.delta':
     case 'response.refusal.delta':

@@ -27,6 +27,9 @@ import { failureOf, unreachable } from './failure.js';
  * @property {string} [server_label]
  * @property {string} [name]
  * @property {string | null} [output]
+ * @property {string} [arguments]
+ * @property {boolean} [approve]
+ * @property {string} [approval_request_id]
  * @property {string | null} response
  */
 
@@ -121,7 +124,7 @@ export class ChatClient {
 
   /**
    * The events of an answer.
-   * @param {{conversation: string, input: string, replaces: string | undefined, signal: AbortSignal}} question
+   * @param {{conversation: string, input: string | object[], replaces: string | undefined, signal: AbortSignal}} question
    */
   async answer({ conversation, input, replaces, signal }) {
     const metadata = replaces === undefined ? {} : { replaces };

@@ -7,7 +7,7 @@ import { cutOff, Failure, inWords } from './failure.js';
 import { HistoryView } from './history-view.js';
 import { HostPage } from './host-page.js';
 import { Place } from './place.js';
-import { recordedExchanges } from './recorded-exchanges.js';
+import { decisionWords, recordedExchanges } from './recorded-exchanges.js';
 import { Stage } from './stage.js';
 import { attendThemeSwitch } from './theme-switch.js';
 
@@ -242,6 +242,7 @@ class Chat {
     this.#earlier.hidden = !hasMore;
     const byId = new Map(responses.map((response) => [response.id, response]));
     const views = recordedExchanges(items).map((one) => this.#recorded(one, byId.get(one.response ?? '')));
+    for (const { approval_request_id: id } of items) if (id !== undefined) this.#settle(id, views);
     this.#transcript.prepend(...views.map((view) => view.element));
     this.#exchanges = [...views, ...this.#exchanges];
     for (const { replaces } of responses) {
@@ -259,6 +260,7 @@ class Chat {
       view.add(part.text ?? part.refusal ?? '');
       for (const annotation of part.annotations ?? []) view.cite(annotation);
     }
+    for (const asked of group.asked) view.askApproval(asked);
     if (group.person !== null) view.handedOver(group.person);
     view.finish(recordedEnd(response), response?.feedback ?? null);
     return view;
@@ -278,15 +280,34 @@ class Chat {
   /** @param {string} text @param {ExchangeView} [failed] the attempt that this one takes the place of */
   async #say(text, failed) {
     if (this.#running !== undefined) return;
-    this.#hush();
-    this.#opening.hidden = true;
     const view = this.#view(text);
     failed?.supersede();
+    await this.#attendNew(view, (signal) => this.#ask(text, failed?.response, signal));
+  }
+
+  /** What the person says to a call that they have to agree to. @param {import('./exchange-view.js').Asked} request @param {boolean} approve */
+  async #decide(request, approve) {
+    if (this.#running !== undefined) return;
+    this.#settle(request.id, this.#exchanges);
+    const view = this.#view(decisionWords(approve), true);
+    const input = [{ type: 'mcp_approval_response', approval_request_id: request.id, approve }];
+    await this.#attendNew(view, (signal) => this.#ask(input, undefined, signal));
+  }
+
+  /** @param {string} id @param {readonly ExchangeView[]} views */
+  #settle(id, views) {
+    for (const view of views) view.settleApproval(id);
+  }
+
+  /** @param {ExchangeView} view @param {(signal: AbortSignal) => Promise<AsyncGenerator<StreamEvent>>} ask */
+  async #attendNew(view, ask) {
+    this.#hush();
+    this.#opening.hidden = true;
     this.#exchanges = [...this.#exchanges.filter((one) => one.element.isConnected), view];
     this.#transcript.append(view.element);
     this.#markNewest();
     this.#stage.followAnswer(view.element);
-    await this.#attendTo(view, (signal) => this.#ask(view.question, failed?.response, signal));
+    await this.#attendTo(view, ask);
   }
 
   /** An answer that was under way when the page was loaded goes on here. @param {ExchangeView} view */
@@ -348,7 +369,7 @@ class Chat {
     }
   }
 
-  /** @param {string} input @param {string | undefined} replaces @param {AbortSignal} signal */
+  /** @param {string | object[]} input @param {string | undefined} replaces @param {AbortSignal} signal */
   async #ask(input, replaces, signal) {
     if (this.#conversation === undefined) {
       this.#conversation = await this.#client.createConversation();
@@ -381,15 +402,16 @@ class Chat {
 
   // What is shown
 
-  /** @param {string} question */
-  #view(question) {
+  /** @param {string} question @param {boolean} [isDecision] which is made once */
+  #view(question, isDecision = false) {
     /** @type {ExchangeView} */
     const view = new ExchangeView({
       question,
       title: settings.title,
       onDrawn: () => this.#stage.follow(),
       deeds: {
-        again: () => void this.#say(question, view),
+        again: isDecision ? undefined : () => void this.#say(question, view),
+        decide: (request, approve) => void this.#decide(request, approve),
         rate: (response, rating, comment) => this.#client.rate(response, rating, comment),
       },
     });

@@ -10,8 +10,14 @@ import { ratingView } from './rating-view.js';
  * @property {string} [message] in words, where it failed
  * @property {number} [retryAfterMs]
  *
+ * @typedef {object} Asked A call that the person has to agree to.
+ * @property {string} id
+ * @property {string} [name]
+ * @property {string} [arguments]
+ *
  * @typedef {object} Deeds What the person may do with an exchange.
- * @property {() => void} again
+ * @property {(() => void) | undefined} again undefined where it cannot be asked the same again
+ * @property {(request: Asked, approve: boolean) => void} decide
  * @property {(response: string, rating: 'up' | 'down', comment: string) => Promise<void>} rate
  */
 
@@ -43,6 +49,8 @@ export class ExchangeView {
   #words = make('div', { class: 'words' });
   #waiting = make('div', { class: 'waiting' }, make('i'), make('i'), make('i'));
   #foot = make('div', { class: 'foot' });
+  /** What the person has to agree to, by its name on the server. @type {Map<string, HTMLElement>} */
+  #asked = new Map();
   #person = make('p', { class: 'person', role: 'status' });
   /** By where they come from. @type {Map<string, Annotation>} */
   #sources = new Map();
@@ -88,6 +96,34 @@ export class ExchangeView {
   handedOver(outcome) {
     this.#person.hidden = outcome === null;
     this.#person.textContent = outcome ?? '';
+  }
+
+  /**
+   * The assistant may go on only once the person agrees.
+   * @param {Asked} request
+   */
+  askApproval(request) {
+    this.#waiting.hidden = true;
+    const decide = (/** @type {boolean} */ approve) => this.#deeds.decide(request, approve);
+    const card = make(
+      'div',
+      { class: 'approval', role: 'group', 'aria-label': `May the assistant use ${request.name}?` },
+      make('p', {}, 'May the assistant use ', make('strong', {}, request.name ?? ''), ' with this?'),
+      make('dl', {}, ...argumentsOf(request.arguments ?? '')),
+      make(
+        'div',
+        { class: 'choices' },
+        make('button', { class: 'plain allow', type: 'button', click: () => decide(true) }, 'Allow'),
+        make('button', { class: 'plain', type: 'button', click: () => decide(false) }, 'Refuse'),
+      ),
+    );
+    this.#asked.set(request.id, card);
+    this.#words.after(card);
+  }
+
+  /** It was answered: nobody is asked twice. @param {string} id */
+  settleApproval(id) {
+    this.#asked.get(id)?.querySelector('.choices')?.remove();
   }
 
   /** What came so far counts no more. */
@@ -158,7 +194,8 @@ export class ExchangeView {
   /** @param {End} end */
   #failure({ message = '', retryAfterMs = 0 }) {
     const wait = make('span', { class: 'wait' });
-    const again = make('button', { class: 'plain', type: 'button', click: () => this.#deeds.again() }, 'Try again');
+    const again = make('button', { class: 'plain', type: 'button', click: () => this.#deeds.again?.() }, 'Try again');
+    again.hidden = this.#deeds.again === undefined;
     const untilMs = Date.now() + retryAfterMs;
     const tick = () => {
       const left = Math.ceil((untilMs - Date.now()) / 1000);
@@ -178,10 +215,12 @@ export class ExchangeView {
    * @returns {(HTMLElement | null)[]}
    */
   #actions(feedback) {
-    if (this.how === 'failed' || this.how === 'running') return [];
+    const isOnlyAsking = this.#asked.size > 0 && this.text === '';
+    if (this.how === 'failed' || this.how === 'running' || isOnlyAsking) return [];
     const copy = iconButton('copy', 'Copy this answer', () => void copyFrom(copy, this.text));
-    const again = iconButton('again', 'Answer again', () => this.#deeds.again());
+    const again = iconButton('again', 'Answer again', () => this.#deeds.again?.());
     again.classList.add('again');
+    again.hidden = this.#deeds.again === undefined || this.#asked.size > 0;
     const { response } = this;
     if (response === undefined || this.how === 'stopped') {
       return [make('div', { class: 'actions' }, this.text === '' ? null : copy, again)];
@@ -189,4 +228,24 @@ export class ExchangeView {
     const rate = ratingView((rating, comment) => this.#deeds.rate(response, rating, comment), feedback);
     return [make('div', { class: 'actions' }, copy, ...rate.buttons, again), rate.box];
   }
+}
+
+/**
+ * Arguments as a person reads them; as they are where they are no JSON object.
+ * @param {string} text
+ * @returns {HTMLElement[]}
+ */
+function argumentsOf(text) {
+  /** @type {unknown} */
+  let value;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    value = text;
+  }
+  if (typeof value !== 'object' || value === null) return [make('dd', {}, text)];
+  return Object.entries(value).flatMap(([name, one]) => [
+    make('dt', {}, name),
+    make('dd', {}, typeof one === 'string' ? one : JSON.stringify(one)),
+  ]);
 }

@@ -1,0 +1,50 @@
+import { UsherError } from '#base';
+import { noUsage, type ApprovalItem, type ApprovalRequestItem, type Item } from '#conversation';
+import type { Answer } from './answer.ts';
+import type { PromptedTurn } from './turn-steps.ts';
+
+/**
+ * The calls that the input approves, by the requests in what was said before: nobody but the model
+ * can have made them, and each is answered once.
+ *
+ * @throws UsherError `invalid_request`
+ */
+export function approvedCalls(past: readonly Item[], input: readonly Item[]): readonly ApprovalRequestItem[] {
+  const answers = input.filter((item) => item.kind === 'approval');
+  const answered = new Set(past.filter((item) => item.kind === 'approval').map(({ request }) => request));
+  const approved: ApprovalRequestItem[] = [];
+  for (const { request, approve } of answers) {
+    const asked = past.find((item): item is ApprovalRequestItem => item.id === request);
+    if (asked === undefined) throw refused('There is no such request for approval in this conversation.');
+    if (answered.has(request)) throw refused('This request for approval was answered before.');
+    answered.add(request);
+    if (approve) approved.push(asked);
+  }
+  return approved;
+}
+
+function refused(message: string): UsherError {
+  return new UsherError('invalid_request', `${message} Send each approval once, to the response that asked for it.`, {
+    param: 'input',
+  });
+}
+
+/** Before any model is asked: what the person has agreed to is pending. */
+export async function callApproved({ memory }: PromptedTurn, answer: Answer): Promise<boolean> {
+  if (memory.approved.length === 0) return false;
+  // Its node was lost after a part of this was told; nothing of it has run.
+  if (answer.begun) await answer.restart();
+  for (const request of memory.approved) await answer.callApproved(request);
+  await answer.endStep({ usage: noUsage, backend: null, finish: 'call' });
+  return true;
+}
+
+/** What a model reads of a request that no call came of; undefined where one was approved. */
+export function outcomeOf(request: ApprovalRequestItem, items: readonly Item[]): string | undefined {
+  const answer = items.find((item): item is ApprovalItem => item.kind === 'approval' && item.request === request.id);
+  if (answer === undefined) return 'Not run: the person has not agreed to it.';
+  if (answer.approve) return undefined;
+  return answer.reason === null
+    ? 'Not run: the person refused it.'
+    : `Not run: the person refused it: ${answer.reason}`;
+}

@@ -1,0 +1,83 @@
+/** A mark such as `[3]`, with which a model says that it took something from the passage of that number. */
+export interface CitationMark {
+  readonly number: number;
+  /** Offsets of the whole mark, in UTF-16 units of all text so far. */
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Passages of a turn are fewer than a thousand. */
+const digitsMax = 3;
+
+/**
+ * Finds marks in a text that comes in pieces, however it is cut. What stands in Markdown's code is no
+ * mark: `rows[1]` is an index there.
+ */
+export class MarkScanner {
+  #offset = 0;
+  /** The digits of a mark that has begun; undefined outside of one. */
+  #digits: string | undefined;
+  /** Backticks that have just been read. */
+  #run = 0;
+  /** Backticks that the code began with in which the text stands; 0 outside of code. */
+  #fence = 0;
+  #isLineEmpty = true;
+
+  /** The marks that are whole with this piece. */
+  add(piece: string): readonly CitationMark[] {
+    // The hot path: most pieces cannot begin, end or change anything.
+    if (this.#digits === undefined && this.#run === 0 && !/[[`\n]/.test(piece)) {
+      this.#offset += piece.length;
+      if (piece.trim() !== '') this.#isLineEmpty = false;
+      return [];
+    }
+    const marks: CitationMark[] = [];
+    for (let at = 0; at < piece.length; at += 1) {
+      const mark = this.#read(piece[at]!);
+      this.#offset += 1;
+      if (mark !== undefined)
+        marks.push({ number: mark, start: this.#offset - String(mark).length - 2, end: this.#offset });
+    }
+    return marks;
+  }
+
+  /** The number of the mark that this character ends. */
+  #read(character: string): number | undefined {
+    if (character === '`') {
+      this.#run += 1;
+      this.#digits = undefined;
+      return undefined;
+    }
+    this.#endRun();
+    if (character === '\n') this.#endLine();
+    else if (character.trim() !== '') this.#isLineEmpty = false;
+    if (this.#fence > 0) return undefined;
+    return this.#readMark(character);
+  }
+
+  #readMark(character: string): number | undefined {
+    const digits = this.#digits;
+    this.#digits = character === '[' ? '' : undefined;
+    if (digits === undefined) return undefined;
+    if (character === ']' && digits !== '') return Number(digits);
+    // A number without a leading zero, so that its length is known from it.
+    const grown = digits + character;
+    if (/^[1-9]\d*$/.test(grown) && grown.length <= digitsMax) this.#digits = grown;
+    return undefined;
+  }
+
+  #endRun(): void {
+    const run = this.#run;
+    this.#run = 0;
+    if (run === 0) return;
+    this.#isLineEmpty = false;
+    if (this.#fence === 0) this.#fence = run;
+    else if (this.#fence === run) this.#fence = 0;
+  }
+
+  /** Code within a paragraph ends with it, also where its last backtick is missing. */
+  #endLine(): void {
+    if (this.#isLineEmpty && this.#fence < 3) this.#fence = 0;
+    this.#isLineEmpty = true;
+  }
+}
