@@ -65,11 +65,14 @@ function aModel(change: { readonly name?: string; readonly model?: string } = {}
 }
 
 /** A node with these embedding models over the one store. */
-function aNode(models: readonly EmbeddingBackend[], retryMs?: number): ReleaseArchive {
+function aNode(
+  models: readonly EmbeddingBackend[],
+  waits: { retryMs?: number; publishMs?: number } = {},
+): ReleaseArchive {
   const clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + aheadMs };
   const rooms = { store, vault, clock, telemetry };
   const byName = new Map(models.map((model) => [model.name, model]));
-  const vectors = new KnowledgeVectors(rooms, byName, retryMs === undefined ? {} : { retryMs });
+  const vectors = new KnowledgeVectors(rooms, byName, waits);
   opened.adopt(vectors, (made) => made.close());
   return new ReleaseArchive(rooms, vectors);
 }
@@ -128,7 +131,7 @@ test('a release without an embedding model asks for no vectors', async () => {
 test('while the model is away the release serves by words; its vectors come at a later try, on every node', async () => {
   await simulator.control({ do: 'listen', on: false });
   const released = aRelease(rows);
-  const { search } = await aNode([aModel()], 20).publish(north, released);
+  const { search } = await aNode([aModel()], { retryMs: 20 }).publish(north, released);
   const reader = (await aNode([aModel()]).open(north, 'guide', released.digest))!;
   for (const found of [await search('dogs', 1), await reader.search('dogs', 1)]) expect(found).toHaveLength(1);
   expect(told.find(({ msg }) => msg.startsWith('knowledge not embedded'))).toMatchObject({
@@ -144,6 +147,18 @@ test('while the model is away the release serves by words; its vectors come at a
     await served('dogs', 1);
     await expect.poll(async () => (await served(wordless, 1)).length).toBe(1);
   }
+});
+
+test('a release does not wait for a model that is slow; what it still makes is used once it is there', async () => {
+  await simulator.planAll('[[sim:hang]]');
+  const { search } = await aNode([aModel()], { publishMs: 50 }).publish(north, aRelease(rows));
+  expect(await search('dogs', 1)).toHaveLength(1);
+  await simulator.clear();
+  await simulator.control({ do: 'release' });
+  await expect.poll(() => told.some(({ msg }) => msg === 'knowledge embedded')).toBe(true);
+  aheadMs += 60_000;
+  await search('dogs', 1);
+  await expect.poll(async () => (await search(wordless, 1)).length).toBe(1);
 });
 
 test('a question whose vector does not come in time is answered by words, and the next ones do not wait', async () => {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { UsherError } from '#base';
 import type { TenantId } from '#access';
 import type { EmbeddingBackend } from '#backend';
@@ -32,6 +33,7 @@ export class KnowledgeVectors {
   readonly #models: ReadonlyMap<string, EmbeddingBackend>;
   readonly #archive: VectorArchive;
   readonly #retryMs: number;
+  readonly #publishMs: number;
   readonly #closing = new AbortController();
   readonly #quietUntilMs = new Map<string, number>();
   readonly #owed = new Map<string, Owed>();
@@ -40,14 +42,16 @@ export class KnowledgeVectors {
 
   /**
    * @param models by the names that `usher.yaml` gives them
-   * @param options `retryMs`: until the first retry; doubled with each that fails
+   * @param options `retryMs`: until the first retry, doubled with each that fails; `publishMs`: how long a
+   * release waits for its vectors before it serves without
    */
   constructor(
     rooms: VectorRooms,
     models: ReadonlyMap<string, EmbeddingBackend>,
-    { retryMs = 15_000 }: { readonly retryMs?: number } = {},
+    { retryMs = 15_000, publishMs = 10_000 }: { readonly retryMs?: number; readonly publishMs?: number } = {},
   ) {
     this.#retryMs = retryMs;
+    this.#publishMs = publishMs;
     this.#rooms = rooms;
     this.#models = models;
     this.#archive = new VectorArchive(rooms);
@@ -58,20 +62,25 @@ export class KnowledgeVectors {
     const model = this.#modelOf(release);
     if (model === undefined || release.passages.length === 0) return undefined;
     const texts = release.passages.map(embeddedText);
-    const read = (): Promise<KnownVectors> => this.#archive.read(tenant, model, texts);
+    const complete = async (known: KnownVectors): Promise<KnownVectors> => {
+      const missing = texts.filter((_, at) => known[at] === undefined);
+      const found = (await this.#archive.read(tenant, model, missing)).values();
+      return texts.map((_, at) => known[at] ?? found.next().value);
+    };
     const embedQuestion = (question: string): Promise<Float32Array | undefined> =>
       this.#embedQuestion(tenant, model, question);
-    return new ReleaseMeaning({ rooms: this.#rooms, index, read, embedQuestion }, await read());
+    return new ReleaseMeaning({ rooms: this.#rooms, index, complete, embedQuestion }, await complete([]));
   }
 
   /**
-   * Makes the vectors that are not stored yet. Where the model gives none it is tried again later, and
-   * this settles all the same.
-   *
-   * @throws UsherError of the store and the vault
+   * Makes the vectors that are not stored yet. Settles after a while all the same: what takes longer goes
+   * on, and where the model gives none it is tried again later.
    */
   async make(tenant: TenantId, release: Release): Promise<void> {
-    if (!(await this.#tryMake(tenant, release))) this.#owe({ tenant, release });
+    const made = new AbortController();
+    const patience = sleep(this.#publishMs, undefined, { signal: made.signal }).catch(() => undefined);
+    await Promise.race([this.#makeOrOwe({ tenant, release }), patience]);
+    made.abort();
   }
 
   /** Stops what is under way; what is not stored yet is made at the next start. */
@@ -82,6 +91,11 @@ export class KnowledgeVectors {
 
   #modelOf({ spec }: Release): EmbeddingBackend | undefined {
     return spec.knowledge.embeddings === undefined ? undefined : this.#models.get(spec.knowledge.embeddings);
+  }
+
+  async #makeOrOwe(owed: Owed): Promise<void> {
+    const isMade = await this.#tryMake(owed.tenant, owed.release).catch((error: unknown) => this.#tellFailure(error));
+    if (!isMade) this.#owe(owed);
   }
 
   /** False where some are missing still. */
@@ -130,10 +144,7 @@ export class KnowledgeVectors {
   /** One release after another; the first that fails ends the round. */
   async #retry(): Promise<void> {
     for (const [key, { tenant, release }] of this.#owed) {
-      const isMade = await this.#tryMake(tenant, release).catch((error: unknown) => {
-        this.#tellFailure(error);
-        return false;
-      });
+      const isMade = await this.#tryMake(tenant, release).catch((error: unknown) => this.#tellFailure(error));
       this.#failures = isMade ? 0 : this.#failures + 1;
       if (!isMade) break;
       this.#owed.delete(key);
@@ -142,12 +153,13 @@ export class KnowledgeVectors {
     this.#plan();
   }
 
-  #tellFailure(error: unknown): void {
-    // The store may be closed by now.
-    if (this.#closing.signal.aborted) return;
+  #tellFailure(error: unknown): false {
     const { telemetry } = this.#rooms;
+    // The store may be closed by now.
+    if (this.#closing.signal.aborted) return false;
     if (error instanceof UsherError) telemetry.storeFailed({ operation: 'passageVectors', code: error.code });
     else telemetry.unexpected({ where: 'passage vectors', error });
+    return false;
   }
 
   async #embedQuestion(tenant: TenantId, model: EmbeddingBackend, question: string): Promise<Float32Array | undefined> {

@@ -1,8 +1,12 @@
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
+import { DocumentReader } from '#knowledge';
 import { loadAssistantFolder, type LoadOptions } from './load-assistant-folder.ts';
+
+const documents = new DocumentReader();
+afterAll(() => documents[Symbol.asyncDispose]());
 
 let folder: string;
 beforeEach(async () => {
@@ -19,20 +23,20 @@ async function put(path: string, content: string | Uint8Array): Promise<void> {
 
 /** Messages with their files, relative to the folder. */
 async function problems(options?: LoadOptions): Promise<string[]> {
-  const loaded = await loadAssistantFolder(folder, options);
+  const loaded = await loadAssistantFolder(documents, folder, options);
   if (loaded.ok) return [];
   return loaded.problems.map(({ file, line, message }) => `${file.slice(folder.length + 1)}:${line} ${message}`);
 }
 
 async function digest(): Promise<string> {
-  const loaded = await loadAssistantFolder(folder);
+  const loaded = await loadAssistantFolder(documents, folder);
   if (!loaded.ok) throw new Error(JSON.stringify(loaded.problems));
   return loaded.release.digest;
 }
 
 test('a folder becomes a release with its instructions and passages', async () => {
   await put('knowledge/prices/list.md', '# Prices\n\nA ticket costs nine euros.\n');
-  const loaded = await loadAssistantFolder(folder);
+  const loaded = await loadAssistantFolder(documents, folder);
   expect(loaded).toMatchObject({
     ok: true,
     release: {
@@ -66,7 +70,10 @@ test('line ends and a byte order mark, as other systems write them, leave the di
 test('instructions may have another name and place; nothing outside the folder is read', async () => {
   await put('assistant.yaml', 'name: guide\ninstructions: prompts/main.md\n');
   await put('prompts/main.md', 'Be brief.');
-  expect(await loadAssistantFolder(folder)).toMatchObject({ ok: true, release: { instructions: 'Be brief.' } });
+  expect(await loadAssistantFolder(documents, folder)).toMatchObject({
+    ok: true,
+    release: { instructions: 'Be brief.' },
+  });
   await put('assistant.yaml', 'name: guide\ninstructions: ../../etc/passwd\n');
   expect(await problems()).toEqual([
     'assistant.yaml:2 "instructions" must be a path inside the folder, with forward slashes',
@@ -84,7 +91,7 @@ test('an embedding model that usher.yaml has not is a problem with the nearest n
   expect(await problems({ embeddings: [] })).toEqual([
     'assistant.yaml:3 usher.yaml has no embedding model "text-smal"; declare one under embeddings, or leave this out',
   ]);
-  const loaded = await loadAssistantFolder(folder, { embeddings: ['text-smal'] });
+  const loaded = await loadAssistantFolder(documents, folder, { embeddings: ['text-smal'] });
   expect(loaded).toMatchObject({ ok: true, release: { spec: { knowledge: { embeddings: 'text-smal' } } } });
 });
 
@@ -156,12 +163,12 @@ function petsTool(more = ''): string {
 }
 
 test('tools are part of the release with the documents they come from; a release without has none', async () => {
-  const without = await loadAssistantFolder(folder);
+  const without = await loadAssistantFolder(documents, folder);
   expect(without.ok && 'tools' in without.release).toBe(false);
   await put('assistant.yaml', petsTool());
   await put('tools/pets.yaml', pets);
   const first = await digest();
-  expect(await loadAssistantFolder(folder)).toMatchObject({
+  expect(await loadAssistantFolder(documents, folder)).toMatchObject({
     ok: true,
     release: { tools: [{ name: 'pets_listPets' }] },
   });

@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { lstat, open, readdir, realpath } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { nearestWord, readYaml, type Problem } from '#base';
-import { readPassages } from '#knowledge';
+import type { DocumentReader, ReadProgress } from '#knowledge';
 import {
   assistantSchema,
   canonicalFile,
@@ -31,6 +31,8 @@ export interface LoadOptions {
   readonly embeddings?: readonly string[];
   /** Tool credentials that exist; a name beyond them is a problem. Undefined: not checked. */
   readonly credentials?: readonly string[];
+  /** How far its documents are read. */
+  readonly onProgress?: ReadProgress;
   /** The name under which `usher.yaml` declares the folder. */
   readonly expectedName?: string;
 }
@@ -42,7 +44,11 @@ const instructionsCharactersMax = 200_000;
  * Reads, checks and digests an assistant folder. Whatever is wrong with it is a problem with file,
  * line and mend; nothing of a folder with problems is served.
  */
-export async function loadAssistantFolder(folder: string, options: LoadOptions = {}): Promise<LoadedFolder> {
+export async function loadAssistantFolder(
+  documents: DocumentReader,
+  folder: string,
+  options: LoadOptions = {},
+): Promise<LoadedFolder> {
   const shown = shownFolder(folder);
   const refused = (problems: readonly Problem[]): LoadedFolder => ({
     ok: false,
@@ -58,7 +64,7 @@ export async function loadAssistantFolder(folder: string, options: LoadOptions =
   const instructions = readInstructions(files, spec.value.instructionsFile);
   if (!instructions.ok) problems.push(instructions.problem);
   if (problems.length > 0 || !instructions.ok) return refused(problems);
-  const knowledge = await readPassages(files);
+  const knowledge = await documents.read(files, options.onProgress);
   const { problemAt } = spec;
   const declared = readToolDocuments(spec.value.tools, files, { credentials: options.credentials, problemAt });
   const unfit = [...knowledge.problems, ...declared.problems];

@@ -2,6 +2,7 @@ import { summarizeProblem, type Problem } from '#base';
 import type { TenantId } from '#access';
 import type { ServedEnvironment, ServedTenant, Snapshot } from '#cluster';
 import type { AssistantConfig, TenantConfig } from '#config';
+import { DocumentReader } from '#knowledge';
 import type { ReleaseDigest } from '#release';
 import type { Telemetry } from '#telemetry';
 import { loadAssistantFolder, type LoadedFolder } from './load-assistant-folder.ts';
@@ -33,10 +34,13 @@ export interface Reload {
 }
 
 export interface FolderRooms extends PublishRooms {
-  readonly telemetry: Pick<Telemetry, 'releaseRejected'>;
+  readonly telemetry: Pick<Telemetry, 'releaseRejected' | 'knowledgeRead'>;
 }
 
 type ConfiguredEnvironment = AssistantConfig['environments'] extends ReadonlyMap<string, infer E> ? E : never;
+
+/** Documents to be read from which on it is told how far they are: fewer take a moment. */
+const largeFolderDocuments = 50;
 
 /** What one environment's folders hold, as it shall serve. */
 interface LoadedEnvironment extends ServedEnvironment {
@@ -44,11 +48,12 @@ interface LoadedEnvironment extends ServedEnvironment {
 }
 
 /** The folders that `usher.yaml` names, read into releases in the store and the snapshot that names them. */
-export class FolderLoader {
+export class FolderLoader implements AsyncDisposable {
   readonly #rooms: FolderRooms;
   readonly #archive: ReleaseArchive;
   readonly #tenants: readonly TenantConfig[];
   readonly #means: NodeMeans | undefined;
+  readonly #documents = new DocumentReader();
   #environments: ReadonlyMap<string, LoadedEnvironment> = new Map();
   /** Environments whose last load was rejected: mended ones are told, also when nothing else changed. */
   #mending: ReadonlySet<string> = new Set();
@@ -64,6 +69,11 @@ export class FolderLoader {
     this.#archive = archive;
     this.#tenants = tenants;
     this.#means = means;
+  }
+
+  /** To be called when nothing is loaded any more. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#documents[Symbol.asyncDispose]();
   }
 
   /** Every folder that a release comes from, absolute. */
@@ -175,7 +185,15 @@ export class FolderLoader {
       means === undefined
         ? {}
         : { pools: means.pools, embeddings: means.embeddings, credentials: means.credentialsOf(tenant) };
-    return loadAssistantFolder(folder, { expectedName: assistant, ...had });
+    let toldTenths = 0;
+    const onProgress = (done: number, total: number): void => {
+      const tenths = Math.floor((done / total) * 10);
+      if (total >= largeFolderDocuments && tenths > toldTenths) {
+        this.#rooms.telemetry.knowledgeRead({ tenant, assistant, done, total });
+      }
+      toldTenths = tenths;
+    };
+    return loadAssistantFolder(this.#documents, folder, { expectedName: assistant, onProgress, ...had });
   }
 }
 

@@ -10,7 +10,8 @@ const lookEveryMs = 10_000;
 export interface MeaningParts {
   readonly rooms: Pick<VectorRooms, 'clock' | 'telemetry'>;
   readonly index: KnowledgeIndex;
-  readonly read: () => Promise<KnownVectors>;
+  /** Looks for those that are missing. */
+  readonly complete: (known: KnownVectors) => Promise<KnownVectors>;
   /** Undefined where it could not be told in time. */
   readonly embedQuestion: (question: string) => Promise<Float32Array | undefined>;
 }
@@ -19,13 +20,13 @@ export interface MeaningParts {
 export class ReleaseMeaning {
   readonly #parts: MeaningParts;
   #table: VectorTable | undefined;
-  #isPartial: boolean;
+  /** As they were read; undefined once none is missing. */
+  #partial: KnownVectors | undefined;
   #lookedAtMs: number;
 
   constructor(parts: MeaningParts, vectors: KnownVectors) {
     this.#parts = parts;
-    this.#table = tableOf(vectors);
-    this.#isPartial = vectors.includes(undefined);
+    this.#take(vectors);
     this.#lookedAtMs = parts.rooms.clock.monotonicMs();
   }
 
@@ -50,17 +51,20 @@ export class ReleaseMeaning {
   #lookAgain(): void {
     const { clock, telemetry } = this.#parts.rooms;
     const nowMs = clock.monotonicMs();
-    if (!this.#isPartial || nowMs - this.#lookedAtMs < lookEveryMs) return;
+    const known = this.#partial;
+    if (known === undefined || nowMs - this.#lookedAtMs < lookEveryMs) return;
     this.#lookedAtMs = nowMs;
-    void this.#read().catch((error: unknown) => {
-      if (error instanceof UsherError) telemetry.storeFailed({ operation: 'passageVectors', code: error.code });
-      else telemetry.unexpected({ where: 'passage vectors', error });
-    });
+    void this.#parts.complete(known).then(
+      (vectors) => this.#take(vectors),
+      (error: unknown) => {
+        if (error instanceof UsherError) telemetry.storeFailed({ operation: 'passageVectors', code: error.code });
+        else telemetry.unexpected({ where: 'passage vectors', error });
+      },
+    );
   }
 
-  async #read(): Promise<void> {
-    const vectors = await this.#parts.read();
+  #take(vectors: KnownVectors): void {
     this.#table = tableOf(vectors);
-    this.#isPartial = vectors.includes(undefined);
+    this.#partial = vectors.includes(undefined) ? vectors : undefined;
   }
 }

@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { DocumentReader } from '#knowledge';
 import { loadAssistantFolder } from './load-assistant-folder.ts';
 import { scaffoldAssistant } from './scaffold-assistant.ts';
 
@@ -20,7 +21,8 @@ test('a new assistant runs at once under its own name, with a schema beside it f
     'instructions.md',
     'knowledge/about.md',
   ]);
-  const loaded = await loadAssistantFolder(target, { expectedName: 'help-desk', pools: ['default'] });
+  await using documents = new DocumentReader();
+  const loaded = await loadAssistantFolder(documents, target, { expectedName: 'help-desk', pools: ['default'] });
   expect(loaded).toMatchObject({ ok: true, release: { spec: { name: 'help-desk', title: 'Help desk' } } });
   const texts = await Promise.all(files.map((file) => readFile(file, 'utf8')));
   expect(texts.join('')).not.toMatch(/my-assistant|My assistant/u);

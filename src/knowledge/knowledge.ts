@@ -1,3 +1,3 @@
 export { openKnowledgeIndex, type KnowledgeIndex } from './knowledge-index.ts';
-export { readPassages } from './read-passages.ts';
+export { DocumentReader, type ReadProgress } from './document-reader.ts';
 export { tableOf, type VectorTable } from './vector-table.ts';

@@ -1,8 +1,9 @@
 import { globSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import { DocumentReader } from './document-reader.ts';
 import { openKnowledgeIndex } from './knowledge-index.ts';
-import { readPassages } from './read-passages.ts';
+
 import { standInVectors } from './stand-in-vectors.fixture.ts';
 import { nearestRows, tableOf } from './vector-table.ts';
 
@@ -61,7 +62,8 @@ async function openGuide() {
   const files = globSync('knowledge/**/*.md', { cwd: guide })
     .toSorted()
     .map((path) => ({ path: path.replaceAll('\\', '/'), bytes: readFileSync(`${guide}${path}`) }));
-  const { passages, problems } = await readPassages(files);
+  await using documents = new DocumentReader();
+  const { passages, problems } = await documents.read(files);
   expect(problems).toEqual([]);
   return { passages, index: await openKnowledgeIndex(passages) };
 }

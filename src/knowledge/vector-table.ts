@@ -9,7 +9,7 @@ export interface VectorTable {
   readonly numbers: Float32Array;
 }
 
-/** Products after which others get the event loop: about a millisecond. */
+/** Products after which others get the event loop: a millisecond or two. */
 const productsAtOnce = 1_000_000;
 
 /**
@@ -21,7 +21,7 @@ export function tableOf(vectors: readonly (Float32Array | undefined)[]): VectorT
   if (dimensions === 0) return undefined;
   const rows = vectors.flatMap((vector, row) => (vector?.length === dimensions ? [row] : []));
   const numbers = new Float32Array(rows.length * dimensions);
-  for (const [at, row] of rows.entries()) numbers.set(normalised(vectors[row]!), at * dimensions);
+  for (const [at, row] of rows.entries()) putNormalised(numbers, at * dimensions, vectors[row]!);
   return { dimensions, rows, numbers };
 }
 
@@ -36,7 +36,8 @@ export async function nearestRows(
 ): Promise<readonly number[]> {
   const { dimensions, rows, numbers } = table;
   if (question.length !== dimensions) return [];
-  const sought = normalised(question);
+  const sought = new Float32Array(dimensions);
+  putNormalised(sought, 0, question);
   const found: { row: number; likeness: number }[] = [];
   const rowsAtOnce = Math.max(1, Math.floor(productsAtOnce / dimensions));
   for (let from = 0; from < rows.length; from += rowsAtOnce) {
@@ -53,16 +54,28 @@ export async function nearestRows(
     .map(({ row }) => row);
 }
 
+/** Four sums side by side: the processor need not wait for one to add to the next. */
 function product(numbers: Float32Array, start: number, sought: Float32Array): number {
-  let sum = 0;
-  for (let at = 0; at < sought.length; at += 1) sum += numbers[start + at]! * sought[at]!;
-  return sum;
+  let [one, two, three, four] = [0, 0, 0, 0];
+  const { length } = sought;
+  const whole = length - (length % 4);
+  let at = 0;
+  for (; at < whole; at += 4) {
+    const from = start + at;
+    one += numbers[from]! * sought[at]!;
+    two += numbers[from + 1]! * sought[at + 1]!;
+    three += numbers[from + 2]! * sought[at + 2]!;
+    four += numbers[from + 3]! * sought[at + 3]!;
+  }
+  for (; at < length; at += 1) one += numbers[start + at]! * sought[at]!;
+  return one + two + three + four;
 }
 
-/** Of length 1; one without direction stays as it is, and is near to nothing. */
-function normalised(vector: Float32Array): Float32Array {
-  const length = Math.sqrt(vector.reduce((sum, number) => sum + number * number, 0));
-  return length > 0 && Number.isFinite(length)
-    ? vector.map((number) => number / length)
-    : new Float32Array(vector.length);
+/** Of length 1; one without direction becomes zero, and is near to nothing. */
+function putNormalised(numbers: Float32Array, start: number, vector: Float32Array): void {
+  let squares = 0;
+  for (let at = 0; at < vector.length; at += 1) squares += vector[at]! * vector[at]!;
+  const length = Math.sqrt(squares);
+  if (!(length > 0) || length === Infinity) return;
+  for (let at = 0; at < vector.length; at += 1) numbers[start + at] = vector[at]! / length;
 }

@@ -16,7 +16,7 @@ import type { Telemetry } from '#telemetry';
 import type { Vault } from '#vault';
 
 /** What this node serves, kept at the newest snapshot. */
-export interface Served extends Disposable {
+export interface Served extends AsyncDisposable {
   readonly directory: SnapshotDirectory;
   readonly follower: SnapshotFollower;
   /** Undefined without the role `control`: such a node reads no folders. */
@@ -40,7 +40,7 @@ interface ServedParts {
  */
 export async function openServed(parts: ServedParts, config: Config): Promise<Served> {
   const { store, clock, telemetry, owner } = parts;
-  using opening = new DisposableStack();
+  await using opening = new AsyncDisposableStack();
   const vectors = opening.adopt(new KnowledgeVectors(parts, parts.embeddings), (opened) => opened.close());
   const archive = new ReleaseArchive(parts, vectors);
   const means = meansOf(config);
@@ -51,7 +51,9 @@ export async function openServed(parts: ServedParts, config: Config): Promise<Se
     return served(opening, { directory, follower, publisher: undefined });
   }
   // A control node that declares no pool cannot know what the others have, who check for themselves.
-  const loader = new FolderLoader(parts, archive, config.tenants, config.pools.length === 0 ? undefined : means);
+  const loader = opening.use(
+    new FolderLoader(parts, archive, config.tenants, config.pools.length === 0 ? undefined : means),
+  );
   const publisher = new FolderPublisher({ system: store.system, loader, follower, owner, telemetry });
   const { rejected } = await publisher.load();
   refuseRejected(rejected);
@@ -59,9 +61,9 @@ export async function openServed(parts: ServedParts, config: Config): Promise<Se
   return served(opening, { directory, follower, publisher });
 }
 
-function served(opening: DisposableStack, parts: Omit<Served, keyof Disposable>): Served {
+function served(opening: AsyncDisposableStack, parts: Omit<Served, keyof AsyncDisposable>): Served {
   const opened = opening.move();
-  return { ...parts, [Symbol.dispose]: () => opened.dispose() };
+  return { ...parts, [Symbol.asyncDispose]: () => opened.disposeAsync() };
 }
 
 /** Turns are run by workers, and those whose content is not kept by the gateways themselves. */

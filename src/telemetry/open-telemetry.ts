@@ -34,7 +34,7 @@ export async function openTelemetry(options: TelemetryOptions): Promise<Telemetr
     ...edgeEvents(log, instruments),
     ...turnEvents(log, instruments, otel),
     ...toolEvents(log, instruments),
-    ...embeddingEvents(log, instruments),
+    ...knowledgeEvents(log, instruments),
     ...stateEvents(log, instruments),
     ...clusterEvents(log, instruments),
     metrics: async () => ({ contentType: registry.contentType, body: await registry.metrics() }),
@@ -144,11 +144,12 @@ function toolEvents(log: Logger, instruments: Instruments): Pick<Telemetry, 'too
   };
 }
 
-function embeddingEvents(
+function knowledgeEvents(
   log: Logger,
   instruments: Instruments,
-): Pick<Telemetry, 'embeddingFinished' | 'knowledgeEmbedded' | 'knowledgeUnembedded'> {
+): Pick<Telemetry, 'embeddingFinished' | 'knowledgeRead' | 'knowledgeEmbedded' | 'knowledgeUnembedded'> {
   return {
+    knowledgeRead: (event) => log.info(event, 'knowledge read'),
     knowledgeEmbedded: (event) => log.info(event, 'knowledge embedded'),
     knowledgeUnembedded: (event) =>
       log.warn(event, 'knowledge not embedded; it is found by its words alone, and embedding is tried again'),

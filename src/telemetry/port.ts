@@ -95,6 +95,13 @@ export interface Telemetry {
     readonly inputTokens: number;
     readonly durationMs: number;
   }): void;
+  /** How far the documents of an assistant with many are read. */
+  knowledgeRead(event: {
+    readonly tenant: TenantId;
+    readonly assistant: string;
+    readonly done: number;
+    readonly total: number;
+  }): void;
   /** How far the vectors of a release's new passages are made. */
   knowledgeEmbedded(event: {
     readonly tenant: TenantId;

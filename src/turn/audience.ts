@@ -12,6 +12,7 @@ export class Audience {
   #outliveMs: number;
   #relay: Relay | undefined;
   #others = 0;
+  #isHeardElsewhere = false;
   #timer: NodeJS.Timeout | undefined;
   #unlisten: () => void = () => {};
 
@@ -41,6 +42,11 @@ export class Audience {
     this.#outliveMs = Math.max(this.#outliveMs, ms);
   }
 
+  /** Whether somebody hears the turn from the store, here or elsewhere. */
+  get isFollowed(): boolean {
+    return this.#others > 0 || this.#isHeardElsewhere;
+  }
+
   /** Another listener, until the returned function is called. */
   join(): () => void {
     this.#others += 1;
@@ -51,9 +57,10 @@ export class Audience {
     };
   }
 
-  /** Somebody listens elsewhere. */
-  heard(): void {
-    this.#wait(elsewhereMs);
+  /** Whether somebody listens elsewhere, as each renewal tells. */
+  heardElsewhere(is: boolean): void {
+    this.#isHeardElsewhere = is;
+    if (is) this.#wait(elsewhereMs);
   }
 
   close(): void {

@@ -110,6 +110,7 @@ function openLog(rooms: TurnRooms, turn: PromptedTurn, audience: Audience, held:
     writer: rooms.writer,
     firstSeq: held.firstSeq,
     relay,
+    isFollowed: () => audience.isFollowed,
     changed: () => held.live.change(),
     cancel: () => held.live.cancel(),
     nowMs: () => rooms.clock.wallMs(),
@@ -149,7 +150,7 @@ export function holdTurn(
   const live = new LiveTurn(audience);
   const lease = rooms.leases.hold(held.id, held.epoch, held.begunAtMs, ({ cancelAsked, isHeard }) => {
     if (cancelAsked) live.cancel();
-    if (isHeard) audience.heard();
+    audience.heardElsewhere(isHeard);
   });
   return { live, lease };
 }

@@ -2,12 +2,17 @@ import { UsherError, type Id } from '#base';
 import type { EventBatch, SystemStore } from '#store';
 import type { Telemetry } from '#telemetry';
 
-/** Deltas of a turn become durable together, this long after the first of them. */
-const flushEveryMs = 200;
+/**
+ * Deltas of a turn become durable together, this long after the first of them: sooner where somebody
+ * hears them from the store. Each flush costs a node about as much as relaying ten chunks.
+ */
+const flushMs = { followed: 200, alone: 500 } as const;
 
 /** A turn whose events are written. */
 export interface EventSource {
   readonly turn: Id<'turn'>;
+  /** Whether somebody hears its events from the store. */
+  readonly isFollowed: boolean;
   /** What is not durable, as one batch; undefined for nothing. It is not asked again before `settled`. */
   take(): EventBatch | undefined;
   /** What became of the batch: written, or refused since another node holds the turn. */
@@ -27,7 +32,7 @@ export class EventWriter {
   readonly #store: Pick<SystemStore, 'appendEvents'>;
   readonly #telemetry: Telemetry;
   #dirty = new Set<EventSource>();
-  #timer: NodeJS.Timeout | undefined;
+  #timer: { readonly timeout: NodeJS.Timeout; readonly ms: number } | undefined;
   #isUrgent = false;
   #isWriting = false;
 
@@ -36,10 +41,10 @@ export class EventWriter {
     this.#telemetry = telemetry;
   }
 
-  /** Within `flushEveryMs`. */
+  /** Together with others, within `flushMs`. */
   soon(source: EventSource): void {
     this.#dirty.add(source);
-    this.#timer ??= setTimeout(this.#start, flushEveryMs);
+    this.#startWithin(source.isFollowed ? flushMs.followed : flushMs.alone);
   }
 
   /** As soon as the write under way is done; with all that others have waiting. */
@@ -54,8 +59,14 @@ export class EventWriter {
     this.#dirty.delete(source);
   }
 
+  #startWithin(ms: number): void {
+    if (this.#timer !== undefined && this.#timer.ms <= ms) return;
+    clearTimeout(this.#timer?.timeout);
+    this.#timer = { timeout: setTimeout(this.#start, ms), ms };
+  }
+
   readonly #start = (): void => {
-    clearTimeout(this.#timer);
+    clearTimeout(this.#timer?.timeout);
     this.#timer = undefined;
     if (this.#isWriting) return;
     this.#isUrgent = false;
@@ -75,7 +86,7 @@ export class EventWriter {
     // A store that refuses is asked again at its own pace, not at that of those who wait.
     if (isAgain) this.#isUrgent = false;
     if (this.#isUrgent) this.#start();
-    else if (this.#dirty.size > 0) this.#timer ??= setTimeout(this.#start, flushEveryMs);
+    else if (this.#dirty.size > 0) this.#startWithin(flushMs.followed);
   }
 
   /** Answers whether the store took them. */

@@ -150,6 +150,7 @@ class SimulatedNode {
     const from = replay(told);
     const lease = this.#leases.hold(turn, epoch, begunAtMs, () => undefined);
     const log = new TurnLog({
+      isFollowed: () => this.#random() < 0.5,
       turn,
       tenant: 'north' as TenantId,
       subject: 'ann' as SubjectId,

@@ -29,6 +29,7 @@ export interface TurnLogOptions {
   /** Of the first event told here. */
   readonly firstSeq: number;
   readonly relay: Relay;
+  readonly isFollowed: () => boolean;
   /** More is durable than before. */
   readonly changed: () => void;
   readonly cancel: () => void;
@@ -64,6 +65,10 @@ export class TurnLog implements EventSource {
     this.#seq = options.firstSeq;
     this.#durableSeq = options.firstSeq - 1;
     options.lease.lost.addEventListener('abort', this.#abandon, { once: true });
+  }
+
+  get isFollowed(): boolean {
+    return this.#options.isFollowed();
   }
 
   readonly tell: Relay = (event) => {
@@ -102,8 +107,9 @@ export class TurnLog implements EventSource {
     this.failure = undefined;
     if (result === 'written') this.#advance(events.length);
     else this.#options.lease.lose();
-    // What came while a batch was sent again.
-    if (this.#pending.length > 0) this.#options.writer.now(this);
+    // What came meanwhile: a delta may wait for others, what somebody waits for may not.
+    if (this.#untold.length > 0) this.#options.writer.now(this);
+    else if (this.#pending.length > 0) this.#options.writer.soon(this);
     this.#idle?.();
   }
 

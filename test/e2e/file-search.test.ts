@@ -105,6 +105,34 @@ describe('a model that searches the knowledge itself', () => {
     expect(await violations()).toEqual([]);
   });
 
+  test('whose node dies while it searches goes on elsewhere with the same search', { timeout: 60_000 }, async () => {
+    const embeddings = [{ name: 'small', kind: 'openai-compatible', url: simulator.baseUrl, model: 'vectors' }];
+    const assistants = { knowing: { spec: { knowledge: { search: 'tool', embeddings: 'small' } }, knowledge } };
+    await using lost = await startUsher(usherFiles([simulator.baseUrl], { assistants, config: { embeddings } }));
+    const talking = new OpenAI({ baseURL: `${lost.url}/v1`, apiKey: lost.apiKey, maxRetries: 0 });
+    await simulator.control({ do: 'forget' });
+    // The question itself is embedded too, before the model is asked; what hangs is the search.
+    await simulator.plan({}, { model: 'vectors', contains: 'Look.' });
+    await simulator.plan('[[sim:hang]]', { model: 'vectors' });
+    const input = `Look. ${asks('bar')} [[sim:say At six [1].]]`;
+    const taken = await talking.responses.create({ model: 'knowing', input, background: true });
+    await simulator.until(
+      ({ requests, totals }) =>
+        totals.active === 1 && requests.filter(({ path }) => path.endsWith('/embeddings')).length === 2,
+    );
+    await lost.kill();
+    await simulator.control({ do: 'release' });
+    await lost.restart();
+    await expect
+      .poll(async () => (await talking.responses.retrieve(taken.id)).status, { timeout: 30_000 })
+      .toBe('completed');
+    const made = await talking.responses.retrieve(taken.id, { include: ['file_search_call.results'] });
+    expect(made.output).toMatchObject([
+      { type: 'file_search_call', status: 'completed', results: [{ file_id: 'bar.md' }] },
+      { type: 'message', content: [{ text: 'At six [1].', annotations: [{ file_id: 'bar.md', index: 10 }] }] },
+    ]);
+  });
+
   test('keeps what it found for the next turn, and on Chat Completions its work alone is seen', async () => {
     const { id: conversation } = await client.conversations.create();
     await client.responses.create({ model: 'looking', conversation, input: `${asks('bar')} [[sim:say At six.]]` });

@@ -1,5 +1,4 @@
-import type { Problem } from '#base';
-import type { Passage, ReleaseFile } from '#release';
+import type { Passage } from '#release';
 import { packBlocks } from './pack-blocks.ts';
 import { paragraphs, readHtml } from './read-html.ts';
 import { readMarkdown } from './read-markdown.ts';
@@ -7,33 +6,24 @@ import { readPdf } from './read-pdf.ts';
 import { cleanText, titleOfPath } from './section.ts';
 import { UnreadableDocument } from './unreadable-document.ts';
 
-const passagesMax = 20_000;
-const folder = 'knowledge/';
-
 /** Kinds that documents refer to but that hold no text of their own. */
 const pictures = new Set(['png', 'jpg', 'jpeg', 'gif', 'webp', 'svg', 'avif', 'ico']);
 
+/** What a document came to; `mend` is a sentence for its owner. */
+export type ParsedDocument =
+  | { readonly result: 'read'; readonly passages: readonly Passage[] }
+  | { readonly result: 'refused'; readonly mend: string };
+
 /**
- * The passages of the documents below `knowledge/`, in the order of the files, with sources below
- * that folder. A document that cannot be read is a problem with the mend, never an exception.
+ * The passages of a document, by its path below `knowledge/`. One that cannot be read is refused, never an
+ * exception.
  */
-export async function readPassages(
-  files: readonly ReleaseFile[],
-): Promise<{ readonly passages: readonly Passage[]; readonly problems: readonly Problem[] }> {
-  const passages: Passage[] = [];
-  const problems: Problem[] = [];
-  for (const file of files.filter(({ path }) => path.startsWith(folder))) {
-    try {
-      for (const passage of await readDocument(file)) passages.push(passage);
-    } catch (error) {
-      problems.push({ file: file.path, line: 0, column: 0, message: mendOf(error) });
-    }
-    if (passages.length > passagesMax) {
-      const message = `the knowledge makes more than ${passagesMax} passages; leave out what the assistant does not need`;
-      return { passages: [], problems: [...problems, { file: file.path, line: 0, column: 0, message }] };
-    }
+export async function parseDocument(path: string, bytes: Uint8Array): Promise<ParsedDocument> {
+  try {
+    return { result: 'read', passages: await passagesOf(path, bytes) };
+  } catch (error) {
+    return { result: 'refused', mend: mendOf(error) };
   }
-  return { passages, problems };
 }
 
 function mendOf(error: unknown): string {
@@ -43,10 +33,9 @@ function mendOf(error: unknown): string {
   return 'the document cannot be read; save it anew, or in another format';
 }
 
-function readDocument(file: ReleaseFile): Promise<Passage[]> | Passage[] {
-  const path = file.path.slice(folder.length);
+function passagesOf(path: string, bytes: Uint8Array): Promise<Passage[]> | Passage[] {
   const extension = path.slice(path.lastIndexOf('.') + 1).toLowerCase();
-  const text = (): string => Buffer.from(file.bytes).toString('utf8');
+  const text = (): string => Buffer.from(bytes).toString('utf8');
   switch (extension) {
     case 'md':
     case 'markdown':
@@ -58,7 +47,7 @@ function readDocument(file: ReleaseFile): Promise<Passage[]> | Passage[] {
     case 'htm':
       return readHtml(path, text());
     case 'pdf':
-      return readPdf(path, file.bytes);
+      return readPdf(path, bytes);
     default:
       if (pictures.has(extension)) return [];
       throw new UnreadableDocument(

@@ -1,11 +1,14 @@
-import { expect, test } from 'vitest';
+import { afterAll, expect, test } from 'vitest';
 import type { Passage } from '#release';
 import { passageCharactersMax } from './pack-blocks.ts';
 import { makePdf } from './pdf.fixture.ts';
-import { readPassages } from './read-passages.ts';
+import { DocumentReader } from './document-reader.ts';
+
+const documents = new DocumentReader();
+afterAll(() => documents[Symbol.asyncDispose]());
 
 async function read(path: string, content: string | Uint8Array) {
-  return readPassages([{ path: `knowledge/${path}`, bytes: Buffer.from(content) }]);
+  return documents.read([{ path: `knowledge/${path}`, bytes: Buffer.from(content) }]);
 }
 
 async function passagesOf(path: string, content: string | Uint8Array): Promise<readonly Passage[]> {
@@ -135,14 +138,14 @@ test.each([
 
 test('one bad document does not hide the others', async () => {
   const files = ['a.md', 'b.pdf', 'c.md'].map((name) => ({ path: `knowledge/${name}`, bytes: Buffer.from('x') }));
-  const { passages, problems } = await readPassages(files);
+  const { passages, problems } = await documents.read(files);
   expect(passages.map(({ source }) => source)).toEqual(['a.md', 'c.md']);
   expect(problems.map(({ file }) => file)).toEqual(['knowledge/b.pdf']);
 });
 
 test('pictures are passed over, and what lies outside knowledge/ is not read', async () => {
   expect(await read('logo.png', 'x')).toEqual({ passages: [], problems: [] });
-  expect(await readPassages([{ path: 'instructions.md', bytes: Buffer.from('secret') }])).toEqual({
+  expect(await documents.read([{ path: 'instructions.md', bytes: Buffer.from('secret') }])).toEqual({
     passages: [],
     problems: [],
   });
@@ -159,4 +162,31 @@ test('deep nesting in markdown and HTML ends in passages or a problem, never in 
     const { passages, problems } = await read(path, content);
     expect(passages.length + problems.length).toBeGreaterThan(0);
   }
+});
+
+test('an unchanged document is not parsed again, under another name it is, and progress counts those that are new', async () => {
+  await using reader = new DocumentReader();
+  const file = (name: string, text: string) => ({ path: `knowledge/${name}`, bytes: Buffer.from(text) });
+  const progress: string[] = [];
+  const tell = (done: number, total: number): void => void progress.push(`${done}/${total}`);
+  const first = await reader.read([file('a.md', 'one'), file('b.md', 'two'), file('c.pdf', 'broken')], tell);
+  expect(progress.splice(0)).toEqual(['1/3', '2/3', '3/3']);
+  expect(await reader.read([file('a.md', 'one'), file('b.md', 'two'), file('c.pdf', 'broken')], tell)).toEqual(first);
+  expect(progress).toEqual([]);
+  const { passages } = await reader.read([file('d.md', 'one'), file('b.md', 'three')], tell);
+  expect(progress).toEqual(['1/2', '2/2']);
+  expect(passages.map(({ source, text }) => `${source} ${text}`)).toEqual(['d.md one', 'b.md three']);
+});
+
+test('while a long document is parsed the event loop goes on', async () => {
+  await using reader = new DocumentReader();
+  const long = Array.from({ length: 6000 }, (_, at) => `## Part ${at}\n\n${'Seats *and* rows. '.repeat(20)}\n`).join(
+    '\n',
+  );
+  let turns = 0;
+  const timer = setInterval(() => (turns += 1), 1);
+  const { passages } = await reader.read([{ path: 'knowledge/long.md', bytes: Buffer.from(long) }]);
+  clearInterval(timer);
+  expect(passages.length).toBeGreaterThan(5000);
+  expect(turns).toBeGreaterThan(5);
 });
