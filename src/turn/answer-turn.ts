@@ -1,9 +1,9 @@
 import type { ModelRequest, PromptMessage } from '#backend';
-import { addUsage, noUsage, type Replayed } from '#conversation';
+import { addUsage, type Replayed } from '#conversation';
 import type { Answer } from './answer.ts';
 import { callApproved } from './approvals.ts';
 import type { Audience } from './audience.ts';
-import { compact, type Compacted } from './compact.ts';
+import { compact } from './compact.ts';
 import { formatProblem, repairMessages } from './answer-format.ts';
 import { cancelledDispatch, dispatch, type Dispatched } from './dispatch.ts';
 import { awaitPerson, handOverFirst, isAnsweredByPerson, pendingHandover } from './hand-over.ts';
@@ -36,9 +36,8 @@ export async function answerTurn(
   const { answer, tools, from, signal } = work;
   const isCalled =
     from.steps === 0 && ((await handOverFirst(rooms, asked, answer)) || (await callApproved(asked, answer)));
-  // A person reads all of it themselves.
   const isForPerson = pendingHandover(answer) !== undefined;
-  const compacted: Compacted = isForPerson ? { turn: asked, usage: noUsage } : await compact(rooms, asked, work);
+  const compacted = await compact(rooms, asked, { answer, from, signal, isForPerson });
   const { turn } = compacted;
   let usage = addUsage(from.usage, compacted.usage);
   let { steps, backend } = from;

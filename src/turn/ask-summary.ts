@@ -1,5 +1,5 @@
 import type { ModelRequest } from '#backend';
-import { addUsage, noUsage, textOf, type Item, type Summary } from '#conversation';
+import { addUsage, noUsage, textOf, type Item, type MessageItem, type Summary } from '#conversation';
 import { Answer } from './answer.ts';
 import { dispatch, type Dispatched } from './dispatch.ts';
 import { estimateTokens } from './tokens.ts';
@@ -7,6 +7,7 @@ import type { TurnRooms } from './turn-rooms.ts';
 import type { PromptedTurn } from './turn-steps.ts';
 
 const summaryTokensMax = 4096;
+const thinkingTokensMax = 4096;
 /** Answers of a model that one compaction may take; all but one only where a conversation was never compacted before. */
 const partsMax = 5;
 
@@ -79,12 +80,15 @@ function summaryRequest(
   }: { readonly system: string; readonly transcript: string; readonly tokensMax: number },
 ): ModelRequest {
   const { stop: _stop, ...parameters } = turn.served.release.spec.parameters;
+  const { reasoningEffort = 'none' } = parameters;
+  // What a model thinks counts to the bound, and leaves no text where that is all used up.
+  const maxOutputTokens = reasoningEffort === 'none' ? tokensMax : tokensMax + thinkingTokensMax;
   return {
     messages: [
       { role: 'system', content: system },
       { role: 'user', content: transcript },
     ],
-    parameters: { ...parameters, maxOutputTokens: tokensMax },
+    parameters: { ...parameters, maxOutputTokens },
     passages: [],
     question: '',
     byModel: true,
@@ -121,7 +125,7 @@ function lineOf(item: Item): string {
     case 'message': {
       const images = item.content.filter(({ type }) => type === 'image').length;
       const shown = images === 0 ? '' : ` [${images === 1 ? 'an image' : `${images} images`}]`;
-      return `${item.role === 'assistant' ? 'Assistant' : 'Person'}: ${textOf(item.content)}${shown}`;
+      return `${speakerOf(item)}: ${textOf(item.content)}${shown}`;
     }
     case 'call':
       return `Assistant calls ${item.name}: ${item.arguments}`;
@@ -136,6 +140,11 @@ function lineOf(item: Item): string {
     case 'compaction':
       return '';
   }
+}
+
+function speakerOf({ role, operator }: MessageItem): string {
+  if (role !== 'assistant') return 'Person';
+  return operator === undefined ? 'Assistant' : `Colleague ${operator}`;
 }
 
 /** The beginning of a text, as many tokens as estimated. */

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { newId } from '#base';
 import type { Item, MessageItem, Role } from '#conversation';
 import { partsOf, writeTranscript } from './ask-summary.ts';
-import { cutPast, standingOf } from './compact.ts';
+import { cutPast, standingOf, toBringBack } from './compact.ts';
 import { tokensOf } from './compose-prompt.ts';
 import { estimateTokens } from './tokens.ts';
 
@@ -54,6 +54,26 @@ describe('instructions of the application that are covered', () => {
     expect(standingOf({ summary }, covered, 50)).toEqual(['Be brief.', 'Be kind.']);
     expect(standingOf({ summary: undefined }, [], 1000)).toEqual([]);
   });
+});
+
+test('what a caller may bring back holds no request for approval, and of large images the newest', () => {
+  const picture = (letter: string): Item => ({
+    ...message('user', ''),
+    content: [{ type: 'image', url: `data:image/png;base64,${letter.repeat(700_000)}` }],
+  });
+  const request: Item = {
+    kind: 'approval-request',
+    id: newId('approvalRequest'),
+    callId: 'c',
+    source: 'book',
+    name: 'book',
+    arguments: '{}',
+    status: 'completed',
+  };
+  const [older, newer, ...rest] = toBringBack([picture('a'), request, picture('b')]);
+  expect(rest).toEqual([]);
+  expect(older).toMatchObject({ content: [{ type: 'text', text: '[an image]' }] });
+  expect(newer).toMatchObject({ content: [{ type: 'image' }] });
 });
 
 describe('what is summarised', () => {

@@ -48,8 +48,15 @@ export interface Compacted {
 export async function compact(
   rooms: TurnRooms,
   turn: PromptedTurn,
-  { answer, from, signal }: { readonly answer: Answer; readonly from: Replayed; readonly signal: AbortSignal },
+  work: {
+    readonly answer: Answer;
+    readonly from: Replayed;
+    readonly signal: AbortSignal;
+    /** A person answers, and reads all of it themselves. */
+    readonly isForPerson: boolean;
+  },
 ): Promise<Compacted> {
+  const { answer, from, signal, isForPerson } = work;
   const thresholdTokens = compactAtTokens(turn);
   if (thresholdTokens === undefined || turn.vault === undefined) return { turn, usage: noUsage };
   const made = answer.earlierItems.find((item) => item.kind === 'compaction');
@@ -57,6 +64,7 @@ export async function compact(
   if (made !== undefined) {
     return { turn: withSummary(turn, openSummary(turn.vault, made), made.covers), usage: noUsage };
   }
+  if (isForPerson) return { turn, usage: noUsage };
   const hasBegun = from.nextIndex > 0 || from.steps > 0;
   const cut = hasBegun ? undefined : cutOf(turn, thresholdTokens);
   if (cut === undefined) return unlessRefused(turn, noUsage);
@@ -84,7 +92,7 @@ export async function compact(
   const summary: Summary = {
     text,
     standing: standingOf(turn.memory, cut.covered, thresholdTokens),
-    recent: withoutLargeImages([...cut.kept, ...standing, ...fresh]),
+    recent: toBringBack([...cut.kept, ...standing, ...fresh]),
   };
   const covers = cut.covered.at(-1)?.id ?? null;
   await answer.compact(newCompaction(turn.vault, summary, covers), usage);
@@ -157,8 +165,11 @@ export function standingOf(
   return fitting.toReversed();
 }
 
-/** The newest images that fit; others are named only. */
-export function withoutLargeImages(items: readonly Item[]): readonly Item[] {
+/**
+ * Items as a caller may bring them back: of images the newest that fit, others are named only; and no
+ * requests for approval, since one that comes back could be approved again and again.
+ */
+export function toBringBack(items: readonly Item[]): readonly Item[] {
   let remaining = imageCharactersMax;
   const named = (part: ContentPart): ContentPart => {
     if (part.type !== 'image') return part;
@@ -166,5 +177,6 @@ export function withoutLargeImages(items: readonly Item[]): readonly Item[] {
     return remaining < 0 ? { type: 'text', text: '[an image]' } : part;
   };
   const light = (item: Item): Item => (item.kind === 'message' ? { ...item, content: item.content.map(named) } : item);
-  return items.toReversed().map(light).toReversed();
+  const lasting = items.filter(({ kind }) => kind !== 'approval-request' && kind !== 'approval');
+  return lasting.toReversed().map(light).toReversed();
 }

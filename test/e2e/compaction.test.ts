@@ -1,6 +1,8 @@
+import { randomBytes } from 'node:crypto';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
+import { startPostgres } from '#test/postgres';
 import { startUsher, type UsherProcess } from '#test/process';
 import { accumulated, heard, isGapless, plain } from '#test/response-oracle';
 import { usherFiles } from '#test/usher-files';
@@ -139,6 +141,22 @@ describe('a conversation that outgrows its context', () => {
     const input = [...longInput(), ...longInput(), { role: 'user' as const, content: 'x' }];
     const whole = client.responses.create({ ...body, input, truncation: 'disabled' });
     await expect(whole).rejects.toMatchObject({ status: 400, code: 'context_length_exceeded' });
+  });
+
+  test('has its summary made anew where a model breaks off, unheard, under a bound of its own', async () => {
+    const from = await asked();
+    await simulator.plan({ tokens: 30, fault: { kind: 'cut', after: 5, how: 'reset' } });
+    await simulator.plan({ say: 'She wants the aisle.' });
+    await simulator.plan({ say: 'Row seven.' });
+    const input = [...longInput(), { role: 'user' as const, content: 'x' }];
+    const events = await heard(await client.responses.create({ ...ask, model: 'keeper', input, stream: true }));
+    expect(events.filter(({ type }) => type === 'response.in_progress')).toHaveLength(1);
+    expect((await accumulated(events)).output_text).toBe('Row seven.');
+    const prompts = await promptsSince(from);
+    expect(prompts.map(isSummary)).toEqual([true, true, false]);
+    expect(prompts[2]!.messages[1]!.content).toContain('<summary>\nShe wants the aisle.\n</summary>');
+    expect(prompts[0]!.max_tokens ?? prompts[0]!.max_completion_tokens).toBeLessThan(budgetTokens / 5);
+    expect(prompts[2]!.max_tokens ?? prompts[2]!.max_completion_tokens).toBeUndefined();
   });
 
   test('keeps what the application told it once, word for word', async () => {
@@ -386,5 +404,55 @@ describe('a caller who keeps the conversation itself', () => {
     await simulator.plan({ fault: { kind: 'status', status: 400 } });
     const failing = client.responses.compact({ model: 'plain', input: 'x' });
     await expect(failing).rejects.toMatchObject({ code: 'backend_refused' });
+  });
+});
+
+describe('over PostgreSQL', () => {
+  test('another node goes on after the compaction of the one that was lost', { timeout: 90_000 }, async () => {
+    await using ended = new AsyncDisposableStack();
+    const postgres = await startPostgres();
+    ended.defer(() => postgres.stop());
+    const env = {
+      USHER_TEST_DATABASE: await postgres.freshDatabase(),
+      USHER_TEST_ROOT: randomBytes(32).toString('base64'),
+    };
+    const storage = { kind: 'postgres', url: { env: 'USHER_TEST_DATABASE' } };
+    const config = { storage, vault: { rootKeys: [{ env: 'USHER_TEST_ROOT' }] } };
+    const node = { ...usherFiles([simulator.baseUrl], { assistants, config }), env };
+    await using lost = await startUsher(node);
+    await using other = await startUsher(node);
+    const clientOf = ({ url }: UsherProcess): OpenAI =>
+      new OpenAI({ baseURL: `${url}/v1`, apiKey: lost.apiKey, maxRetries: 0 });
+    const [talking, looking] = [clientOf(lost), clientOf(other)];
+    const from = await asked();
+    await simulator.plan({ say: 'The summary.' });
+    await simulator.plan({ fault: { kind: 'hang' } });
+    const input = [...longInput(), { role: 'user' as const, content: 'Where do I sit?' }];
+    const stream = await talking.responses.create({ ...ask, model: 'keeper', input, stream: true });
+    const told: OpenAI.Responses.ResponseStreamEvent[] = [];
+    for await (const event of stream) {
+      told.push(event);
+      if (event.type === 'response.output_item.done') break;
+    }
+    const [created] = told;
+    if (created?.type !== 'response.created') throw new Error('no beginning was told');
+    await simulator.until(({ totals }) => totals.requests === from + 2);
+    await simulator.plan({ say: 'In row seven.' });
+    await lost.kill();
+    await simulator.control({ do: 'release' });
+    const { id } = created.response;
+    const state = async (): Promise<string | undefined> => (await looking.responses.retrieve(id)).status;
+    await expect.poll(state, { timeout: 30_000 }).toBe('completed');
+    const rest = await heard(
+      await looking.responses.retrieve(id, { stream: true, starting_after: told.at(-1)!.sequence_number }),
+    );
+    const made = await accumulated([...told, ...rest]);
+    expect(made).toEqual(plain(await looking.responses.retrieve(id)));
+    expect(made.output.map(({ type }) => type)).toEqual(['compaction', 'message']);
+    expect(made.output_text).toBe('In row seven.');
+    expect((await promptsSince(from)).map(isSummary)).toEqual([true, false, false]);
+    const next = await looking.responses.create({ model: 'keeper', previous_response_id: id, input: 'Thanks' });
+    expect(next.status).toBe('completed');
+    expect((await promptsSince(from)).at(-1)!.messages[1]!.content).toContain('The summary.');
   });
 });
