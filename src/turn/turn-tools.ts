@@ -1,4 +1,4 @@
-import { searchSource, searchTool } from '#conversation';
+import { searchSource, searchTool, type ToolItem } from '#conversation';
 import type { FunctionTool } from '#backend';
 import type { ServerTool, ToolSet } from '#tools';
 import type { Answer, PendingTool } from './answer.ts';
@@ -77,17 +77,20 @@ export async function runPending(
     }
     if (!pending.acting) await answer.act(pending);
     if (signal.aborted) return;
-    if (search) await answer.settle(pending, await runSearch(rooms, turn, answer, pending.item));
-    else await callTool(turn, { answer, tools, signal }, pending);
+    const told = search
+      ? await runSearch(rooms, turn, answer, pending.item)
+      : await callTool(turn, { tools, signal }, pending);
+    // Stopped: how the turn ends says what becomes of the call.
     if (signal.aborted) return;
+    await answer.settle(pending, told);
   }
 }
 
 async function callTool(
   turn: PromptedTurn,
-  { answer, tools, signal }: { readonly answer: Answer; readonly tools: TurnTools; readonly signal: AbortSignal },
+  { tools, signal }: { readonly tools: TurnTools; readonly signal: AbortSignal },
   pending: PendingTool,
-): Promise<void> {
+): Promise<Pick<ToolItem, 'output' | 'error'>> {
   const context = {
     tenant: turn.reach.tenant,
     subject: turn.subject,
@@ -96,11 +99,7 @@ async function callTool(
     userAuthorisation: turn.request.userAuthorisation,
   };
   const outcome = await tools.set!.call(pending.item.name, pending.item.arguments, context, signal);
-  // Stopped: how the turn ends says what becomes of the call.
-  if (signal.aborted) return;
-  const told =
-    outcome.result === 'done' ? { output: outcome.output, error: null } : { output: null, error: outcome.message };
-  await answer.settle(pending, told);
+  return outcome.result === 'done' ? { output: outcome.output, error: null } : { output: null, error: outcome.message };
 }
 
 /** Why no further call is made, for the model to read. */

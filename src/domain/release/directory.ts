@@ -8,7 +8,7 @@ export interface ServedRelease {
   readonly release: Release;
   /** Titles of its knowledge's documents, for an answer that can only say what it knows of. */
   readonly topics: readonly string[];
-  /** The best passages of the release's knowledge for a question, best first. Never fails: see `KnowledgeIndex`. */
+  /** The best passages of the release's knowledge for a question, best first; by words alone where its meaning cannot be had in time. */
   search(question: string, most: number): Promise<readonly ScoredPassage[]>;
 }
 
