@@ -12,7 +12,16 @@ import {
 import { openHttpServer, type EmbeddingModels, type HttpServer } from '#http';
 import type { Store } from '#store';
 import { openTelemetry, type Telemetry } from '#telemetry';
-import { EventWriter, LiveTurns, TurnLeases, TurnLimits, TurnWorker, UnstoredTurns, type TurnRooms } from '#turn';
+import {
+  EventWriter,
+  LiveTurns,
+  TurnLeases,
+  TurnLimits,
+  TurnWatch,
+  TurnWorker,
+  UnstoredTurns,
+  type TurnRooms,
+} from '#turn';
 import { joinCluster, notReady } from './main/join-cluster.ts';
 import { openEmbeddings } from './main/open-embeddings.ts';
 import { openPools, type OpenedPools } from './main/open-pools.ts';
@@ -69,6 +78,7 @@ export async function openUsher(options: {
   const tools = opening.adopt(openTools(config, secrets, telemetry), (opened) => opened.close());
   const unstored = opening.adopt(new UnstoredTurns(store.system, telemetry), (buffer) => buffer.flush());
   const stopping = new AbortController();
+  const live = new LiveTurns();
   const rooms: TurnRooms = {
     roles: new Set(config.roles),
     clock,
@@ -78,7 +88,8 @@ export async function openUsher(options: {
     unstored,
     leases,
     writer: new EventWriter(store.system, telemetry),
-    live: new LiveTurns(),
+    live,
+    watch: new TurnWatch(store.system, live, telemetry),
     runsTurns: config.roles.includes('worker'),
     wakeWorker: () => worker?.wake(),
     stopping: stopping.signal,

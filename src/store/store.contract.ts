@@ -423,15 +423,16 @@ export function storeContract(open: () => Promise<Store>): void {
     });
 
     test('tells its owner whether others hear it, and that it was asked to stop, while it runs', async () => {
-      const tenant = wholeTenant();
+      const home = aTenant();
+      const tenant = wholeTenant(home);
       const owner = newId('node');
       const turn = aTurn({ owner });
       await tenant.beginTurn(turn, []);
       expect(await tenant.askCancel(turn.id)).toBe(true);
-      await tenant.hearTurn(turn.id, 60_000);
+      await store.system.hearTurns([{ tenant: home, turn: turn.id }], 60_000);
       const held = { turn: turn.id, epoch: 1, cancelAsked: true, isHeard: true };
       expect(await store.system.renewTurns(owner, 60_000)).toEqual([held]);
-      await tenant.hearTurn(turn.id, -1);
+      await store.system.hearTurns([{ tenant: home, turn: turn.id }], -1);
       expect(await store.system.renewTurns(owner, 60_000)).toEqual([{ ...held, isHeard: false }]);
       await tenant.finishTurn(turn.id, 1, aFinish(), []);
       expect(await tenant.askCancel(turn.id)).toBe(false);
@@ -509,6 +510,33 @@ export function storeContract(open: () => Promise<Store>): void {
       const again = batch(tenantId, stale, 2, 2, 2);
       for (let round = 0; round < 2; round += 1) expect(await store.system.appendEvents([again])).toHaveLength(1);
       expect(await tenant.turnEvents(stale.id, -1, 9)).toHaveLength(3);
+    });
+
+    test('tell how far each of many turns is', async () => {
+      const home = aTenant();
+      const tenant = wholeTenant(home);
+      const turns = Array.from({ length: 70 }, () => aTurn());
+      await Promise.all(turns.map((turn) => tenant.beginTurn(turn, [])));
+      const keys = turns.map(({ id }) => ({ tenant: home, turn: id }));
+      const [first, second] = keys;
+      const batch = { tenant: home, subject: ann, epoch: 1, content: sealed(), createdAtMs: 1 };
+      await store.system.appendEvents([
+        { ...batch, turn: first!.turn, firstSeq: 1, lastSeq: 4 },
+        { ...batch, turn: second!.turn, firstSeq: 1, lastSeq: 2 },
+      ]);
+      await store.system.appendEvents([{ ...batch, turn: first!.turn, firstSeq: 5, lastSeq: 19 }]);
+      await tenant.finishTurn(second!.turn, 1, aFinish(), []);
+      const elsewhere = { tenant: aTenant(), turn: first!.turn };
+      const unknown = { tenant: home, turn: newId('turn') };
+      const progress = await store.system.turnProgress([...keys, elsewhere, unknown]);
+      expect(progress).toHaveLength(70);
+      const of = (key: (typeof keys)[number]) => progress.find(({ turn }) => turn === key.turn);
+      expect(of(first!)).toEqual({ ...first, state: 'running', epoch: 1, lastSeq: 19 });
+      expect(of(second!)).toEqual({ ...second, state: 'completed', epoch: 1, lastSeq: 2 });
+      expect(of(keys[69]!)).toEqual({ ...keys[69], state: 'running', epoch: 1, lastSeq: null });
+      expect(await store.system.turnProgress([])).toEqual([]);
+      await store.system.hearTurns(keys, 60_000);
+      await store.system.hearTurns([], 60_000);
     });
 
     test('of hundreds of turns are appended together while their leases are renewed and claimed', async () => {

@@ -144,6 +144,18 @@ export interface HeldTurn {
   readonly isHeard: boolean;
 }
 
+export interface TurnKey {
+  readonly tenant: TenantId;
+  readonly turn: Id<'turn'>;
+}
+
+export interface TurnProgress extends TurnKey {
+  readonly state: TurnState;
+  readonly epoch: number;
+  /** Of the last event that is stored; null before the first. */
+  readonly lastSeq: number | null;
+}
+
 /** A turn whose node was lost, now this node's. */
 export interface ClaimedTurn {
   readonly tenant: TenantId;
@@ -263,8 +275,6 @@ export interface TenantStore {
   turnEvents(id: Id<'turn'>, after: number, most: number): Promise<readonly EventsRow[]>;
   /** The turn that runs in a conversation. */
   runningTurn(conversation: Id<'conversation'>): Promise<Id<'turn'> | undefined>;
-  /** A listener of it is there, for so long by the database's clock: what runs it must not take it for unheard. */
-  hearTurn(id: Id<'turn'>, forMs: number): Promise<void>;
   /** Asks whatever node runs it to stop. False where it does not run. */
   askCancel(id: Id<'turn'>): Promise<boolean>;
   /** The turn, running, ended or queued, that has this idempotency key, else the newest with this body since then. */
@@ -346,6 +356,10 @@ export interface SystemStore extends KeyStore {
   recordUnstoredTurns(turns: readonly UnstoredTurn[]): Promise<void>;
   /** Extends the lease of every turn that this owner still runs; answers which those are. */
   renewTurns(owner: Id<'node'>, leaseMs: number): Promise<readonly HeldTurn[]>;
+  /** How far turns are that begun; those that wait, or are not there, are left out. */
+  turnProgress(turns: readonly TurnKey[]): Promise<readonly TurnProgress[]>;
+  /** Listeners of these are there, for so long by the database's clock: what runs them must not take them for unheard. */
+  hearTurns(turns: readonly TurnKey[], forMs: number): Promise<void>;
   /** Appends each batch whose epoch is still its turn's own; answers the turns of those. */
   appendEvents(batches: readonly EventBatch[]): Promise<readonly HeldTurn[]>;
   /** Takes turns whose lease is over, oldest lease first, each under a new epoch. */

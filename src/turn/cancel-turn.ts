@@ -11,7 +11,7 @@ import { sealItem } from './seal-items.ts';
 import { turnLeaseMs } from './turn-leases.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 
-type CancelRooms = Pick<TurnRooms, 'store' | 'vault' | 'live' | 'clock' | 'leases'>;
+type CancelRooms = Pick<TurnRooms, 'store' | 'vault' | 'live' | 'watch' | 'clock' | 'leases'>;
 
 /** A node that runs the turn hears of it within a renewal; one that is lost is first taken over. */
 const waitMs = 20_000;

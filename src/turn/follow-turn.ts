@@ -12,16 +12,11 @@ import type { FinishedEvent } from './record.ts';
 import { eventsPlace } from './turn-log.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 
-/** How often a turn that runs elsewhere, or waits, is looked at. */
-const lookEveryMs = 100;
-/** A turn that runs here wakes its followers; this is for what could be missed. */
+/** Followers are woken when there is more; this is for what could be missed. */
 const lookAnywayMs = 1000;
-/** How often, and for how long, another node is told that its turn has a listener here. */
-const hearEveryMs = 5000;
-const hearForMs = 15_000;
 const batchesPerRead = 200;
 
-type FollowRooms = Pick<TurnRooms, 'store' | 'vault' | 'live' | 'clock'>;
+type FollowRooms = Pick<TurnRooms, 'store' | 'vault' | 'live' | 'watch'>;
 
 /**
  * Tells all events of a stored turn, from its first on: those in the store, then each as it becomes
@@ -41,9 +36,9 @@ export async function followTurn(
   let after = 0;
   let isQueuedTold = false;
   let isStartedTold = false;
-  let heardAtMs = -Infinity;
   let live: LiveTurn | undefined;
   let leave: (() => void) | undefined;
+  const watched = rooms.watch.watch(principal.tenant, id);
   try {
     for (;;) {
       if (rooms.live.get(id) !== live) {
@@ -51,7 +46,7 @@ export async function followTurn(
         live = rooms.live.get(id);
         leave = live?.audience.join();
       }
-      const changed = live?.changed;
+      const changed = live?.changed ?? watched.changed;
       const found = await findTurn(store, id);
       const turn = found?.turn;
       const row = turn ?? found?.queued;
@@ -66,16 +61,13 @@ export async function followTurn(
         isStartedTold = true;
         after = await tellStored(store, vault, turn, after, relay);
         if (turn.state !== 'running') return await tellEnd(turn, relay);
-        if (live === undefined && rooms.clock.monotonicMs() - heardAtMs > hearEveryMs) {
-          heardAtMs = rooms.clock.monotonicMs();
-          await store.hearTurn(id, hearForMs);
-        }
       }
       if (signal.aborted) throw new UsherError('client_gone', 'The listener left.');
       await pause(changed, signal);
     }
   } finally {
     leave?.();
+    watched.stop();
   }
 }
 
@@ -129,12 +121,12 @@ function startedTurn(row: TurnRow | QueuedTurn): Extract<TurnEvent, { type: 'sta
   return { id, assistant, environment, release, startedAtMs: 'startedAtMs' in row ? row.startedAtMs : row.queuedAtMs };
 }
 
-async function pause(changed: Promise<void> | undefined, signal: AbortSignal): Promise<void> {
+async function pause(changed: Promise<void>, signal: AbortSignal): Promise<void> {
   const ended = new AbortController();
-  const timer = delay(changed === undefined ? lookEveryMs : lookAnywayMs, undefined, {
+  const timer = delay(lookAnywayMs, undefined, {
     signal: AbortSignal.any([signal, ended.signal]),
   }).catch(() => undefined);
-  await Promise.race([timer, ...(changed === undefined ? [] : [changed])]);
+  await Promise.race([timer, changed]);
   ended.abort();
 }
 

@@ -8,6 +8,7 @@ import type { Vault } from '#vault';
 import type { BackendPool } from './backend-pool.ts';
 import type { EventWriter } from './event-writer.ts';
 import type { LiveTurns } from './live-turns.ts';
+import type { TurnWatch } from './turn-watch.ts';
 import type { TurnLeases } from './turn-leases.ts';
 import type { TurnLimits } from './turn-limits.ts';
 import type { UnstoredTurns } from './unstored-turns.ts';
@@ -24,6 +25,7 @@ export interface TurnRooms {
   readonly unstored: UnstoredTurns;
   readonly writer: EventWriter;
   readonly live: LiveTurns;
+  readonly watch: TurnWatch;
   readonly leases: TurnLeases;
   readonly limits: TurnLimits;
   readonly tools: ToolRoom;

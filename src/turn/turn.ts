@@ -32,6 +32,7 @@ export type { FinishedEvent } from './record.ts';
 export { runTurn } from './run-turn.ts';
 export { TurnLeases } from './turn-leases.ts';
 export { TurnLimits } from './turn-limits.ts';
+export { TurnWatch } from './turn-watch.ts';
 export { TurnWorker } from './turn-worker.ts';
 export type { TurnRooms } from './turn-rooms.ts';
 export type { RepeatHint, TurnRequest } from './turn-steps.ts';

@@ -3,7 +3,8 @@ import { startModelSimulator, type ModelSimulator } from '#test/model-simulator'
 import { BackendFailure, type Backend, type ModelEvent, type ModelRequest } from '../port.ts';
 import { openOpenAiBackend } from './openai-backend.ts';
 
-const timeouts = { connectMs: 5_000, firstTokenMs: 2_000, betweenTokensMs: 2_000, wholeMs: 20_000 };
+const patient = { connectMs: 20_000, firstTokenMs: 20_000, betweenTokensMs: 20_000, wholeMs: 25_000 };
+const hasty = { ...patient, firstTokenMs: 1_000, betweenTokensMs: 1_000 };
 
 let simulator: ModelSimulator;
 let backend: Backend;
@@ -22,7 +23,7 @@ afterAll(async () => {
 });
 beforeEach(() => simulator.clear());
 
-async function ask(content: string, signal = new AbortController().signal, onEvent?: () => void) {
+async function ask(content: string, signal = new AbortController().signal, onEvent?: () => void, timeouts = patient) {
   const request: ModelRequest = {
     messages: [{ role: 'user', content }],
     parameters: {},
@@ -69,7 +70,7 @@ test.each([
   ['garbage after=2', 'garbage'],
   ['endless-line', 'garbage'],
 ])('the failure "%s" is told as %s', async (plan, kind) => {
-  const told = await ask(`[[sim:${plan}]]`);
+  const told = await ask(`[[sim:${plan}]]`, undefined, undefined, kind === 'timeout' ? hasty : patient);
   expect(told.failure?.kind).toBe(kind);
 });
 

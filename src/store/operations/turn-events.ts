@@ -1,9 +1,10 @@
+import { sql } from 'kysely';
 import type { Id } from '#base';
 import type { Reach, SubjectId, TenantId } from '#access';
 import type { TurnState } from '#conversation';
 import type { Sealed } from '#vault';
 import { contentQuery, databaseNowMs, insertQuery, rowsQuery, systemQuery, type Session } from '../query.ts';
-import type { EventBatch, EventsRow, HeldTurn } from '../store.ts';
+import type { EventBatch, EventsRow, HeldTurn, TurnKey, TurnProgress } from '../store.ts';
 import { heldColumns, heldTurns, type HeldRow } from './turn-leases.ts';
 
 /** Holds the rows, so that no other claims one of them before these events are committed. */
@@ -94,6 +95,31 @@ export const turnEvents = (
   after: number,
   most: number,
 ): Promise<readonly EventsRow[]> => selectEvents(session, reach, { id, after, most });
+
+const selectProgress = rowsQuery<TurnKey, TurnProgress>((db, rows) =>
+  db
+    .selectFrom('turns')
+    .select((eb) => [
+      'tenant',
+      'id as turn',
+      'state',
+      'epoch',
+      // The newest row by the primary key, not the largest of all: an answer has hundreds.
+      eb
+        .selectFrom('turn_events as event')
+        .select('event.last_seq')
+        .whereRef('event.tenant', '=', 'turns.tenant')
+        .whereRef('event.turn', '=', 'turns.id')
+        .orderBy('event.epoch', 'desc')
+        .orderBy('event.first_seq', 'desc')
+        .limit(sql<number>`1`)
+        .as('lastSeq'),
+    ])
+    .where((eb) => eb.or(rows.map(({ tenant, turn }) => eb.and([eb('tenant', '=', tenant), eb('id', '=', turn)])))),
+);
+
+export const turnProgress = (session: Session, turns: readonly TurnKey[]): Promise<readonly TurnProgress[]> =>
+  selectProgress(session, turns);
 
 const deleteOld = systemQuery<{ before: number; most: number }, { turn: Id<'turn'> }>(({ db, arg }) =>
   db

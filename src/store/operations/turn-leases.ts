@@ -2,9 +2,9 @@ import { sql, type RawBuilder, type SqlBool } from 'kysely';
 import type { Id } from '#base';
 import type { TenantId } from '#access';
 import type { TurnState } from '#conversation';
-import { contentQuery, systemQuery, type Session } from '../query.ts';
+import { contentQuery, databaseNowMs, rowsQuery, systemQuery, type Session } from '../query.ts';
 import type { Reach } from '#access';
-import type { ClaimedTurn, HeldTurn } from '../store.ts';
+import type { ClaimedTurn, HeldTurn, TurnKey } from '../store.ts';
 
 export interface HeldRow {
   turn: Id<'turn'>;
@@ -118,16 +118,32 @@ const endLeases = systemQuery<{ running: TurnState; of: string }, never>(({ db, 
 export const expireLeases = async (session: Session, of: Id<'node'> | 'every'): Promise<void> =>
   void (await endLeases(session, { running: 'running', of }));
 
-const extendHearing = contentQuery<{ id: Id<'turn'>; forMs: number }, never>(({ db, arg, within, nowMs }) =>
-  db
+const extendHearing = rowsQuery<TurnKey & { forMs: number }, never>((db, rows, dialect) => {
+  const heard = db
+    .selectFrom('turns as heard')
+    .select(['heard.tenant', 'heard.id'])
+    .where((eb) =>
+      eb.or(rows.map(({ tenant, turn }) => eb.and([eb('heard.tenant', '=', tenant), eb('heard.id', '=', turn)]))),
+    )
+    .orderBy('heard.tenant')
+    .orderBy('heard.id');
+  return db
     .updateTable('turns')
-    .set({ heard_until_ms: sql`${nowMs} + ${arg('forMs')}` })
-    .where(within('turns'))
-    .where('id', '=', arg('id')),
-);
+    .set({ heard_until_ms: sql`${databaseNowMs[dialect]} + ${rows[0]!.forMs}` })
+    .where((eb) =>
+      eb(
+        eb.refTuple('tenant', 'id'),
+        'in',
+        (dialect === 'postgres' ? heard.forUpdate() : heard).$asTuple('tenant', 'id'),
+      ),
+    );
+});
 
-export const hearTurn = async (session: Session, reach: Reach, id: Id<'turn'>, forMs: number): Promise<void> =>
-  void (await extendHearing(session, reach, { id, forMs }));
+export const hearTurns = async (session: Session, turns: readonly TurnKey[], forMs: number): Promise<void> =>
+  void (await extendHearing(
+    session,
+    turns.map(({ tenant, turn }) => ({ tenant, turn, forMs })),
+  ));
 
 const markCancel = contentQuery<{ id: Id<'turn'>; running: TurnState }, { id: string }>(({ db, arg, within }) =>
   db

@@ -1,0 +1,113 @@
+import { UsherError, type Id } from '#base';
+import type { TenantId } from '#access';
+import type { Store, TurnKey } from '#store';
+import type { Telemetry } from '#telemetry';
+import type { LiveTurns } from './live-turns.ts';
+
+/** How often turns that run elsewhere, or wait, are looked at. */
+const lookEveryMs = 100;
+/** How often, and for how long, the nodes that run them are told that they have listeners here. */
+const looksPerHearing = 50;
+const hearForMs = 15_000;
+
+/** A turn that is followed on this node. */
+export interface WatchedTurn {
+  /** Settles when more of it is in the store than when this was asked for. */
+  readonly changed: Promise<void>;
+  stop(): void;
+}
+
+interface Watched {
+  readonly tenant: TenantId;
+  readonly turn: Id<'turn'>;
+  watchers: number;
+  looksSinceHearing: number;
+  /** How far it was at the last look. */
+  seen: string;
+  changed: PromiseWithResolvers<void>;
+}
+
+/**
+ * Sees for all who follow a turn that runs elsewhere when there is more of it in the store: one
+ * question for all of them, so that a node with thousands of listeners asks no more often than one
+ * with a single one.
+ */
+export class TurnWatch {
+  readonly #system: Pick<Store['system'], 'turnProgress' | 'hearTurns'>;
+  readonly #live: LiveTurns;
+  readonly #telemetry: Pick<Telemetry, 'storeFailed'>;
+  readonly #watched = new Map<string, Watched>();
+  #isLooking = false;
+
+  constructor(
+    system: Pick<Store['system'], 'turnProgress' | 'hearTurns'>,
+    live: LiveTurns,
+    telemetry: Pick<Telemetry, 'storeFailed'>,
+  ) {
+    this.#system = system;
+    this.#live = live;
+    this.#telemetry = telemetry;
+  }
+
+  watch(tenant: TenantId, turn: Id<'turn'>): WatchedTurn {
+    const key = `${tenant}/${turn}`;
+    const watched = this.#watched.get(key) ?? newWatched(tenant, turn);
+    watched.watchers += 1;
+    this.#watched.set(key, watched);
+    if (!this.#isLooking) this.#lookSoon();
+    return {
+      get changed() {
+        return watched.changed.promise;
+      },
+      stop: () => {
+        watched.watchers -= 1;
+        if (watched.watchers === 0) this.#watched.delete(key);
+      },
+    };
+  }
+
+  #lookSoon(): void {
+    this.#isLooking = this.#watched.size > 0;
+    if (this.#isLooking) setTimeout(() => void this.#look().finally(() => this.#lookSoon()), lookEveryMs);
+  }
+
+  async #look(): Promise<void> {
+    // Whoever runs here wakes its followers itself.
+    const elsewhere = [...this.#watched.values()].filter(({ turn }) => this.#live.get(turn) === undefined);
+    if (elsewhere.length === 0) return;
+    try {
+      for (const { tenant, turn, state, epoch, lastSeq } of await this.#system.turnProgress(elsewhere.map(keyOf))) {
+        const watched = this.#watched.get(`${tenant}/${turn}`);
+        const seen = `${state}/${epoch}/${lastSeq}`;
+        if (watched === undefined || watched.seen === seen) continue;
+        watched.seen = seen;
+        const { changed } = watched;
+        watched.changed = Promise.withResolvers();
+        changed.resolve();
+      }
+      await this.#hear(elsewhere);
+    } catch (error) {
+      // Asked again at the next look; followers ask by themselves now and then.
+      const code = error instanceof UsherError ? error.code : 'internal';
+      this.#telemetry.storeFailed({ operation: 'turnProgress', code });
+    }
+  }
+
+  async #hear(elsewhere: readonly Watched[]): Promise<void> {
+    for (const watched of elsewhere) watched.looksSinceHearing += 1;
+    const due = elsewhere.filter(({ looksSinceHearing }) => looksSinceHearing >= looksPerHearing);
+    if (due.length === 0) return;
+    await this.#system.hearTurns(due.map(keyOf), hearForMs);
+    for (const watched of due) watched.looksSinceHearing = 0;
+  }
+}
+
+function keyOf({ tenant, turn }: Watched): TurnKey {
+  return { tenant, turn };
+}
+
+function newWatched(tenant: TenantId, turn: Id<'turn'>): Watched {
+  // Its node is told of the first listener at the first look.
+  const looksSinceHearing = looksPerHearing;
+  return { tenant, turn, watchers: 0, looksSinceHearing, seen: '', changed: Promise.withResolvers() };
+}
