@@ -91,6 +91,7 @@ export async function openUsher(options: {
     live,
     watch: new TurnWatch(store.system, live, telemetry),
     runsTurns: config.roles.includes('worker'),
+    lagsBehind: () => served.follower.problem !== undefined,
     wakeWorker: () => worker?.wake(),
     stopping: stopping.signal,
     releases: directory,

@@ -388,7 +388,9 @@ export function storeContract(open: () => Promise<Store>): void {
       const running = aTurn();
       await tenant.beginTurn(lost, [anItem()]);
       await tenant.beginTurn(running, []);
-      const claims = Array.from({ length: 4 }, () => store.system.claimTurns(newId('node'), 60_000, 100));
+      const late = await store.system.claimTurns(newId('node'), 60_000, 1000, 60_000);
+      expect(late.some(({ turn }) => turn === lost.id)).toBe(false);
+      const claims = Array.from({ length: 4 }, () => store.system.claimTurns(newId('node'), 60_000, 100, 0));
       const claimed = (await Promise.all(claims)).flat();
       expect(claimed.filter(({ turn }) => turn === lost.id)).toMatchObject([{ epoch: 2, attempts: 2 }]);
       expect(claimed.some(({ turn }) => turn === running.id)).toBe(false);
@@ -410,13 +412,13 @@ export function storeContract(open: () => Promise<Store>): void {
       expect(await store.system.renewTurns(owner, 60_000)).toMatchObject([
         { turn: first.id, epoch: 1, isHeard: false },
       ]);
-      const claimed = await store.system.claimTurns(newId('node'), 60_000, 1000);
+      const claimed = await store.system.claimTurns(newId('node'), 60_000, 1000, 0);
       expect(claimed.map(({ turn }) => turn)).toContain(another.id);
       expect(claimed.map(({ turn }) => turn)).not.toContain(first.id);
       await store.system.expireLeases(newId('node'));
-      expect(await store.system.claimTurns(newId('node'), 60_000, 1000)).toEqual([]);
+      expect(await store.system.claimTurns(newId('node'), 60_000, 1000, 0)).toEqual([]);
       await store.system.expireLeases(owner);
-      const rest = await store.system.claimTurns(newId('node'), 60_000, 1000);
+      const rest = await store.system.claimTurns(newId('node'), 60_000, 1000, 0);
       // Given up on purpose, so that it is no attempt.
       expect(rest).toMatchObject([{ turn: first.id, attempts: 1 }]);
       expect(await store.system.renewTurns(owner, 60_000)).toEqual([]);
@@ -493,7 +495,7 @@ export function storeContract(open: () => Promise<Store>): void {
       const tenant = wholeTenant(tenantId);
       const [stale, ended, sound] = [aTurn({ leaseMs: -1 }), aTurn(), aTurn()];
       for (const turn of [stale, ended, sound]) await tenant.beginTurn(turn, []);
-      await store.system.claimTurns(newId('node'), 60_000, 1000);
+      await store.system.claimTurns(newId('node'), 60_000, 1000, 0);
       await tenant.finishTurn(ended.id, 1, aFinish(), []);
       const batches = [stale, ended, sound].map((turn) => batch(tenantId, turn, 1, 1, 1));
       expect(await store.system.appendEvents(batches)).toMatchObject([{ turn: sound.id, cancelAsked: false }]);
@@ -581,7 +583,7 @@ export function storeContract(open: () => Promise<Store>): void {
       return { ...asked, queued: true, startedAtMs: 3000, owner: newId('node'), leaseMs: 60_000 };
     };
     const ready = async (tenant: TenantId) =>
-      (await store.system.readyTurns(10_000)).filter((row) => row.tenant === tenant).map(({ turn }) => turn);
+      (await store.system.readyTurns(10_000, 0)).filter((row) => row.tenant === tenant).map(({ turn }) => turn);
 
     test('gives each back as it was put in, to be begun once', async () => {
       const tenantId = aTenant();
@@ -606,6 +608,8 @@ export function storeContract(open: () => Promise<Store>): void {
       for (const turn of [first, second]) expect(await tenant.enqueueTurn(turn, 2)).toBe('queued');
       expect(await tenant.enqueueTurn(waiting({ conversation }), 2)).toBe('full');
       expect(await ready(tenantId)).toEqual([first.id]);
+      const longWaiting = await store.system.readyTurns(10_000, Date.now());
+      expect(longWaiting.some(({ turn }) => turn === first.id)).toBe(false);
       expect(await tenant.beginTurn(aTurn({ conversation }), [anItem()])).toBe('locked');
       expect(await tenant.beginQueuedTurn(begun(second), [anItem()])).toBe('locked');
       expect(await tenant.beginQueuedTurn(begun(first), [anItem()])).toBe('begun');

@@ -362,15 +362,18 @@ export interface SystemStore extends KeyStore {
   hearTurns(turns: readonly TurnKey[], forMs: number): Promise<void>;
   /** Appends each batch whose epoch is still its turn's own; answers the turns of those. */
   appendEvents(batches: readonly EventBatch[]): Promise<readonly HeldTurn[]>;
-  /** Takes turns whose lease is over, oldest lease first, each under a new epoch. */
-  claimTurns(owner: Id<'node'>, leaseMs: number, most: number): Promise<readonly ClaimedTurn[]>;
+  /** Takes turns whose lease is over, for at least `overMs`, oldest lease first, each under a new epoch. */
+  claimTurns(owner: Id<'node'>, leaseMs: number, most: number, overMs: number): Promise<readonly ClaimedTurn[]>;
   /**
    * Ends the leases of an owner that stops, so that others go on with its turns at once; of `every`
    * owner for the one process that may run any, at its start.
    */
   expireLeases(of: Id<'node'> | 'every'): Promise<void>;
-  /** Queued turns that could begin, the first of each conversation, or whose deadline is over; oldest first. */
-  readyTurns(most: number): Promise<readonly { readonly tenant: TenantId; readonly turn: Id<'turn'> }[]>;
+  /** Queued turns that could begin, the first of each conversation, or whose deadline is over; queued for at least `waitedMs`; oldest first. */
+  readyTurns(
+    most: number,
+    waitedMs: number,
+  ): Promise<readonly { readonly tenant: TenantId; readonly turn: Id<'turn'> }[]>;
   /** Events of turns that ended before then, at most so many batches; answers how many went. */
   deleteEvents(beforeMs: number, most: number): Promise<number>;
   /** A node's heartbeat, stamped with the database's clock. */

@@ -59,7 +59,7 @@ describe('the lease of a turn', () => {
     const leases = new TurnLeases(store.system, systemClock, telemetry);
     const { id, lease } = await running(leases);
     await delay(turnLeaseMs + 1500);
-    await store.system.claimTurns(newId('node'), turnLeaseMs, 100);
+    await store.system.claimTurns(newId('node'), turnLeaseMs, 100, 0);
     expect(await tenant().turn(id)).toMatchObject({ state: 'running' });
     expect(lease.lost.aborted).toBe(false);
     lease.release();

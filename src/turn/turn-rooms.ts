@@ -33,6 +33,8 @@ export interface TurnRooms {
   pool(name: string): BackendPool;
   /** Whether this process runs stored turns; else it hands them to those that do. */
   readonly runsTurns: boolean;
+  /** Whether it could not apply what all nodes are to serve: others can run turns that it cannot. */
+  lagsBehind(): boolean;
   /** A turn was put into the queue, or a conversation became free. */
   wakeWorker(): void;
   /** True once nothing new is accepted. */

@@ -6,6 +6,8 @@ import type { TurnRooms } from './turn-rooms.ts';
 /** How often work is looked for that nobody announced here. */
 const lookEveryMs = 500;
 const claimsPerLook = 32;
+/** How long a node that lags behind leaves turns to those that do not. */
+const lagMs = 10_000;
 /** How often events that are kept long enough are looked for. */
 const sweepEveryMs = 60_000;
 const sweptAtOnce = 1000;
@@ -69,14 +71,19 @@ export class TurnWorker {
   async #claimLost(): Promise<void> {
     const { store, leases, clock } = this.#rooms;
     const begunAtMs = clock.monotonicMs();
-    const claimed = await store.system.claimTurns(leases.owner, turnLeaseMs, claimsPerLook);
+    const claimed = await store.system.claimTurns(
+      leases.owner,
+      turnLeaseMs,
+      claimsPerLook,
+      this.#rooms.lagsBehind() ? lagMs : 0,
+    );
     for (const turn of claimed) this.#run('take over', takeOver(this.#rooms, turn, begunAtMs));
   }
 
   async #beginReady(): Promise<void> {
     const room = Math.min(turnsMax - this.#running.size, claimsPerLook);
     if (room <= 0) return;
-    const ready = await this.#rooms.store.system.readyTurns(room);
+    const ready = await this.#rooms.store.system.readyTurns(room, this.#rooms.lagsBehind() ? lagMs : 0);
     for (const { tenant, turn } of ready) {
       if (this.#beginning.has(turn)) continue;
       this.#beginning.add(turn);

@@ -158,48 +158,52 @@ export const endQueuedTurn = async (
   return true;
 };
 
-const selectReady = systemQuery<{ most: number; running: TurnState }, { tenant: TenantId; turn: Id<'turn'> }>(
-  ({ db, arg, nowMs }) =>
-    db
-      .selectFrom('queued_turns as waiting')
-      .select(['waiting.tenant', 'waiting.id as turn'])
-      .where((eb) =>
-        eb.or([
-          eb('waiting.deadline_ms', '<', nowMs),
-          eb.and([
-            eb.not(
-              eb.exists(
-                eb
-                  .selectFrom('turns')
-                  .select('turns.id')
-                  .whereRef('turns.tenant', '=', 'waiting.tenant')
-                  .whereRef('turns.conversation', '=', 'waiting.conversation')
-                  .where('turns.state', '=', arg('running')),
-              ),
+const selectReady = systemQuery<
+  { most: number; running: TurnState; waitedMs: number },
+  { tenant: TenantId; turn: Id<'turn'> }
+>(({ db, arg, nowMs }) =>
+  db
+    .selectFrom('queued_turns as waiting')
+    .select(['waiting.tenant', 'waiting.id as turn'])
+    .where('waiting.queued_at_ms', '<=', sql<number>`${nowMs} - ${arg('waitedMs')}`)
+    .where((eb) =>
+      eb.or([
+        eb('waiting.deadline_ms', '<', nowMs),
+        eb.and([
+          eb.not(
+            eb.exists(
+              eb
+                .selectFrom('turns')
+                .select('turns.id')
+                .whereRef('turns.tenant', '=', 'waiting.tenant')
+                .whereRef('turns.conversation', '=', 'waiting.conversation')
+                .where('turns.state', '=', arg('running')),
             ),
-            eb.not(
-              eb.exists(
-                eb
-                  .selectFrom('queued_turns as earlier')
-                  .select('earlier.id')
-                  .whereRef('earlier.tenant', '=', 'waiting.tenant')
-                  .whereRef('earlier.conversation', '=', 'waiting.conversation')
-                  .where(sql<SqlBool>`(earlier.queued_at_ms, earlier.id) < (waiting.queued_at_ms, waiting.id)`),
-              ),
+          ),
+          eb.not(
+            eb.exists(
+              eb
+                .selectFrom('queued_turns as earlier')
+                .select('earlier.id')
+                .whereRef('earlier.tenant', '=', 'waiting.tenant')
+                .whereRef('earlier.conversation', '=', 'waiting.conversation')
+                .where(sql<SqlBool>`(earlier.queued_at_ms, earlier.id) < (waiting.queued_at_ms, waiting.id)`),
             ),
-          ]),
+          ),
         ]),
-      )
-      .orderBy('waiting.queued_at_ms')
-      .orderBy('waiting.id')
-      .limit(arg('most')),
+      ]),
+    )
+    .orderBy('waiting.queued_at_ms')
+    .orderBy('waiting.id')
+    .limit(arg('most')),
 );
 
 export const readyTurns = (
   session: Session,
   most: number,
+  waitedMs: number,
 ): Promise<readonly { readonly tenant: TenantId; readonly turn: Id<'turn'> }[]> =>
-  selectReady(session, { most, running: 'running' });
+  selectReady(session, { most, running: 'running', waitedMs });
 
 const queuedByIdempotency = contentQuery<{ key: Uint8Array }, { turn: Id<'turn'>; body: Uint8Array | null }>(
   ({ db, arg, within }) =>

@@ -66,14 +66,14 @@ export const renewTurns = async (session: Session, owner: Id<'node'>, leaseMs: n
 
 /** Another that claims at the same time waits for the row, and then finds its lease no longer over. */
 const claimLost = systemQuery<
-  { running: TurnState; owner: Id<'node'>; leaseMs: number; most: number },
+  { running: TurnState; owner: Id<'node'>; leaseMs: number; most: number; overMs: number },
   { tenant: TenantId; turn: Id<'turn'>; epoch: number; attempts: number }
 >(({ db, arg, nowMs, dialect }) => {
   const lost = db
     .selectFrom('turns as lost')
     .select(['lost.tenant', 'lost.id'])
     .where('lost.state', '=', arg('running'))
-    .where('lost.lease_until_ms', '<', nowMs)
+    .where('lost.lease_until_ms', '<', sql<number>`${nowMs} - ${arg('overMs')}`)
     .orderBy('lost.lease_until_ms')
     .limit(arg('most'));
   return db
@@ -101,7 +101,8 @@ export const claimTurns = (
   owner: Id<'node'>,
   leaseMs: number,
   most: number,
-): Promise<readonly ClaimedTurn[]> => claimLost(session, { running: 'running', owner, leaseMs, most });
+  overMs: number,
+): Promise<readonly ClaimedTurn[]> => claimLost(session, { running: 'running', owner, leaseMs, most, overMs });
 
 const endLeases = systemQuery<{ running: TurnState; of: string }, never>(({ db, arg }) =>
   db
