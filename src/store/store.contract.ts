@@ -236,6 +236,8 @@ export function storeContract(open: () => Promise<Store>): void {
       expect(rows.map((row) => row.createdAtMs)).toEqual([1000, 1000, 1500, 2000, 4000]);
       expect(plain(await tenant.item(id, d.id))).toEqual(plain(rows[3]));
       expect(await tenant.item(id, e.id)).toBeUndefined();
+      expect(plain(await tenant.storedItem(d.id))).toEqual(plain(rows[3]));
+      expect(await tenant.storedItem(e.id)).toBeUndefined();
       expect((await tenant.conversation(id))?.updatedAtMs).toBe(4000);
     });
 
@@ -806,6 +808,7 @@ export function storeContract(open: () => Promise<Store>): void {
         expect(await outside.items(id, { limit: 9, order: 'oldest-first' })).toEqual([]);
         expect(await outside.items(id, { limit: 9, order: 'newest-first', after: item.id })).toEqual([]);
         expect(await outside.item(id, item.id)).toBeUndefined();
+        expect(await outside.storedItem(item.id)).toBeUndefined();
         expect(await outside.deleteItem(id, item.id)).toBe(false);
         expect(await outside.beginTurn(aTurn({ subject, conversation: id }), [])).toBe('conversation_missing');
         expect(await outside.beginTurn(aTurn({ subject, previous: turn.id }), [])).toBe('previous_missing');

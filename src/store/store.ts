@@ -214,6 +214,8 @@ export interface TenantStore {
   appendItems(conversation: Id<'conversation'>, items: readonly NewItem[], nowMs: number): Promise<boolean>;
   items(conversation: Id<'conversation'>, page: PageRequest): Promise<readonly ItemRow[]>;
   item(conversation: Id<'conversation'>, id: string): Promise<ItemRow | undefined>;
+  /** An item wherever it is: in a conversation, or in a turn of none. */
+  storedItem(id: string): Promise<ItemRow | undefined>;
   deleteItem(conversation: Id<'conversation'>, id: string): Promise<boolean>;
 
   /**

@@ -7,7 +7,7 @@ import { isBeyond } from './beyond.ts';
 import { repeatKeys } from './repeats.ts';
 import { checkCompactions } from './seal-summary.ts';
 import type { TurnRooms } from './turn-rooms.ts';
-import type { AdmittedTurn, PlannedTurn } from './turn-steps.ts';
+import type { AdmittedTurn, PlannedTurn, TurnRequest } from './turn-steps.ts';
 
 /**
  * Step 2: assistant -> environment -> assignment -> release. What a conversation (or a chain of
@@ -31,7 +31,7 @@ export async function resolve(rooms: TurnRooms, turn: AdmittedTurn): Promise<Pla
       param: 'previous_response_id',
     });
   }
-  const subject = subjectOf(turn, conversation ?? previous);
+  const subject = subjectOf(request, conversation ?? previous);
   if (request.input.some(({ kind }) => kind === 'compaction')) {
     checkCompactions(await rooms.vault.subject(reach.tenant, subject), request.input, 'input');
   }
@@ -53,8 +53,10 @@ function restrictPerson(rooms: TurnRooms, turn: AdmittedTurn, served: ServedRele
 type Begun = ConversationRow | TurnRow;
 
 /** Whose content this is: a thread's own subject first, so that one thread lies under one key. */
-function subjectOf(turn: AdmittedTurn, begun: Begun | undefined): SubjectId {
-  const { principal, subject } = turn.request;
+export function subjectOf(
+  { principal, subject }: Pick<TurnRequest, 'principal' | 'subject'>,
+  begun: Pick<Begun, 'subject'> | undefined,
+): SubjectId {
   if (begun !== undefined) return begun.subject;
   if (principal.kind === 'user') return principal.subject;
   return (subject ?? `app:${principal.keyId}`) as SubjectId;

@@ -29,6 +29,7 @@ export { followTurn } from './follow-turn.ts';
 export { LiveTurns } from './live-turns.ts';
 export { startInBackground } from './queue-turn.ts';
 export type { FinishedEvent } from './record.ts';
+export { resolveReferences, type SaidItem } from './resolve-references.ts';
 export { runTurn } from './run-turn.ts';
 export { TurnLeases } from './turn-leases.ts';
 export { TurnLimits } from './turn-limits.ts';

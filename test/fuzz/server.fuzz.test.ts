@@ -124,6 +124,11 @@ const carriers: Carrier[] = [
       { ...to, carries: ['conversation'], body: ({ conversation }) => ({ ...turn, conversation }) },
       { ...to, carries: ['conversation'], body: ({ conversation: id }) => ({ ...turn, conversation: { id } }) },
       { ...to, carries: ['response'], body: ({ response }) => ({ ...turn, previous_response_id: response }) },
+      {
+        ...to,
+        carries: ['item'],
+        body: ({ item }) => ({ ...turn, input: [{ type: 'item_reference', id: item }, said] }),
+      },
     ];
   }),
   {

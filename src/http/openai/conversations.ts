@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parseId } from '#base';
 import {
   appendItems,
   createConversation,
@@ -7,6 +8,7 @@ import {
   listItems,
   readConversation,
   readItem,
+  resolveReferences,
   updateMetadata,
   type Conversation,
   type TurnRooms,
@@ -104,9 +106,12 @@ export function conversationRoutes(rooms: TurnRooms): Route[] {
 
 async function create(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const body = readBody(conversationSchema, await exchange.json());
-  const items = readItems(body.items ?? []);
-  const asked = { metadata: body.metadata ?? {}, items, subject: body.safety_identifier ?? undefined };
-  exchange.sendJson(200, writeConversation(await createConversation(rooms, exchange.principal, asked)));
+  const { principal } = exchange;
+  const subject = body.safety_identifier ?? undefined;
+  const about = { principal, subject, conversation: undefined, previous: undefined };
+  const items = await resolveReferences(rooms, about, readItems(body.items ?? []), 'items');
+  const asked = { metadata: body.metadata ?? {}, items, subject };
+  exchange.sendJson(200, writeConversation(await createConversation(rooms, principal, asked)));
 }
 
 async function retrieve(rooms: TurnRooms, exchange: Exchange): Promise<void> {
@@ -136,8 +141,11 @@ async function list(rooms: TurnRooms, exchange: Exchange): Promise<void> {
 
 async function append(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const body = readBody(conversationItemsSchema, await exchange.json());
-  const items = readItems(body.items);
-  await appendItems(rooms, exchange.principal, conversationOf(exchange), items);
+  const { principal } = exchange;
+  const conversation = parseId('conversation', conversationOf(exchange));
+  const about = { principal, subject: undefined, conversation, previous: undefined };
+  const items = await resolveReferences(rooms, about, readItems(body.items), 'items');
+  await appendItems(rooms, principal, conversationOf(exchange), items);
   exchange.sendJson(200, itemList(items, false));
 }
 

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { newId } from '#base';
 import type { ContentPart, Item } from '#conversation';
+import type { SaidItem } from '#turn';
 
 /** Roles as the wire writes them. */
 const roleSchema = z.enum(['user', 'assistant', 'system', 'developer']);
@@ -30,9 +31,16 @@ const partSchema = z
   ])
   .meta({ id: 'content-part', description: 'A piece of a message as the Responses API writes it.' });
 
+/** Of an answer that was cut short: what a model reads of it depends on it. */
+const statusSchema = z
+  .enum(['in_progress', 'completed', 'incomplete'])
+  .nullish()
+  .describe('As it was answered. Absent: `completed`.');
+
 const messageSchema = z.object({
   /** OpenAI's own clients leave it out. */
   type: z.literal('message').optional(),
+  status: statusSchema,
   role: roleSchema.describe('Who says it; `system` and `developer` instruct the assistant. Persons are `user` only.'),
   content: z.union([z.string(), z.array(partSchema)]).describe('What is said.'),
 });
@@ -42,6 +50,25 @@ const callSchema = z.object({
   call_id: callIdSchema,
   name: calledNameSchema,
   arguments: argumentsSchema,
+  status: statusSchema,
+});
+
+const toolSchema = z.object({
+  type: z.literal('mcp_call'),
+  server_label: z.string().min(1).max(128).describe('Where the tool comes from.'),
+  name: calledNameSchema,
+  arguments: argumentsSchema,
+  output: z.string().nullish().describe('What the tool returned.'),
+  error: z
+    .union([
+      z.string(),
+      z.looseObject({
+        content: z.array(z.looseObject({ text: z.string().optional() })).optional(),
+        message: z.string().optional(),
+      }),
+    ])
+    .nullish()
+    .describe('Why it failed, where it did.'),
 });
 
 const resultSchema = z.object({
@@ -61,11 +88,18 @@ const compactionSchema = z.object({
     .describe('What an earlier answer gave, unchanged. It opens for the person that it was made for alone.'),
 });
 
-const itemSchema = z.discriminatedUnion('type', [messageSchema, callSchema, resultSchema, compactionSchema]).meta({
-  id: 'item',
-  description:
-    'A message, a call of a function, its result, or a compaction: a summary of all that was said before it. Ids are made here: one sent is ignored.',
+const referenceSchema = z.object({
+  type: z.literal('item_reference'),
+  id: z.string().describe('The id of a stored item of the same person, which is said again in this place.'),
 });
+
+const itemSchema = z
+  .discriminatedUnion('type', [messageSchema, callSchema, resultSchema, toolSchema, compactionSchema, referenceSchema])
+  .meta({
+    id: 'item',
+    description:
+      'A message, a call of a function, its result, a call of the assistant’s own tool, a compaction (a summary of all that was said before it), or a reference to a stored item. What was answered may be sent back as it is. Ids are made here: one sent is ignored.',
+  });
 
 export const itemsSchema = z.array(itemSchema);
 
@@ -73,7 +107,7 @@ export const itemsSchema = z.array(itemSchema);
 export const inputSchema = z.union([z.string(), itemsSchema]);
 
 /** Ids are always our own: a caller's could collide with another's. */
-export function readItems(input: z.infer<typeof inputSchema>): Item[] {
+export function readItems(input: z.infer<typeof inputSchema>): SaidItem[] {
   if (typeof input !== 'string') return input.map(readItem);
   return [
     {
@@ -86,13 +120,13 @@ export function readItems(input: z.infer<typeof inputSchema>): Item[] {
   ];
 }
 
-function readItem(item: z.infer<typeof itemSchema>): Item {
+function readItem(item: z.infer<typeof itemSchema>): SaidItem {
   switch (item.type) {
     case undefined:
     case 'message': {
       const { role, content } = item;
       const parts = typeof content === 'string' ? [{ type: 'text' as const, text: content }] : content.map(readPart);
-      return { kind: 'message', id: newId('message'), role, content: parts, status: 'completed' };
+      return { kind: 'message', id: newId('message'), role, content: parts, status: readStatus(item) };
     }
     case 'function_call':
       return {
@@ -101,8 +135,12 @@ function readItem(item: z.infer<typeof itemSchema>): Item {
         callId: item.call_id,
         name: item.name,
         arguments: item.arguments,
-        status: 'completed',
+        status: readStatus(item),
       };
+    case 'mcp_call':
+      return readTool(item);
+    case 'item_reference':
+      return { kind: 'reference', id: item.id };
     case 'function_call_output': {
       const output = typeof item.output === 'string' ? item.output : item.output.map((part) => part.text).join('');
       return { kind: 'result', id: newId('result'), callId: item.call_id, output, status: 'completed' };
@@ -116,6 +154,29 @@ function readItem(item: z.infer<typeof itemSchema>): Item {
         status: 'completed',
       };
   }
+}
+
+function readStatus({ status }: { readonly status?: string | null | undefined }): Item['status'] {
+  return status == null || status === 'completed' ? 'completed' : 'incomplete';
+}
+
+/** It had a call's id of its own, which the wire does not tell. */
+function readTool(item: z.infer<typeof toolSchema>): Item {
+  const { error } = item;
+  const told =
+    typeof error === 'object' ? (error?.content?.map(({ text }) => text ?? '').join('') ?? error?.message) : error;
+  const id = newId('tool');
+  return {
+    kind: 'tool',
+    id,
+    callId: id.replace('mcp_', 'call_'),
+    source: item.server_label,
+    name: item.name,
+    arguments: item.arguments,
+    output: item.output ?? null,
+    error: error == null ? null : (told ?? 'It failed.'),
+    status: 'completed',
+  };
 }
 
 function readPart(part: z.infer<typeof partSchema>): ContentPart {

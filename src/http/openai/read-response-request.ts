@@ -3,7 +3,7 @@ import { UsherError, parseId } from '#base';
 import type { TurnRequest } from '#turn';
 import type { Exchange } from '../exchange.ts';
 import { metadataSchema, modelSchema, streamSchema, subjectSchema, userSchema } from './read-body.ts';
-import { inputSchema, readItems } from './read-items.ts';
+import { inputSchema } from './read-items.ts';
 import { effortSchema, readParameters, samplingShape, tokensSchema } from './read-parameters.ts';
 import {
   choiceWordSchema,
@@ -130,7 +130,7 @@ export function readResponseRequest(
   exchange: Exchange,
   body: ResponseRequest,
   settings: ResponseSettings,
-): TurnRequest {
+): Omit<TurnRequest, 'input'> {
   if (settings.conversation !== null && settings.previous_response_id !== null) {
     throw new UsherError('invalid_request', 'Send "conversation" or "previous_response_id", not both.', {
       param: 'previous_response_id',
@@ -160,7 +160,6 @@ export function readResponseRequest(
     toolCallsMax: body.max_tool_calls ?? undefined,
     whenFull: body.truncation == null ? undefined : body.truncation === 'auto' ? 'truncate' : 'refuse',
     compaction: readCompaction(body.context_management),
-    input: readItems(body.input),
     instructions: body.instructions ?? undefined,
     parameters: readParameters({ ...body, reasoning_effort: body.reasoning?.effort }),
     extra: {},

@@ -18,6 +18,7 @@ export const tenantCalls: Readonly<Record<keyof TenantStore, Kind>> = {
   appendItems: 'write',
   items: 'read',
   item: 'read',
+  storedItem: 'read',
   deleteItem: 'write',
   beginTurn: 'write',
   finishTurn: 'write',

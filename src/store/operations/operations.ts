@@ -34,6 +34,7 @@ const tenantOperations: { readonly [Name in keyof TenantStore]: WithinReach<Tena
   appendItems: items.appendItems,
   items: items.items,
   item: items.item,
+  storedItem: items.storedItem,
   deleteItem: items.deleteItem,
   beginTurn: turns.beginTurn,
   finishTurn: turns.finishTurn,
