@@ -34,6 +34,8 @@ export type PromptMessage =
   | {
       readonly role: 'assistant';
       readonly content: string;
+      /** What the model thought on its way, for models that want it back between their calls. */
+      readonly reasoning?: string;
       readonly calls?: readonly { readonly callId: string; readonly name: string; readonly arguments: string }[];
     }
   | { readonly role: 'tool'; readonly callId: string; readonly content: string };
@@ -50,6 +52,8 @@ export type ModelEvent =
   /** `logprobs`: of its tokens, as the backend told them. */
   | { readonly type: 'text'; readonly text: string; readonly logprobs?: readonly unknown[] }
   | { readonly type: 'refusal'; readonly text: string }
+  /** What the model thinks before it answers. */
+  | { readonly type: 'reasoning'; readonly text: string }
   /** `index` tells parallel calls apart; `callId` and `name` come with the first piece of each. */
   | {
       readonly type: 'call';

@@ -11,6 +11,7 @@ const prefixes = {
   call: 'fc',
   result: 'fco',
   tool: 'mcp',
+  reasoning: 'rs',
   handover: 'ho',
   compaction: 'cmp',
   feedback: 'fb',

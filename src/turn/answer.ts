@@ -20,12 +20,14 @@ import {
   deltaOf,
   isWhole,
   messageItem,
+  reasoningItem,
   reopened,
   toolItem,
   type BegunCall,
   type Open,
   type OpenCall,
   type OpenMessage,
+  type OpenReasoning,
   type OpenTool,
 } from './open-item.ts';
 
@@ -49,6 +51,8 @@ export interface PendingTool extends Placed<ToolItem> {
 export interface AnswerOptions {
   /** Where a tool of the assistant's own comes from; undefined for a function of the caller. */
   readonly sourceOf?: (name: string) => string | undefined;
+  /** Seals what a model thought, for a caller who wants it so. */
+  readonly seal?: ((text: string) => string) | undefined;
   /** Where a turn stands that another node began. */
   readonly from?: Replayed;
 }
@@ -70,12 +74,16 @@ export class Answer {
   #characters = 0;
   /** What was told of the open item is not known for sure: it cannot be gone on with. */
   #isTailUnknown: boolean;
+  /** A model goes on with the text of another: what it thinks again is left out. */
+  #goesOn = false;
   readonly #relay: Relay;
   readonly #sourceOf: (name: string) => string | undefined;
+  readonly #seal: ((text: string) => string) | undefined;
 
-  constructor(relay: Relay, { sourceOf = () => undefined, from = nothingTold }: AnswerOptions = {}) {
+  constructor(relay: Relay, { sourceOf = () => undefined, seal, from = nothingTold }: AnswerOptions = {}) {
     this.#relay = relay;
     this.#sourceOf = sourceOf;
+    this.#seal = seal;
     this.#kept = from.kept;
     this.#pending = from.pending;
     this.#open = from.open === undefined ? undefined : reopened(from.open);
@@ -106,31 +114,38 @@ export class Answer {
 
   /** Whether the present answer has told anything: after that, no other backend can take over unseen. */
   get begun(): boolean {
-    const isOfStep = ({ index }: Placed): boolean => index >= this.#stepFrom;
-    return this.#open !== undefined || this.#kept.some(isOfStep) || this.#pending.some(isOfStep);
+    return this.#open !== undefined || this.#isOfStep(() => true);
+  }
+
+  /** Whether the present answer told more than what its model thought: until then nobody can tell it from another. */
+  get spoke(): boolean {
+    const isOpen = this.#open !== undefined && this.#open.kind !== 'reasoning';
+    return isOpen || this.#isOfStep((item) => item.kind !== 'reasoning') || this.#waiting.size > 0;
   }
 
   /** Whether what the present answer told breaks off in an item, or has a person's words already. */
   get isInterrupted(): boolean {
     if (this.#open !== undefined) return true;
-    return this.#kept.some(
-      ({ index, item }) => index >= this.#stepFrom && item.kind === 'message' && item.operator !== undefined,
-    );
+    return this.#isOfStep((item) => item.kind === 'message' && item.operator !== undefined);
   }
 
   /** The text that the present answer came to, where it is nothing else: another model can go on with it. */
   get prefix(): string | undefined {
     const open = this.#open;
-    if (open?.kind !== 'message' || open.part !== 'text' || open.index !== this.#stepFrom) return undefined;
-    return open.text === '' ? undefined : open.text;
+    if (open?.kind !== 'message' || open.part !== 'text') return undefined;
+    if (this.#isOfStep((item) => item.kind !== 'reasoning') || open.text === '') return undefined;
+    return open.text;
   }
 
   /** The whole text of the present answer, where it is nothing but text. */
   get stepText(): string | undefined {
-    const isOfStep = ({ index }: Placed): boolean => index >= this.#stepFrom;
-    const hasOther = this.#kept.some(isOfStep) || this.#pending.some(isOfStep) || this.#waiting.size > 0;
+    const hasOther = this.#isOfStep((item) => item.kind !== 'reasoning') || this.#waiting.size > 0;
     if (hasOther || this.#open?.kind !== 'message' || this.#open.part !== 'text') return undefined;
     return this.#open.text;
+  }
+
+  #isOfStep(isSuch: (item: Item) => boolean): boolean {
+    return [...this.#kept, ...this.#pending].some(({ index, item }) => index >= this.#stepFrom && isSuch(item));
   }
 
   get characters(): number {
@@ -147,6 +162,8 @@ export class Answer {
         return this.#addText('text', event.text, event.logprobs);
       case 'refusal':
         return this.#addText('refusal', event.text);
+      case 'reasoning':
+        return this.#addReasoning(event.text);
       case 'call':
         return this.#addCall(event);
       case 'cited':
@@ -168,6 +185,7 @@ export class Answer {
     this.#stepFrom = this.#next;
     this.#characters = 0;
     this.#isTailUnknown = false;
+    this.#goesOn = false;
     return allOf(
       closing,
       this.#relay({ type: 'restarted', index: from }),
@@ -177,7 +195,9 @@ export class Answer {
 
   /** Makes ready for a model that goes on with `prefix`: on the open item, unless what was told of it is unknown. */
   resume(): void | Promise<void> {
-    return this.#isTailUnknown ? this.restart(this.prefix) : undefined;
+    const restarting = this.#isTailUnknown ? this.restart(this.prefix) : undefined;
+    this.#goesOn = true;
+    return restarting;
   }
 
   /** What was said before is summarised: before any answer of a model begins. */
@@ -196,6 +216,7 @@ export class Answer {
   }): void | Promise<void> {
     const closing = this.#closeAll('completed');
     this.#stepFrom = this.#next;
+    this.#goesOn = false;
     return allOf(closing, this.#relay({ type: 'stepped', ...step }));
   }
 
@@ -244,6 +265,7 @@ export class Answer {
     this.#isTailUnknown = false;
     if (open.kind === 'message') return this.#keep(open.index, messageItem(open, status));
     if (open.kind === 'call') return this.#keep(open.index, callItem(open, status));
+    if (open.kind === 'reasoning') return this.#keep(open.index, this.#thought(open, status));
     const item = toolItem(open, status);
     if (status === 'incomplete') return this.#keep(open.index, { ...item, error: cancelledTool });
     this.#pending = [...this.#pending, { index: open.index, item, acting: false }];
@@ -290,10 +312,34 @@ export class Answer {
     );
   }
 
+  #addReasoning(delta: string): void | Promise<void> {
+    if (delta === '' || this.#goesOn) return undefined;
+    this.#characters += delta.length;
+    const open = this.#open;
+    if (open?.kind === 'reasoning') {
+      open.text += delta;
+      return this.#relay({ type: 'reasoning', index: open.index, itemId: open.id, delta });
+    }
+    const closing = this.#closeAll('completed');
+    const begun: OpenReasoning = { kind: 'reasoning', id: newId('reasoning'), index: this.#next++, text: delta };
+    this.#open = begun;
+    const { id: itemId, index } = begun;
+    return allOf(
+      closing,
+      this.#relay({ type: 'opened', index, item: reasoningItem({ ...begun, text: '' }, 'incomplete') }),
+      this.#relay({ type: 'reasoning', index, itemId, delta }),
+    );
+  }
+
+  #thought(open: OpenReasoning, status: ItemStatus): Item {
+    const item = reasoningItem(open, status);
+    return this.#seal === undefined ? item : { ...item, sealed: this.#seal(item.text) };
+  }
+
   #addCall(event: Extract<ModelEvent, { type: 'call' }>): void | Promise<void> {
     this.#characters += event.arguments.length;
     const open = this.#open;
-    if (open !== undefined && open.kind !== 'message' && open.modelIndex === event.index) {
+    if ((open?.kind === 'call' || open?.kind === 'tool') && open.modelIndex === event.index) {
       open.arguments += event.arguments;
       if (event.arguments === '') return undefined;
       return allOf(
@@ -315,7 +361,7 @@ export class Answer {
     const pending: (void | Promise<void>)[] = [];
     for (const [modelIndex, call] of this.#waiting) {
       const open = this.#open;
-      if (open !== undefined && open.kind !== 'message' && !isWhole(open.arguments)) break;
+      if ((open?.kind === 'call' || open?.kind === 'tool') && !isWhole(open.arguments)) break;
       this.#waiting.delete(modelIndex);
       pending.push(this.#openCall(call));
     }

@@ -101,6 +101,7 @@ function lineOf(item: Item): string {
       return `Result: ${item.output}`;
     case 'tool':
       return `Assistant calls ${item.name}: ${item.arguments}\nResult: ${item.output ?? item.error ?? ''}`;
+    case 'reasoning':
     case 'compaction':
       return '';
   }

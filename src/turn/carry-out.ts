@@ -7,6 +7,7 @@ import type { Audience } from './audience.ts';
 import { failedDispatch, type Dispatched } from './dispatch.ts';
 import { LiveTurn } from './live-turns.ts';
 import { record, type FinishedEvent } from './record.ts';
+import { sealThought } from './seal-for-caller.ts';
 import { TurnLog } from './turn-log.ts';
 import type { TurnLease } from './turn-leases.ts';
 import type { TurnRooms } from './turn-rooms.ts';
@@ -47,7 +48,7 @@ export async function carryOut(rooms: TurnRooms, turn: PromptedTurn, run: Run): 
     const tools = await openTurnTools(rooms, turn);
     const from = held?.from ?? nothingTold;
     const tell = log?.tell ?? audience.tell;
-    const answer = new Answer(tell, { sourceOf: tools.sourceOf, from });
+    const answer = new Answer(tell, { sourceOf: tools.sourceOf, seal: sealOf(turn), from });
     bridge(from, tell);
     const answered =
       givenUp === undefined
@@ -67,6 +68,10 @@ export async function carryOut(rooms: TurnRooms, turn: PromptedTurn, run: Run): 
     audience.close();
     leave?.();
   }
+}
+
+function sealOf({ request, vault }: PromptedTurn): ((text: string) => string) | undefined {
+  return request.sealsReasoning && vault !== undefined ? (text) => sealThought(vault, text) : undefined;
 }
 
 function endGivenUp(reason: GivenUp, { usage, backend }: Replayed): Dispatched {

@@ -4,7 +4,7 @@ import { admit } from './admit.ts';
 import { Answer } from './answer.ts';
 import { askSummary, summaryTokens } from './ask-summary.ts';
 import { compactAtTokens } from './compact-at.ts';
-import { cutPast, newCompaction, standingOf, withoutLargeImages } from './compact.ts';
+import { cutPast, newCompaction, standingOf, withoutBallast } from './compact.ts';
 import { partInstructions } from './compose-prompt.ts';
 import { recall } from './recall.ts';
 import { record } from './record.ts';
@@ -55,7 +55,7 @@ export async function compactInput(rooms: TurnRooms, asked: TurnRequest, left: A
     const { outcome, usage } = dispatched;
     if (text === undefined) throw noSummary(outcome);
     const standing = standingOf(memory, covered, thresholdTokens);
-    const compaction = newCompaction(vault, { text, standing, recent: withoutLargeImages(kept) }, null);
+    const compaction = newCompaction(vault, { text, standing, recent: withoutBallast(kept) }, null);
     const said = last.kept.filter((item) => item.kind === 'message' && item.role === 'user');
     return { id: turn.id, createdAtMs: turn.startedAtMs, said, compaction, usage };
   } finally {

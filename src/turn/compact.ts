@@ -16,7 +16,7 @@ import { compactAtTokens } from './compact-at.ts';
 import { composePrompt, partInstructions, tokensOf } from './compose-prompt.ts';
 import type { Dispatched } from './dispatch.ts';
 import { pastTooLong } from './recall.ts';
-import { openSummary, sealSummary } from './seal-summary.ts';
+import { openSummary, sealSummary } from './seal-for-caller.ts';
 import { estimateTokens } from './tokens.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import type { Memory, PromptedTurn } from './turn-steps.ts';
@@ -84,7 +84,7 @@ export async function compact(
   const summary: Summary = {
     text,
     standing: standingOf(turn.memory, cut.covered, thresholdTokens),
-    recent: withoutLargeImages([...cut.kept, ...standing, ...fresh]),
+    recent: withoutBallast([...cut.kept, ...standing, ...fresh]),
   };
   const covers = cut.covered.at(-1)?.id ?? null;
   await answer.compact(newCompaction(turn.vault, summary, covers), usage);
@@ -157,8 +157,8 @@ export function standingOf(
   return fitting.toReversed();
 }
 
-/** The newest images that fit; others are named only. */
-export function withoutLargeImages(items: readonly Item[]): readonly Item[] {
+/** The newest images that fit, others are named only; and without thoughts, which no later turn reads. */
+export function withoutBallast(items: readonly Item[]): readonly Item[] {
   let remaining = imageCharactersMax;
   const named = (part: ContentPart): ContentPart => {
     if (part.type !== 'image') return part;
@@ -166,5 +166,6 @@ export function withoutLargeImages(items: readonly Item[]): readonly Item[] {
     return remaining < 0 ? { type: 'text', text: '[an image]' } : part;
   };
   const light = (item: Item): Item => (item.kind === 'message' ? { ...item, content: item.content.map(named) } : item);
-  return items.toReversed().map(light).toReversed();
+  const said = items.filter(({ kind }) => kind !== 'reasoning');
+  return said.toReversed().map(light).toReversed();
 }

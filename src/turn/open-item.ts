@@ -8,6 +8,7 @@ import type {
   MessageItem,
   OpenedItem,
   Placed,
+  ReasoningItem,
   ToolItem,
   TurnEvent,
 } from '#conversation';
@@ -43,7 +44,14 @@ export interface OpenTool extends BegunCall {
   readonly index: number;
 }
 
-export type Open = OpenMessage | OpenCall | OpenTool;
+export interface OpenReasoning {
+  readonly kind: 'reasoning';
+  readonly id: Id<'reasoning'>;
+  readonly index: number;
+  text: string;
+}
+
+export type Open = OpenMessage | OpenCall | OpenTool | OpenReasoning;
 
 export function reopened({ index, item }: Placed<OpenedItem>): Open {
   switch (item.kind) {
@@ -54,6 +62,8 @@ export function reopened({ index, item }: Placed<OpenedItem>): Open {
       const { id, operator } = item;
       return { kind: 'message', id, index, part: part.type, text: part.text, citations, operator };
     }
+    case 'reasoning':
+      return { kind: 'reasoning', id: item.id, index, text: item.text };
     case 'call':
     case 'tool':
       // No further piece of it can come: its index at the model it came from is of no use.
@@ -88,6 +98,10 @@ export function messageItem(open: OpenMessage, status: ItemStatus): MessageItem 
     status,
     ...(operator === undefined ? {} : { operator }),
   };
+}
+
+export function reasoningItem({ id, text }: OpenReasoning, status: ItemStatus): ReasoningItem {
+  return { kind: 'reasoning', id, text, status };
 }
 
 export function callItem(open: OpenCall, status: ItemStatus): CallItem {

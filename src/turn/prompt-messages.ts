@@ -46,12 +46,34 @@ export function promptMessages(
       case 'result':
         addResult(messages, item.callId, item.output);
         break;
+      case 'reasoning':
+        // Models that think between calls of tools want it back until a person speaks again, and nobody later.
+        if (index > lastUser) addThought(messages, item.text);
+        break;
       case 'compaction':
         // What it holds stands at the head.
         break;
     }
   });
-  return summary === undefined ? messages : withSummary(messages, summary);
+  const said = messages.filter((message) => !isThoughtAlone(message));
+  return summary === undefined ? said : withSummary(said, summary);
+}
+
+/** It shares a message with what the model said or called after it. */
+function addThought(messages: PromptMessage[], reasoning: string): void {
+  const last = messages.at(-1);
+  if (last?.role === 'assistant' && last.calls === undefined) {
+    messages.pop();
+    messages.push({
+      ...last,
+      reasoning: [last.reasoning, reasoning].filter((text) => text !== undefined).join('\n\n'),
+    });
+  } else messages.push({ role: 'assistant', content: '', reasoning });
+}
+
+/** Nothing came after it: it was cut short. */
+function isThoughtAlone(message: PromptMessage): boolean {
+  return message.role === 'assistant' && message.reasoning !== undefined && message.content === '' && !message.calls;
 }
 
 /** At the head of the first thing that was said: several chat templates refuse two messages of the user in a row. */

@@ -75,6 +75,8 @@ function saidAgain(item: Item): Item {
       return { ...item, id: newId('result') };
     case 'tool':
       return { ...item, id: newId('tool') };
+    case 'reasoning':
+      return { ...item, id: newId('reasoning') };
     case 'compaction':
       return { ...item, id: newId('compaction'), covers: null };
   }

@@ -5,7 +5,7 @@ import type { ConversationRow, TurnRow } from '#store';
 import { checkLength } from './admit-said.ts';
 import { isBeyond } from './beyond.ts';
 import { repeatKeys } from './repeats.ts';
-import { checkCompactions } from './seal-summary.ts';
+import { isSealed, openSealed } from './seal-for-caller.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import type { AdmittedTurn, PlannedTurn, TurnRequest } from './turn-steps.ts';
 
@@ -32,12 +32,13 @@ export async function resolve(rooms: TurnRooms, turn: AdmittedTurn): Promise<Pla
     });
   }
   const subject = subjectOf(request, conversation ?? previous);
-  if (request.input.some(({ kind }) => kind === 'compaction')) {
-    checkCompactions(await rooms.vault.subject(reach.tenant, subject), request.input, 'input');
-  }
+  const input = request.input.some(isSealed)
+    ? openSealed(await rooms.vault.subject(reach.tenant, subject), request.input, 'input')
+    : request.input;
   const served = await servedRelease(rooms, turn, conversation ?? previous);
   if (request.principal.kind === 'user') restrictPerson(rooms, turn, served, subject);
-  return { ...turn, conversation, subject, served, repeats: await repeatKeys(rooms, request) };
+  const repeats = await repeatKeys(rooms, request);
+  return { ...turn, request: { ...request, input }, conversation, subject, served, repeats };
 }
 
 /** What the assistant allows one person at its page. */

@@ -31,8 +31,9 @@ export function estimateItemTokens(item: Item): number {
         estimateTokens(item.arguments) +
         estimateTokens(item.output ?? item.error ?? '')
       );
+    case 'reasoning':
     case 'compaction':
-      // No model reads it as an item: what it holds is counted where it is opened.
+      // No later turn's model reads a thought, and none a compaction: what that holds is counted where it is opened.
       return 0;
   }
 }

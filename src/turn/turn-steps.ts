@@ -39,6 +39,8 @@ export interface TurnRequest {
   readonly toolChoice: ModelRequest['toolChoice'];
   readonly parallelCalls: boolean | undefined;
   readonly format: ModelRequest['format'];
+  /** Whether what the model thinks is given sealed too, for a caller who keeps the conversation. */
+  readonly sealsReasoning: boolean;
   /** The caller's settings as text, kept sealed with a stored turn to answer a later retrieve with. */
   readonly settings: string;
 }

@@ -45,6 +45,8 @@ interface WireDelta {
 interface WirePart {
   readonly type?: string;
   readonly text?: unknown;
+  /** Of a part of type `thinking` (Mistral). */
+  readonly thinking?: unknown;
 }
 
 interface WireCall {
@@ -110,6 +112,11 @@ export class ChunkReader {
 
   #readDelta(delta: WireDelta, logprobs: readonly unknown[] | undefined): boolean {
     let isToken = false;
+    const reasoning = reasoningOf(delta);
+    if (reasoning !== '') {
+      this.#emit({ type: 'reasoning', text: reasoning });
+      isToken = true;
+    }
     const text = typeof delta.content === 'string' ? delta.content : partsText(delta.content);
     if (text !== '') {
       this.#emit(logprobs === undefined ? { type: 'text', text } : { type: 'text', text, logprobs });
@@ -122,7 +129,7 @@ export class ChunkReader {
     if (Array.isArray(delta.tool_calls)) {
       for (const call of delta.tool_calls) if (call) isToken = this.#readCall(call) || isToken;
     }
-    return isToken || isReasoning(delta);
+    return isToken || (Array.isArray(delta.content) && delta.content.length > 0);
   }
 
   /** Some servers repeat id and name on each piece, some leave the index out, some give no id. */
@@ -188,16 +195,15 @@ function partsText(content: WireDelta['content']): string {
   return content.map((part) => (part?.type === 'text' && typeof part.text === 'string' ? part.text : '')).join('');
 }
 
-function isReasoning(delta: WireDelta): boolean {
-  return (
-    isText(delta.reasoning_content) ||
-    isText(delta.reasoning) ||
-    (Array.isArray(delta.content) && delta.content.length > 0)
+/** Some servers send it under both names. */
+function reasoningOf(delta: WireDelta): string {
+  for (const told of [delta.reasoning_content, delta.reasoning])
+    if (typeof told === 'string' && told !== '') return told;
+  if (!Array.isArray(delta.content)) return '';
+  const thoughts = delta.content.flatMap((part) =>
+    Array.isArray(part?.thinking) ? (part.thinking as WirePart[]) : [],
   );
-}
-
-function isText(value: unknown): boolean {
-  return typeof value === 'string' && value !== '';
+  return partsText(thoughts);
 }
 
 function readUsage(usage: WireUsage): Usage | undefined {

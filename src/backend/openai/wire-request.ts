@@ -6,6 +6,8 @@ export interface Dialect {
   readonly includeUsage: boolean;
   /** OpenAI's newer models refuse `max_tokens`; most other servers know nothing else. */
   readonly tokensField: 'max_tokens' | 'max_completion_tokens';
+  /** Whether it takes back what its model thought (DeepSeek, vLLM); OpenAI's own refuses unknown fields. */
+  readonly takesReasoning: boolean;
 }
 
 /**
@@ -27,7 +29,10 @@ export function wireRequest(
     // Below all that is ours to say.
     ...request.extra,
     model,
-    messages: [...request.messages.map(wireMessage), ...continued(request, continuation)],
+    messages: [
+      ...request.messages.map((message) => wireMessage(message, dialect)),
+      ...continued(request, continuation),
+    ],
     ...(request.continueFrom !== undefined && continuation === 'final-message'
       ? { continue_final_message: true, add_generation_prompt: false }
       : {}),
@@ -73,7 +78,7 @@ function wireFormat(format: ModelRequest['format']): object | undefined {
   };
 }
 
-function wireMessage(message: PromptMessage): object {
+function wireMessage(message: PromptMessage, dialect: Dialect): object {
   switch (message.role) {
     case 'system':
     case 'user':
@@ -82,7 +87,7 @@ function wireMessage(message: PromptMessage): object {
         content: typeof message.content === 'string' ? message.content : message.content.map(wirePart),
       };
     case 'assistant':
-      return wireAssistant(message);
+      return wireAssistant(message, dialect);
     case 'tool':
       return { role: 'tool', tool_call_id: message.callId, content: message.content };
     default:
@@ -90,12 +95,15 @@ function wireMessage(message: PromptMessage): object {
   }
 }
 
-function wireAssistant(message: PromptMessage & { readonly role: 'assistant' }): object {
+function wireAssistant(message: PromptMessage & { readonly role: 'assistant' }, dialect: Dialect): object {
+  const reasoning =
+    dialect.takesReasoning && message.reasoning !== undefined ? { reasoning_content: message.reasoning } : {};
   if (message.calls === undefined || message.calls.length === 0) {
-    return { role: 'assistant', content: message.content };
+    return { role: 'assistant', content: message.content, ...reasoning };
   }
   return {
     role: 'assistant',
+    ...reasoning,
     content: message.content === '' ? null : message.content,
     tool_calls: message.calls.map((call) => ({
       id: call.callId,

@@ -8,6 +8,7 @@ export {
   type ItemId,
   type ItemStatus,
   type MessageItem,
+  type ReasoningItem,
   type ResultItem,
   type Role,
   type Summary,

@@ -61,6 +61,16 @@ export interface ToolItem {
   readonly status: ItemStatus;
 }
 
+/** What a model thought before it went on. Only the model calls of its own turn read it again. */
+export interface ReasoningItem {
+  readonly kind: 'reasoning';
+  readonly id: Id<'reasoning'>;
+  readonly text: string;
+  /** The same under the key of its person, as base64url, where the caller asked for it. */
+  readonly sealed?: string;
+  readonly status: ItemStatus;
+}
+
 /**
  * A summary that stands for what was said before it. Items at its own place may be newer than what it
  * covers: an answer makes it after the question was stored.
@@ -87,8 +97,8 @@ export interface Summary {
   readonly recent: readonly Item[];
 }
 
-/** One message, call, result or compaction in a conversation. */
-export type Item = MessageItem | CallItem | ResultItem | ToolItem | CompactionItem;
+/** One message, call, result, thought or compaction in a conversation. */
+export type Item = MessageItem | CallItem | ResultItem | ToolItem | ReasoningItem | CompactionItem;
 export type ItemId = Item['id'];
 
 /** The plain text of an item's parts, for prompts and titles. */

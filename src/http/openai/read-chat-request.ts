@@ -37,6 +37,7 @@ const messageSchema = z.discriminatedUnion('role', [
     role: z.literal('assistant'),
     content: contentSchema.nullish().describe('What the assistant said.'),
     refusal: z.string().nullish().describe('Why it would not answer, as it was answered.'),
+    reasoning_content: z.string().nullish().describe('What it thought, as it was answered.'),
     tool_calls: z
       .array(
         z.object({
@@ -154,6 +155,7 @@ export function readChatRequest(exchange: Exchange, body: ChatBody): TurnRequest
     toolChoice: readChoice(typeof choice === 'object' ? choice?.function : choice),
     parallelCalls: body.parallel_tool_calls ?? undefined,
     format: readFormat(format?.type === 'json_schema' ? { ...format.json_schema, type: format.type } : format),
+    sealsReasoning: false,
     settings: stored ? JSON.stringify({ ...plainSettings, metadata: body.metadata ?? {} }) : '',
   };
 }
@@ -206,6 +208,9 @@ function readMessage(message: ChatBody['messages'][number]): Item[] {
     status: 'completed',
   };
   if (message.role !== 'assistant') return [spoken];
+  const thought = message.reasoning_content ?? '';
+  const thoughts: Item[] =
+    thought === '' ? [] : [{ kind: 'reasoning', id: newId('reasoning'), text: thought, status: 'completed' }];
   const calls = (message.tool_calls ?? []).map((call): Item => {
     return {
       kind: 'call',
@@ -216,7 +221,8 @@ function readMessage(message: ChatBody['messages'][number]): Item[] {
       status: 'completed',
     };
   });
-  return calls.length > 0 && plainText(message.content ?? '') === '' ? calls : [spoken, ...calls];
+  const isSilent = calls.length > 0 && plainText(message.content ?? '') === '';
+  return [...thoughts, ...(isSilent ? [] : [spoken]), ...calls];
 }
 
 /** A refusal as an answer writes it: beside an empty content. */

@@ -88,17 +88,43 @@ const compactionSchema = z.object({
     .describe('What an earlier answer gave, unchanged. It opens for the person that it was made for alone.'),
 });
 
+const reasoningTextSchema = z.object({
+  type: z.enum(['reasoning_text', 'summary_text']),
+  text: z.string(),
+});
+
+const reasoningSchema = z.object({
+  type: z.literal('reasoning'),
+  summary: z.array(reasoningTextSchema).nullish().describe('What the model thought, in short.'),
+  content: z.array(reasoningTextSchema).nullish().describe('What the model thought.'),
+  encrypted_content: z
+    .string()
+    .min(1)
+    .max(20_971_520)
+    .nullish()
+    .describe('The same as an earlier answer gave it, unchanged. It opens for the person that it was made for alone.'),
+  status: statusSchema,
+});
+
 const referenceSchema = z.object({
   type: z.literal('item_reference'),
   id: z.string().describe('The id of a stored item of the same person, which is said again in this place.'),
 });
 
 const itemSchema = z
-  .discriminatedUnion('type', [messageSchema, callSchema, resultSchema, toolSchema, compactionSchema, referenceSchema])
+  .discriminatedUnion('type', [
+    messageSchema,
+    callSchema,
+    resultSchema,
+    toolSchema,
+    reasoningSchema,
+    compactionSchema,
+    referenceSchema,
+  ])
   .meta({
     id: 'item',
     description:
-      'A message, a call of a function, its result, a call of the assistant’s own tool, a compaction (a summary of all that was said before it), or a reference to a stored item. What was answered may be sent back as it is. Ids are made here: one sent is ignored.',
+      'A message, a call of a function, its result, a call of the assistant’s own tool, what a model thought, a compaction (a summary of all that was said before it), or a reference to a stored item. What was answered may be sent back as it is. Ids are made here: one sent is ignored.',
   });
 
 export const itemsSchema = z.array(itemSchema);
@@ -139,6 +165,8 @@ function readItem(item: z.infer<typeof itemSchema>): SaidItem {
       };
     case 'mcp_call':
       return readTool(item);
+    case 'reasoning':
+      return readReasoning(item);
     case 'item_reference':
       return { kind: 'reference', id: item.id };
     case 'function_call_output': {
@@ -158,6 +186,17 @@ function readItem(item: z.infer<typeof itemSchema>): SaidItem {
 
 function readStatus({ status }: { readonly status?: string | null | undefined }): Item['status'] {
   return status == null || status === 'completed' ? 'completed' : 'incomplete';
+}
+
+function readReasoning(item: z.infer<typeof reasoningSchema>): Item {
+  const texts = item.content == null || item.content.length === 0 ? (item.summary ?? []) : item.content;
+  return {
+    kind: 'reasoning',
+    id: newId('reasoning'),
+    text: texts.map(({ text }) => text).join('\n\n'),
+    ...(item.encrypted_content == null ? {} : { sealed: item.encrypted_content }),
+    status: readStatus(item),
+  };
 }
 
 /** It had a call's id of its own, which the wire does not tell. */

@@ -19,6 +19,17 @@ import { readCaller } from './read-caller.ts';
 import type { ResponseSettings } from './response-body.ts';
 import { turnOfResponseId } from './wire-ids.ts';
 
+const includes = [
+  'reasoning.encrypted_content',
+  'message.output_text.logprobs',
+  'message.input_image.image_url',
+  'file_search_call.results',
+  'web_search_call.results',
+  'web_search_call.action.sources',
+  'computer_call_output.output.image_url',
+  'code_interpreter_call.outputs',
+] as const;
+
 /** The body of `POST /v1/responses`. */
 export const responseSchema = z.looseObject({
   model: modelSchema,
@@ -50,10 +61,22 @@ export const responseSchema = z.looseObject({
   metadata: metadataSchema.nullish(),
   user: userSchema.nullish(),
   safety_identifier: subjectSchema.nullish(),
+  include: z
+    .array(z.enum(includes))
+    .nullish()
+    .describe(
+      'What is given besides: `reasoning.encrypted_content` of what the model thinks. The others are known and have no effect.',
+    ),
   ...samplingShape,
   max_output_tokens: tokensSchema.nullish(),
   reasoning: z
-    .looseObject({ effort: effortSchema.nullish() })
+    .looseObject({
+      effort: effortSchema.nullish(),
+      summary: z
+        .enum(['auto', 'concise', 'detailed'])
+        .nullish()
+        .describe('Given back: models’ own words are told, where their servers tell them.'),
+    })
     .nullish()
     .describe('For models that think before they answer.'),
   tools: z
@@ -167,6 +190,7 @@ export function readResponseRequest(
     toolChoice: readChoice(body.tool_choice),
     parallelCalls: body.parallel_tool_calls ?? undefined,
     format: readFormat(body.text?.format),
+    sealsReasoning: body.include?.includes('reasoning.encrypted_content') ?? false,
     settings: settings.store ? JSON.stringify(settings) : '',
   };
 }
@@ -193,7 +217,7 @@ export function readSettings(body: ResponseRequest): ResponseSettings {
     store: body.store ?? true,
     background: body.background ?? false,
     ...(body.max_tool_calls == null ? {} : { max_tool_calls: body.max_tool_calls }),
-    reasoning: { effort: body.reasoning?.effort ?? null, summary: null },
+    reasoning: { effort: body.reasoning?.effort ?? null, summary: body.reasoning?.summary ?? null },
     safety_identifier: body.safety_identifier ?? null,
     ...(body.user == null ? {} : { user: body.user }),
     ...(body.truncation == null ? {} : { truncation: body.truncation }),

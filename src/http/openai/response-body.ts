@@ -20,7 +20,7 @@ export interface ResponseSettings {
   readonly background: boolean;
   /** Absent where it was not sent. */
   readonly max_tool_calls?: number;
-  readonly reasoning: { readonly effort: string | null; readonly summary: null };
+  readonly reasoning: { readonly effort: string | null; readonly summary: string | null };
   readonly safety_identifier: string | null;
   /** Absent where it was not sent: the wire knows no null here. */
   readonly user?: string;

@@ -2,7 +2,7 @@ import { parseId, UsherError } from '#base';
 import type { Item, OpenedItem, StartedTurn, TurnEvent } from '#conversation';
 import type { StreamWriter } from './answer-exchange.ts';
 import { reasonOf, responseBody, type ResponseParts, type ResponseSettings } from './response-body.ts';
-import { writeCitation, writeItem, writePart } from './write-items.ts';
+import { writeCitation, writeItem, writePart, writeThought } from './write-items.ts';
 
 /** Every event of a response with what it tells, in the order in which they first come. */
 export const responseEvents = {
@@ -10,8 +10,11 @@ export const responseEvents = {
   'response.queued': 'It waits: for its conversation, or because nobody waits for it.',
   'response.in_progress':
     'The model is asked. A second one says that the answer begins anew: what was told so far counts no more, and new items follow.',
-  'response.output_item.added': 'An item of the answer begins: a message, a call of a function, or a compaction.',
-  'response.content_part.added': 'The text or the refusal of a message begins.',
+  'response.output_item.added':
+    'An item of the answer begins: what the model thinks, a message, a call of a function, or a compaction.',
+  'response.content_part.added': 'The text or the refusal of a message begins, or what the model thinks.',
+  'response.reasoning_text.delta': 'The next piece of what the model thinks.',
+  'response.reasoning_text.done': 'What it thought, whole or as far as it came.',
   'response.output_text.delta': 'The next piece of the text.',
   'response.output_text.annotation.added': 'A source of what was quoted: a file of the assistant’s knowledge.',
   'response.output_text.done': 'The text of the message, whole or as far as it came.',
@@ -32,6 +35,19 @@ export const responseEvents = {
 } as const;
 
 type EventType = keyof typeof responseEvents;
+
+const deltaTypes = {
+  text: 'response.output_text.delta',
+  refusal: 'response.refusal.delta',
+  reasoning: 'response.reasoning_text.delta',
+} as const;
+
+/** The one part of an item that comes piece by piece. */
+function partOf(item: Item): object | undefined {
+  if (item.kind === 'reasoning') return writeThought(item.text);
+  const part = item.kind === 'message' ? item.content[0] : undefined;
+  return part === undefined || part.type === 'image' ? undefined : writePart(part, 'assistant');
+}
 
 /** Events of one response, numbered from 0 without gaps. */
 export class ResponseEventWriter implements StreamWriter {
@@ -67,6 +83,7 @@ export class ResponseEventWriter implements StreamWriter {
         return this.#opened(event);
       case 'text':
       case 'refusal':
+      case 'reasoning':
         return this.#delta(event);
       case 'cited':
         return this.#event('response.output_text.annotation.added', {
@@ -121,9 +138,9 @@ export class ResponseEventWriter implements StreamWriter {
       output_index: index,
       item: writeItem(begun, 'in_progress'),
     });
-    const part = item.kind === 'message' ? item.content[0] : undefined;
-    if (part === undefined || part.type === 'image') return added;
-    const opened = { item_id: item.id, output_index: index, content_index: 0, part: writePart(part, 'assistant') };
+    const part = partOf(item);
+    if (part === undefined) return added;
+    const opened = { item_id: item.id, output_index: index, content_index: 0, part };
     return added + this.#event('response.content_part.added', opened);
   }
 
@@ -143,16 +160,17 @@ export class ResponseEventWriter implements StreamWriter {
   }
 
   #emptyDelta(index: number, item: OpenedItem): string {
+    if (item.kind === 'reasoning') return this.#delta({ type: 'reasoning', index, itemId: item.id, delta: '' });
     if (item.kind !== 'message') return this.#arguments({ type: 'arguments', index, itemId: item.id, delta: '' });
     const type = item.content[0]?.type === 'refusal' ? 'refusal' : 'text';
     return this.#delta({ type, index, itemId: item.id, delta: '' });
   }
 
   /** The hot path: one per token, so written without an object in between. */
-  #delta(event: Extract<TurnEvent, { type: 'text' | 'refusal' }>): string {
+  #delta(event: Extract<TurnEvent, { type: keyof typeof deltaTypes }>): string {
     const number = this.#sequence++;
     if (number <= this.#after) return '';
-    const type = event.type === 'text' ? 'response.output_text.delta' : 'response.refusal.delta';
+    const type: EventType = deltaTypes[event.type];
     const logprobs = event.type === 'text' ? ',"logprobs":[]' : '';
     return `event: ${type}\ndata: {"type":"${type}","sequence_number":${number},"item_id":"${event.itemId}","output_index":${event.index},"content_index":0,"delta":${JSON.stringify(event.delta)}${logprobs}}\n\n`;
   }
@@ -178,15 +196,19 @@ export class ResponseEventWriter implements StreamWriter {
         arguments: item.arguments,
       });
     }
+    const part = partOf(item);
+    if (part === undefined) return '';
+    const place = { ...at, content_index: 0 };
+    return this.#textDone(place, item) + this.#event('response.content_part.done', { ...place, part });
+  }
+
+  #textDone(place: object, item: Item): string {
+    if (item.kind === 'reasoning') return this.#event('response.reasoning_text.done', { ...place, text: item.text });
     const part = item.kind === 'message' ? item.content[0] : undefined;
-    if (part === undefined || part.type === 'image') return '';
-    const done =
-      part.type === 'text'
-        ? this.#event('response.output_text.done', { ...at, content_index: 0, text: part.text, logprobs: [] })
-        : this.#event('response.refusal.done', { ...at, content_index: 0, refusal: part.text });
-    return (
-      done + this.#event('response.content_part.done', { ...at, content_index: 0, part: writePart(part, 'assistant') })
-    );
+    if (part?.type === 'refusal') return this.#event('response.refusal.done', { ...place, refusal: part.text });
+    return part?.type === 'text'
+      ? this.#event('response.output_text.done', { ...place, text: part.text, logprobs: [] })
+      : '';
   }
 
   #finished(event: Extract<TurnEvent, { type: 'finished' }>): string {

@@ -35,6 +35,7 @@ function writeChoice({ items, outcome, logprobs }: WholeAnswer, index: number): 
     .flat()
     .map((part) => (part.type === 'refusal' ? part.text : ''))
     .join('');
+  const reasoning = items.flatMap((item) => (item.kind === 'reasoning' ? [item.text] : [])).join(between);
   const toolCalls = calls.map((call) => ({
     id: call.callId,
     type: 'function',
@@ -46,6 +47,8 @@ function writeChoice({ items, outcome, logprobs }: WholeAnswer, index: number): 
       role: 'assistant',
       content: content === '' && (calls.length > 0 || refusal !== '') ? null : content,
       refusal: refusal === '' ? null : refusal,
+      // Not of OpenAI's own wire: what clients of vLLM and DeepSeek read.
+      ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
       annotations: [],
       ...(calls.length === 0 ? {} : { tool_calls: toolCalls }),
     },
@@ -90,6 +93,8 @@ export class ChunkWriter implements StreamWriter {
   #spoke = false;
   /** A message is whole, and no later one was told. */
   #isBetween = false;
+  /** What a model thought was told already, of an answer that began anew. */
+  #isAnew = false;
   readonly tellsCancelled = false;
   readonly #told = new ToldText();
 
@@ -112,6 +117,8 @@ export class ChunkWriter implements StreamWriter {
         return this.#opened(event.item);
       case 'text':
         return this.#text(event.index, event.delta, event.logprobs);
+      case 'reasoning':
+        return this.#thought(event.delta);
       case 'refusal':
         return this.#delta(`{"refusal":${JSON.stringify(event.delta)}}`);
       case 'arguments':
@@ -123,6 +130,7 @@ export class ChunkWriter implements StreamWriter {
         if (this.#calls >= 0) throw toldOtherwise();
         this.#told.restart(event.index);
         this.#isBetween = false;
+        this.#isAnew = true;
         return '';
       case 'closed':
         if (isSaid(event.item)) this.#isBetween = true;
@@ -141,6 +149,10 @@ export class ChunkWriter implements StreamWriter {
 
   failure(body: ErrorBody): string {
     return `data: ${JSON.stringify(body)}\n\n`;
+  }
+
+  #thought(delta: string): string {
+    return this.#isAnew ? '' : this.#delta(`{"reasoning_content":${JSON.stringify(delta)}}`);
   }
 
   #text(index: number, delta: string, logprobs: readonly unknown[] | undefined): string {

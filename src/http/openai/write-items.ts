@@ -1,5 +1,5 @@
 import { unreachable } from '#base';
-import type { Citation, ContentPart, Item, Role, ToolItem } from '#conversation';
+import type { Citation, ContentPart, Item, ReasoningItem, Role, ToolItem } from '#conversation';
 
 type WireStatus = 'in_progress' | 'completed' | 'incomplete';
 
@@ -27,9 +27,27 @@ export function writeItem(item: Item, status: WireStatus = item.status): object 
       return { id: item.id, type: 'function_call_output', status, call_id: item.callId, output: item.output };
     case 'tool':
       return writeTool(item, status);
+    case 'reasoning':
+      return writeReasoning(item, status);
     case 'compaction':
       return { id: item.id, type: 'compaction', encrypted_content: item.sealed };
   }
+}
+
+/** Models' own words are its content; summaries are made by no server here. */
+function writeReasoning({ id, text, sealed }: ReasoningItem, status: WireStatus): object {
+  return {
+    id,
+    type: 'reasoning',
+    summary: [],
+    content: text === '' ? [] : [writeThought(text)],
+    ...(sealed === undefined ? {} : { encrypted_content: sealed }),
+    status,
+  };
+}
+
+export function writeThought(text: string): object {
+  return { type: 'reasoning_text', text };
 }
 
 /** A call of the assistant's own tool is one of a server's on the wire: nothing is left for the caller to run. */

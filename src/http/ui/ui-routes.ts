@@ -108,6 +108,7 @@ function readRequest(exchange: Exchange, body: UiChat): TurnRequest {
     toolChoice: undefined,
     parallelCalls: undefined,
     format: undefined,
+    sealsReasoning: false,
     settings: stored ? JSON.stringify({ ...plainSettings, conversation: body.id }) : '',
   };
 }

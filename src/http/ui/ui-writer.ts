@@ -35,6 +35,7 @@ export class UiWriter implements StreamWriter {
       case 'refusal':
         return this.#text(event.index, event.delta);
       case 'arguments':
+      case 'reasoning':
         return '';
       case 'cited':
         return chunk({
@@ -105,6 +106,7 @@ export class UiWriter implements StreamWriter {
             })
           : chunk({ type: 'tool-output-error', toolCallId: item.callId, errorText: item.error, dynamic: true });
       case 'result':
+      case 'reasoning':
       case 'compaction':
         return '';
     }

@@ -39,6 +39,8 @@ export interface Answer {
   readonly deltas: readonly string[];
   readonly message: Readonly<Record<string, unknown>>;
   readonly finish: 'stop' | 'length' | 'tool_calls' | 'content_filter';
+  /** So many of the tokens are thoughts. */
+  readonly thoughts?: number;
 }
 
 export function textOf(message: ChatMessage | undefined): string {
@@ -69,6 +71,18 @@ export function composeAnswer(
   tokensMax: number,
   tokensUsual: number,
 ): Answer {
+  const answer = composeSaid(body, plan, prompt, tokensMax, tokensUsual);
+  if (plan.think === undefined) return answer;
+  const thoughts = tokenize(plan.think).map((token) => JSON.stringify({ reasoning_content: token }));
+  return {
+    ...answer,
+    deltas: [...thoughts, ...answer.deltas],
+    message: { ...answer.message, reasoning_content: plan.think },
+    thoughts: thoughts.length,
+  };
+}
+
+function composeSaid(body: ChatBody, plan: Plan, prompt: string, tokensMax: number, tokensUsual: number): Answer {
   const calls = chosenCalls(body, plan);
   if (calls.length > 0) return composeCalls(calls, prompt);
   if (plan.refusal !== undefined) return composeText(tokenize(plan.refusal), 'refusal', 'stop');
