@@ -283,6 +283,7 @@ export class Answer {
     const open = this.#open;
     if (open?.kind === 'message' && open.part === part) {
       open.text += delta;
+      if (logprobs !== undefined) open.logprobs.push(...logprobs);
       return this.#relay(deltaOf(open, delta, logprobs));
     }
     return this.#openMessage(part, delta, logprobs);
@@ -302,12 +303,17 @@ export class Answer {
       part,
       text: delta,
       citations: [],
+      logprobs: [...(logprobs ?? [])],
       operator,
     };
     this.#open = open;
     return allOf(
       closing,
-      this.#relay({ type: 'opened', index: open.index, item: messageItem({ ...open, text: '' }, 'incomplete') }),
+      this.#relay({
+        type: 'opened',
+        index: open.index,
+        item: messageItem({ ...open, text: '', logprobs: [] }, 'incomplete'),
+      }),
       this.#relay(deltaOf(open, delta, logprobs)),
     );
   }

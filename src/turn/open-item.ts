@@ -21,6 +21,7 @@ export interface OpenMessage {
   readonly part: 'text' | 'refusal';
   text: string;
   readonly citations: Citation[];
+  readonly logprobs: unknown[];
   readonly operator?: string | undefined;
 }
 
@@ -59,8 +60,9 @@ export function reopened({ index, item }: Placed<OpenedItem>): Open {
       const part = item.content[0];
       if (part === undefined || part.type === 'image') throw new Error('an answer begins with text or a refusal');
       const citations = part.type === 'text' ? [...(part.citations ?? [])] : [];
+      const logprobs = part.type === 'text' ? [...(part.logprobs ?? [])] : [];
       const { id, operator } = item;
-      return { kind: 'message', id, index, part: part.type, text: part.text, citations, operator };
+      return { kind: 'message', id, index, part: part.type, text: part.text, citations, logprobs, operator };
     }
     case 'reasoning':
       return { kind: 'reasoning', id: item.id, index, text: item.text };
@@ -87,8 +89,11 @@ export function begunItem(open: OpenCall | OpenTool): CallItem | ToolItem {
 
 export function messageItem(open: OpenMessage, status: ItemStatus): MessageItem {
   const citations = open.citations.length === 0 ? {} : { citations: [...open.citations] };
+  const logprobs = open.logprobs.length === 0 ? {} : { logprobs: [...open.logprobs] };
   const part: ContentPart =
-    open.part === 'text' ? { type: 'text', text: open.text, ...citations } : { type: 'refusal', text: open.text };
+    open.part === 'text'
+      ? { type: 'text', text: open.text, ...citations, ...logprobs }
+      : { type: 'refusal', text: open.text };
   const { id, operator } = open;
   return {
     kind: 'message',

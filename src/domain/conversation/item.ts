@@ -12,7 +12,13 @@ export interface Citation {
 }
 
 export type ContentPart =
-  | { readonly type: 'text'; readonly text: string; readonly citations?: readonly Citation[] }
+  | {
+      readonly type: 'text';
+      readonly text: string;
+      readonly citations?: readonly Citation[];
+      /** Log probabilities of its tokens, as the backend told them; only where they were asked for. */
+      readonly logprobs?: readonly unknown[];
+    }
   | { readonly type: 'refusal'; readonly text: string }
   | { readonly type: 'image'; readonly url: string; readonly detail?: 'auto' | 'low' | 'high' };
 

@@ -145,6 +145,10 @@ function grown(item: OpenedItem, event: DeltaEvent): OpenedItem {
 
 function grownPart(part: ContentPart, event: Exclude<DeltaEvent, { type: 'arguments' | 'reasoning' }>): ContentPart {
   if (part.type === 'image') return part;
+  if (event.type === 'text' && event.logprobs !== undefined && part.type === 'text') {
+    const logprobs = [...(part.logprobs ?? []), ...event.logprobs];
+    return { ...part, text: part.text + event.delta, logprobs };
+  }
   if (event.type !== 'cited') return { ...part, text: part.text + event.delta };
   if (part.type === 'refusal') return part;
   const citations: readonly Citation[] = [...(part.citations ?? []), event.citation];

@@ -6,7 +6,7 @@ import type { Exchange } from '../exchange.ts';
 import { metadataSchema, modelSchema, streamSchema, subjectSchema, userSchema } from './read-body.ts';
 import { argumentsSchema, calledNameSchema, callIdSchema, detailSchema, imageUrlSchema } from './read-items.ts';
 import { readCaller } from './read-caller.ts';
-import { effortSchema, readParameters, samplingShape, tokensSchema } from './read-parameters.ts';
+import { effortSchema, readParameters, samplingShape, tokensSchema, topLogprobsSchema } from './read-parameters.ts';
 import {
   choiceWordSchema,
   functionShape,
@@ -82,13 +82,7 @@ export const chatCompletionSchema = z.looseObject({
     .boolean()
     .nullish()
     .describe('Whether the log probabilities of the answer’s tokens are given, by backends that know them.'),
-  top_logprobs: z
-    .number()
-    .int()
-    .min(0)
-    .max(20)
-    .nullish()
-    .describe('So many likely tokens at each place, with `logprobs`.'),
+  top_logprobs: topLogprobsSchema.nullish(),
   ...samplingShape,
   max_tokens: tokensSchema.nullish().describe('The older name of `max_completion_tokens`.'),
   max_completion_tokens: tokensSchema.nullish(),

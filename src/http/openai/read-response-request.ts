@@ -4,7 +4,7 @@ import type { TurnRequest } from '#turn';
 import type { Exchange } from '../exchange.ts';
 import { metadataSchema, modelSchema, streamSchema, subjectSchema, userSchema } from './read-body.ts';
 import { inputSchema } from './read-items.ts';
-import { effortSchema, readParameters, samplingShape, tokensSchema } from './read-parameters.ts';
+import { effortSchema, readParameters, samplingShape, tokensSchema, topLogprobsSchema } from './read-parameters.ts';
 import {
   choiceWordSchema,
   functionShape,
@@ -65,10 +65,14 @@ export const responseSchema = z.looseObject({
     .array(z.enum(includes))
     .nullish()
     .describe(
-      'What is given besides: `reasoning.encrypted_content` of what the model thinks. The others are known and have no effect.',
+      'What is given besides: `reasoning.encrypted_content` of what the model thinks, `message.output_text.logprobs`. The others are known and have no effect.',
     ),
   ...samplingShape,
   max_output_tokens: tokensSchema.nullish(),
+  top_logprobs: topLogprobsSchema.nullish(),
+  prompt_cache_key: z.string().max(1024).nullish().describe('Passed on to the model’s server, which may know it.'),
+  prompt_cache_retention: z.enum(['in_memory', 'in-memory', '24h']).nullish().describe('The same.'),
+  service_tier: z.enum(['auto', 'default', 'flex', 'scale', 'priority']).nullish().describe('The same.'),
   reasoning: z
     .looseObject({
       effort: effortSchema.nullish(),
@@ -130,6 +134,10 @@ export const responseSchema = z.looseObject({
         ])
         .nullish()
         .describe('The form of the answer: text, any JSON object, or JSON of a schema. Applications only.'),
+      verbosity: z
+        .enum(['low', 'medium', 'high'])
+        .nullish()
+        .describe('How much is said. Passed on to the model’s server, which may know it.'),
     })
     .nullish()
     .describe('How the answer is written.'),
@@ -185,7 +193,7 @@ export function readResponseRequest(
     compaction: readCompaction(body.context_management),
     instructions: body.instructions ?? undefined,
     parameters: readParameters({ ...body, reasoning_effort: body.reasoning?.effort }),
-    extra: {},
+    extra: readExtra(body),
     tools: (body.tools ?? []).map(readFunction),
     toolChoice: readChoice(body.tool_choice),
     parallelCalls: body.parallel_tool_calls ?? undefined,
@@ -193,6 +201,20 @@ export function readResponseRequest(
     sealsReasoning: body.include?.includes('reasoning.encrypted_content') ?? false,
     settings: settings.store ? JSON.stringify(settings) : '',
   };
+}
+
+/** What the model’s server may know; on Chat Completions it is called the same. */
+function readExtra(body: ResponseRequest): TurnRequest['extra'] {
+  const wanted = body.include?.includes('message.output_text.logprobs') === true || (body.top_logprobs ?? 0) > 0;
+  const known = {
+    logprobs: wanted ? true : undefined,
+    top_logprobs: wanted ? body.top_logprobs : undefined,
+    prompt_cache_key: body.prompt_cache_key,
+    prompt_cache_retention: body.prompt_cache_retention,
+    service_tier: body.service_tier,
+    verbosity: body.text?.verbosity,
+  };
+  return Object.fromEntries(Object.entries(known).filter(([, value]) => value != null));
 }
 
 function readCompaction(asked: ResponseRequest['context_management']): TurnRequest['compaction'] {
@@ -213,7 +235,7 @@ export function readSettings(body: ResponseRequest): ResponseSettings {
     parallel_tool_calls: body.parallel_tool_calls ?? true,
     tool_choice: body.tool_choice ?? 'auto',
     tools: (body.tools ?? []).map(writeTool),
-    text: body.text ?? { format: { type: 'text' } },
+    text: { format: { type: 'text' }, ...body.text },
     store: body.store ?? true,
     background: body.background ?? false,
     ...(body.max_tool_calls == null ? {} : { max_tool_calls: body.max_tool_calls }),
@@ -221,6 +243,10 @@ export function readSettings(body: ResponseRequest): ResponseSettings {
     safety_identifier: body.safety_identifier ?? null,
     ...(body.user == null ? {} : { user: body.user }),
     ...(body.truncation == null ? {} : { truncation: body.truncation }),
+    ...(body.top_logprobs == null ? {} : { top_logprobs: body.top_logprobs }),
+    ...(body.prompt_cache_key == null ? {} : { prompt_cache_key: body.prompt_cache_key }),
+    ...(body.prompt_cache_retention == null ? {} : { prompt_cache_retention: body.prompt_cache_retention }),
+    ...(body.service_tier == null ? {} : { service_tier: body.service_tier }),
   };
 }
 

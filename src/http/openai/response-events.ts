@@ -2,7 +2,7 @@ import { parseId, UsherError } from '#base';
 import type { Item, OpenedItem, StartedTurn, TurnEvent } from '#conversation';
 import type { StreamWriter } from './answer-exchange.ts';
 import { reasonOf, responseBody, type ResponseParts, type ResponseSettings } from './response-body.ts';
-import { writeCitation, writeItem, writePart, writeThought } from './write-items.ts';
+import { writeCitation, writeItem, writeLogprobs, writePart, writeThought } from './write-items.ts';
 
 /** Every event of a response with what it tells, in the order in which they first come. */
 export const responseEvents = {
@@ -41,6 +41,10 @@ const deltaTypes = {
   refusal: 'response.refusal.delta',
   reasoning: 'response.reasoning_text.delta',
 } as const;
+
+function logprobsField(told: readonly unknown[] | undefined): string {
+  return told === undefined ? ',"logprobs":[]' : `,"logprobs":${JSON.stringify(writeLogprobs(told))}`;
+}
 
 /** The one part of an item that comes piece by piece. */
 function partOf(item: Item): object | undefined {
@@ -171,7 +175,7 @@ export class ResponseEventWriter implements StreamWriter {
     const number = this.#sequence++;
     if (number <= this.#after) return '';
     const type: EventType = deltaTypes[event.type];
-    const logprobs = event.type === 'text' ? ',"logprobs":[]' : '';
+    const logprobs = event.type === 'text' ? logprobsField(event.logprobs) : '';
     return `event: ${type}\ndata: {"type":"${type}","sequence_number":${number},"item_id":"${event.itemId}","output_index":${event.index},"content_index":0,"delta":${JSON.stringify(event.delta)}${logprobs}}\n\n`;
   }
 
@@ -207,7 +211,7 @@ export class ResponseEventWriter implements StreamWriter {
     const part = item.kind === 'message' ? item.content[0] : undefined;
     if (part?.type === 'refusal') return this.#event('response.refusal.done', { ...place, refusal: part.text });
     return part?.type === 'text'
-      ? this.#event('response.output_text.done', { ...place, text: part.text, logprobs: [] })
+      ? this.#event('response.output_text.done', { ...place, text: part.text, logprobs: writeLogprobs(part.logprobs) })
       : '';
   }
 

@@ -82,7 +82,12 @@ export function writePart(part: ContentPart, role: Role): object {
   switch (part.type) {
     case 'text':
       return role === 'assistant'
-        ? { type: 'output_text', text: part.text, annotations: (part.citations ?? []).map(writeCitation), logprobs: [] }
+        ? {
+            type: 'output_text',
+            text: part.text,
+            annotations: (part.citations ?? []).map(writeCitation),
+            logprobs: writeLogprobs(part.logprobs),
+          }
         : { type: 'input_text', text: part.text };
     case 'refusal':
       return { type: 'refusal', refusal: part.text };
@@ -91,6 +96,29 @@ export function writePart(part: ContentPart, role: Role): object {
     default:
       return unreachable(part);
   }
+}
+
+interface Logprob {
+  readonly bytes?: unknown;
+  readonly top_logprobs?: unknown;
+}
+
+/** As Chat Completions told them; this wire knows no null for bytes. */
+export function writeLogprobs(told: readonly unknown[] = []): readonly object[] {
+  return told.filter(isLogprob).map(writeLogprob);
+}
+
+function writeLogprob(each: Logprob): object {
+  const top = Array.isArray(each.top_logprobs) ? each.top_logprobs.filter(isLogprob) : [];
+  return { ...withBytes(each), top_logprobs: top.map(withBytes) };
+}
+
+function isLogprob(value: unknown): value is Logprob {
+  return typeof value === 'object' && value !== null;
+}
+
+function withBytes(each: Logprob): Logprob {
+  return { ...each, bytes: each.bytes ?? [] };
 }
 
 /** A passage of the assistant's knowledge is a file on the wire; `index` is where the quotation ends. */
