@@ -1,2 +1,3 @@
+export { FileReader } from './file-reader.ts';
 export { openKnowledgeIndex, type KnowledgeIndex } from './knowledge-index.ts';
 export { readPassages } from './read-passages.ts';

@@ -58,7 +58,7 @@ export function reopened({ index, item }: Placed<OpenedItem>): Open {
   switch (item.kind) {
     case 'message': {
       const part = item.content[0];
-      if (part === undefined || part.type === 'image') throw new Error('an answer begins with text or a refusal');
+      if (part?.type !== 'text' && part?.type !== 'refusal') throw new Error('an answer begins with text or a refusal');
       const citations = part.type === 'text' ? [...(part.citations ?? [])] : [];
       const logprobs = part.type === 'text' ? [...(part.logprobs ?? [])] : [];
       const { id, operator } = item;

@@ -1,5 +1,5 @@
 import type { PromptMessage, PromptPart } from '#backend';
-import { textOf, type CallItem, type Item, type MessageItem, type ToolItem } from '#conversation';
+import { textOf, type CallItem, type ContentPart, type Item, type MessageItem, type ToolItem } from '#conversation';
 import type { Passage } from '#release';
 import { inOrderOfSettling } from './hand-over.ts';
 
@@ -101,11 +101,21 @@ function addSpoken(messages: PromptMessage[], text: string): void {
 
 function spokenByUser(item: MessageItem, passages: readonly Passage[]): PromptMessage {
   const knowledge = passages.length === 0 ? '' : `${quotePassages(passages)}\n\n`;
-  if (item.content.every((part) => part.type !== 'image'))
-    return { role: 'user', content: knowledge + textOf(item.content) };
+  if (item.content.every((part) => part.type !== 'image')) {
+    const files = item.content.flatMap((part) => (part.type === 'file' ? [`${fileText(part)}\n\n`] : []));
+    return { role: 'user', content: knowledge + files.join('') + textOf(item.content) };
+  }
   const parts: PromptPart[] = knowledge === '' ? [] : [{ type: 'text', text: knowledge }];
-  for (const part of item.content) parts.push(part.type === 'image' ? part : { type: 'text', text: part.text });
+  for (const part of item.content) {
+    if (part.type === 'image') parts.push(part);
+    else parts.push({ type: 'text', text: part.type === 'file' ? fileText(part) : part.text });
+  }
   return { role: 'user', content: parts };
+}
+
+/** As a model reads a file. */
+export function fileText({ name, text }: Extract<ContentPart, { type: 'file' }>): string {
+  return `<file name="${name}">\n${text}\n</file>`;
 }
 
 const cancelledCall = 'Cancelled before it was made.';

@@ -1,4 +1,4 @@
-import { textOf, type Item } from '#conversation';
+import { textOf, type ContentPart, type Item } from '#conversation';
 
 /**
  * Tokens of a text, estimated: four UTF-8 bytes each. Exact counting costs 0.5 ms per 1,000 tokens
@@ -12,13 +12,18 @@ export function estimateTokens(text: string): number {
 const framingTokens = 4;
 const imageTokens = 85;
 
+function attachedTokens(part: ContentPart): number {
+  if (part.type === 'image') return imageTokens;
+  return part.type === 'file' ? framingTokens + estimateTokens(part.text) : 0;
+}
+
 export function estimateItemTokens(item: Item): number {
   switch (item.kind) {
     case 'message':
       return (
         framingTokens +
         estimateTokens(textOf(item.content)) +
-        imageTokens * item.content.filter((part) => part.type === 'image').length
+        item.content.reduce((sum, part) => sum + attachedTokens(part), 0)
       );
     case 'call':
       return framingTokens + estimateTokens(item.name) + estimateTokens(item.arguments);

@@ -20,6 +20,8 @@ export type ContentPart =
       readonly logprobs?: readonly unknown[];
     }
   | { readonly type: 'refusal'; readonly text: string }
+  /** A file that was sent, as the text that was read of it. */
+  | { readonly type: 'file'; readonly name: string; readonly text: string }
   | { readonly type: 'image'; readonly url: string; readonly detail?: 'auto' | 'low' | 'high' };
 
 export interface MessageItem {
@@ -107,7 +109,7 @@ export interface Summary {
 export type Item = MessageItem | CallItem | ResultItem | ToolItem | ReasoningItem | CompactionItem;
 export type ItemId = Item['id'];
 
-/** The plain text of an item's parts, for prompts and titles. */
+/** The plain text of an item's parts, for prompts and titles: what was said, without what is in files. */
 export function textOf(content: readonly ContentPart[]): string {
-  return content.map((part) => (part.type === 'image' ? '' : part.text)).join('');
+  return content.map((part) => (part.type === 'image' || part.type === 'file' ? '' : part.text)).join('');
 }

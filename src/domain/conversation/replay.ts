@@ -144,7 +144,7 @@ function grown(item: OpenedItem, event: DeltaEvent): OpenedItem {
 }
 
 function grownPart(part: ContentPart, event: Exclude<DeltaEvent, { type: 'arguments' | 'reasoning' }>): ContentPart {
-  if (part.type === 'image') return part;
+  if (part.type === 'image' || part.type === 'file') return part;
   if (event.type === 'text' && event.logprobs !== undefined && part.type === 'text') {
     const logprobs = [...(part.logprobs ?? []), ...event.logprobs];
     return { ...part, text: part.text + event.delta, logprobs };

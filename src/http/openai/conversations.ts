@@ -15,6 +15,7 @@ import {
 } from '#turn';
 import type { Exchange, Route } from '../exchange.ts';
 import { metadataSchema, pageSchema, readBody, readPage, subjectSchema } from './read-body.ts';
+import { FileParts } from './read-file.ts';
 import { itemsSchema, readItems } from './read-items.ts';
 import { talkPolicy } from './talk-policy.ts';
 import { itemList, writeItem } from './write-items.ts';
@@ -109,7 +110,12 @@ async function create(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const { principal } = exchange;
   const subject = body.safety_identifier ?? undefined;
   const about = { principal, subject, conversation: undefined, previous: undefined };
-  const items = await resolveReferences(rooms, about, readItems(body.items ?? []), 'items');
+  const items = await resolveReferences(
+    rooms,
+    about,
+    await readItems(body.items ?? [], new FileParts(rooms, principal)),
+    'items',
+  );
   const asked = { metadata: body.metadata ?? {}, items, subject };
   exchange.sendJson(200, writeConversation(await createConversation(rooms, principal, asked)));
 }
@@ -144,7 +150,12 @@ async function append(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const { principal } = exchange;
   const conversation = parseId('conversation', conversationOf(exchange));
   const about = { principal, subject: undefined, conversation, previous: undefined };
-  const items = await resolveReferences(rooms, about, readItems(body.items), 'items');
+  const items = await resolveReferences(
+    rooms,
+    about,
+    await readItems(body.items, new FileParts(rooms, principal)),
+    'items',
+  );
   await appendItems(rooms, principal, conversationOf(exchange), items);
   exchange.sendJson(200, itemList(items, false));
 }

@@ -1,11 +1,12 @@
 import { z } from 'zod';
 import { newId, UsherError } from '#base';
 import type { ContentPart, Item } from '#conversation';
-import type { TurnRequest } from '#turn';
+import type { TurnRequest, TurnRooms } from '#turn';
 import type { Exchange } from '../exchange.ts';
 import { metadataSchema, modelSchema, streamSchema, subjectSchema, userSchema } from './read-body.ts';
 import { argumentsSchema, calledNameSchema, callIdSchema, detailSchema, imageUrlSchema } from './read-items.ts';
 import { readCaller } from './read-caller.ts';
+import { FileParts, fileShape } from './read-file.ts';
 import { effortSchema, readParameters, samplingShape, tokensSchema, topLogprobsSchema } from './read-parameters.ts';
 import {
   choiceWordSchema,
@@ -23,6 +24,7 @@ const partSchema = z
   .discriminatedUnion('type', [
     z.object({ type: z.literal('text'), text: z.string().describe('The text.') }),
     z.object({ type: z.literal('refusal'), refusal: z.string().describe('Why the assistant would not answer.') }),
+    z.object({ type: z.literal('file'), file: z.object(fileShape) }),
     z.object({
       type: z.literal('image_url'),
       image_url: z.object({ url: imageUrlSchema, detail: detailSchema.optional() }),
@@ -125,9 +127,15 @@ export const chatCompletionSchema = z.looseObject({
 });
 type ChatBody = z.infer<typeof chatCompletionSchema>;
 
-export function readChatRequest(exchange: Exchange, body: ChatBody): TurnRequest {
+export async function readChatRequest(
+  rooms: Pick<TurnRooms, 'files'>,
+  exchange: Exchange,
+  body: ChatBody,
+): Promise<TurnRequest> {
   const stored = body.store === true;
   const { tool_choice: choice, response_format: format } = body;
+  const files = new FileParts(rooms, exchange.principal);
+  const input = await Promise.all(body.messages.map((message) => readMessage(message, files)));
   return {
     principal: exchange.principal,
     model: body.model,
@@ -141,7 +149,7 @@ export function readChatRequest(exchange: Exchange, body: ChatBody): TurnRequest
     // The caller sends the whole history each time, and could not give a summary back.
     whenFull: 'truncate',
     compaction: undefined,
-    input: body.messages.flatMap(readMessage),
+    input: input.flat(),
     instructions: undefined,
     parameters: readParameters({ ...body, max_output_tokens: body.max_completion_tokens ?? body.max_tokens }),
     extra: readExtra(body),
@@ -182,7 +190,7 @@ function readExtra(body: ChatBody): Readonly<Record<string, unknown>> {
   return extra;
 }
 
-function readMessage(message: ChatBody['messages'][number]): Item[] {
+async function readMessage(message: ChatBody['messages'][number], files: FileParts): Promise<Item[]> {
   if (message.role === 'tool') {
     return [
       {
@@ -198,7 +206,7 @@ function readMessage(message: ChatBody['messages'][number]): Item[] {
     kind: 'message',
     id: newId('message'),
     role: message.role,
-    content: readContent(message.content ?? refusalOf(message) ?? ''),
+    content: await readContent(message.content ?? refusalOf(message) ?? '', message.role, files),
     status: 'completed',
   };
   if (message.role !== 'assistant') return [spoken];
@@ -225,10 +233,16 @@ function refusalOf(message: ChatBody['messages'][number]): z.infer<typeof conten
   return refusal == null ? undefined : [{ type: 'refusal', refusal }];
 }
 
-function readContent(content: z.infer<typeof contentSchema>): ContentPart[] {
+async function readContent(
+  content: z.infer<typeof contentSchema>,
+  role: string,
+  files: FileParts,
+): Promise<ContentPart[]> {
   if (typeof content === 'string') return [{ type: 'text', text: content }];
-  return content.map((part): ContentPart => {
+  const parts = content.map(async (part): Promise<ContentPart> => {
     switch (part.type) {
+      case 'file':
+        return files.read(part.file, role);
       case 'text':
         return { type: 'text', text: part.text };
       case 'refusal':
@@ -241,6 +255,7 @@ function readContent(content: z.infer<typeof contentSchema>): ContentPart[] {
         };
     }
   });
+  return Promise.all(parts);
 }
 
 function plainText(content: z.infer<typeof contentSchema>): string {

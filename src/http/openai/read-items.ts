@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { newId } from '#base';
 import type { ContentPart, Item } from '#conversation';
 import type { SaidItem } from '#turn';
+import { fileShape, type FileParts } from './read-file.ts';
 
 /** Roles as the wire writes them. */
 const roleSchema = z.enum(['user', 'assistant', 'system', 'developer']);
@@ -23,6 +24,11 @@ const partSchema = z
     z.object({ type: z.literal('input_text'), text: z.string().describe('What a person or an application says.') }),
     z.object({ type: z.literal('output_text'), text: z.string().describe('What the assistant said.') }),
     z.object({ type: z.literal('refusal'), refusal: z.string().describe('Why the assistant would not answer.') }),
+    z.object({
+      type: z.literal('input_file'),
+      ...fileShape,
+      file_url: z.string().nullish().describe('Not served: send the file itself.'),
+    }),
     z.object({
       type: z.literal('input_image'),
       image_url: imageUrlSchema,
@@ -133,8 +139,8 @@ export const itemsSchema = z.array(itemSchema);
 export const inputSchema = z.union([z.string(), itemsSchema]);
 
 /** Ids are always our own: a caller's could collide with another's. */
-export function readItems(input: z.infer<typeof inputSchema>): SaidItem[] {
-  if (typeof input !== 'string') return input.map(readItem);
+export async function readItems(input: z.infer<typeof inputSchema>, files: FileParts): Promise<SaidItem[]> {
+  if (typeof input !== 'string') return Promise.all(input.map((item) => readItem(item, files)));
   return [
     {
       kind: 'message',
@@ -146,12 +152,15 @@ export function readItems(input: z.infer<typeof inputSchema>): SaidItem[] {
   ];
 }
 
-function readItem(item: z.infer<typeof itemSchema>): SaidItem {
+async function readItem(item: z.infer<typeof itemSchema>, files: FileParts): Promise<SaidItem> {
   switch (item.type) {
     case undefined:
     case 'message': {
       const { role, content } = item;
-      const parts = typeof content === 'string' ? [{ type: 'text' as const, text: content }] : content.map(readPart);
+      const parts =
+        typeof content === 'string'
+          ? [{ type: 'text' as const, text: content }]
+          : await Promise.all(content.map((part) => readPart(part, role, files)));
       return { kind: 'message', id: newId('message'), role, content: parts, status: readStatus(item) };
     }
     case 'function_call':
@@ -218,13 +227,15 @@ function readTool(item: z.infer<typeof toolSchema>): Item {
   };
 }
 
-function readPart(part: z.infer<typeof partSchema>): ContentPart {
+async function readPart(part: z.infer<typeof partSchema>, role: string, files: FileParts): Promise<ContentPart> {
   switch (part.type) {
     case 'input_text':
     case 'output_text':
       return { type: 'text', text: part.text };
     case 'refusal':
       return { type: 'refusal', text: part.refusal };
+    case 'input_file':
+      return files.read(part, role);
     case 'input_image':
       return { type: 'image', url: part.image_url, ...(part.detail == null ? {} : { detail: part.detail }) };
   }

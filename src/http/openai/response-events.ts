@@ -50,7 +50,7 @@ function logprobsField(told: readonly unknown[] | undefined): string {
 function partOf(item: Item): object | undefined {
   if (item.kind === 'reasoning') return writeThought(item.text);
   const part = item.kind === 'message' ? item.content[0] : undefined;
-  return part === undefined || part.type === 'image' ? undefined : writePart(part, 'assistant');
+  return part === undefined ? undefined : writePart(part, 'assistant');
 }
 
 /** Events of one response, numbered from 0 without gaps. */

@@ -18,6 +18,7 @@ import {
 import type { Exchange, Route } from '../exchange.ts';
 import { answerStreamed, answerWhole, type Telling } from './answer-exchange.ts';
 import { pageSchema, readBody, readPage } from './read-body.ts';
+import { FileParts } from './read-file.ts';
 import { readItems } from './read-items.ts';
 import { readResponseRequest, readSettings, responseSchema, compactSchema } from './read-response-request.ts';
 import { recordedResponse, reasonOf, responseBody, writeUsage, type ResponseSettings } from './response-body.ts';
@@ -116,7 +117,8 @@ async function readRequest(
   settings: ResponseSettings,
 ): Promise<TurnRequest> {
   const request = readResponseRequest(exchange, body, settings);
-  return { ...request, input: await resolveReferences(rooms, request, readItems(body.input), 'input') };
+  const said = await readItems(body.input, new FileParts(rooms, exchange.principal));
+  return { ...request, input: await resolveReferences(rooms, request, said, 'input') };
 }
 
 async function countInput(rooms: TurnRooms, exchange: Exchange): Promise<void> {

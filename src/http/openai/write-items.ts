@@ -91,11 +91,19 @@ export function writePart(part: ContentPart, role: Role): object {
         : { type: 'input_text', text: part.text };
     case 'refusal':
       return { type: 'refusal', refusal: part.text };
+    case 'file':
+      return writeFile(part);
     case 'image':
       return { type: 'input_image', image_url: part.url, file_id: null, detail: part.detail ?? 'auto' };
     default:
       return unreachable(part);
   }
+}
+
+/** As the text that was read of it: so it can be sent back. */
+function writeFile({ name, text }: Extract<ContentPart, { type: 'file' }>): object {
+  const file_data = `data:text/plain;base64,${Buffer.from(text).toString('base64')}`;
+  return { type: 'input_file', file_id: null, filename: name, file_data };
 }
 
 interface Logprob {
