@@ -367,7 +367,7 @@ export class Answer {
     const pending: (void | Promise<void>)[] = [];
     for (const [modelIndex, call] of this.#waiting) {
       const open = this.#open;
-      if ((open?.kind === 'call' || open?.kind === 'tool') && !isWhole(open.arguments)) break;
+      if ((open?.kind === 'call' || open?.kind === 'tool') && !isWhole(open)) break;
       this.#waiting.delete(modelIndex);
       pending.push(this.#openCall(call));
     }

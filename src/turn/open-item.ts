@@ -29,6 +29,7 @@ export interface BegunCall {
   readonly modelIndex: number;
   readonly callId: string;
   readonly name: string;
+  readonly custom?: true;
   arguments: string;
 }
 
@@ -110,7 +111,8 @@ export function reasoningItem({ id, text }: OpenReasoning, status: ItemStatus): 
 }
 
 export function callItem(open: OpenCall, status: ItemStatus): CallItem {
-  return { kind: 'call', id: open.id, callId: open.callId, name: open.name, arguments: open.arguments, status };
+  const { id, callId, name, custom } = open;
+  return { kind: 'call', id, callId, name, arguments: open.arguments, ...(custom && { custom }), status };
 }
 
 export function toolItem(open: OpenTool, status: ItemStatus): ToolItem {
@@ -124,12 +126,14 @@ export function begunCall(event: Extract<ModelEvent, { type: 'call' }>): BegunCa
     // Some servers leave the id out; the next turn needs one to tie the result to the call.
     callId: event.callId ?? newId('call').replace('fc_', 'call_'),
     name: event.name ?? '',
+    ...(event.custom && { custom: event.custom }),
     arguments: event.arguments,
   };
 }
 
-/** Whether arguments have come to their end: they are one JSON value. */
-export function isWhole(text: string): boolean {
+/** Whether arguments have come to their end: they are one JSON value. Of any text nobody knows before the answer ends. */
+export function isWhole({ arguments: text, custom }: BegunCall): boolean {
+  if (custom === true) return false;
   try {
     JSON.parse(text);
     return true;

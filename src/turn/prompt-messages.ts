@@ -126,7 +126,8 @@ function addResult(messages: PromptMessage[], callId: string, content: string): 
 
 /** Calls of one answer share a message with the text before them, as models emit them. */
 function addCall(messages: PromptMessage[], item: CallItem | ToolItem): void {
-  const call = { callId: item.callId, name: item.name, arguments: wholeArguments(item) };
+  const custom = item.kind === 'call' && item.custom === true ? { custom: item.custom } : {};
+  const call = { callId: item.callId, name: item.name, arguments: wholeArguments(item), ...custom };
   const last = messages.at(-1);
   const calling: AssistantMessage =
     last?.role === 'assistant'
@@ -145,7 +146,7 @@ function quotePassages(passages: readonly Passage[]): string {
 
 /** Model servers refuse a call whose arguments were cut short. */
 function wholeArguments(item: CallItem | ToolItem): string {
-  if (item.status === 'completed') return item.arguments;
+  if (item.status === 'completed' || (item.kind === 'call' && item.custom === true)) return item.arguments;
   try {
     JSON.parse(item.arguments);
     return item.arguments;

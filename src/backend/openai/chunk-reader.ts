@@ -53,6 +53,7 @@ interface WireCall {
   readonly index?: number;
   readonly id?: string | null;
   readonly function?: { readonly name?: string | null; readonly arguments?: unknown } | null;
+  readonly custom?: { readonly name?: string | null; readonly input?: unknown } | null;
 }
 
 interface WireUsage {
@@ -138,18 +139,20 @@ export class ChunkReader {
     if (!Number.isInteger(index) || index < 0 || index >= callsMax) {
       throw new WireFault('garbage', 'a call has no sensible index');
     }
-    const piece = typeof call.function?.arguments === 'string' ? call.function.arguments : '';
+    const told = call.custom?.input ?? call.function?.arguments;
+    const piece = typeof told === 'string' ? told : '';
     if (this.#calls[index] !== undefined) {
       if (piece !== '') this.#emit({ type: 'call', index, arguments: piece });
       return piece !== '';
     }
-    const name = call.function?.name;
+    const name = call.custom?.name ?? call.function?.name;
     if (typeof name !== 'string' || name === '') throw new WireFault('garbage', 'a call has no name');
     if (name.length > callNameCharactersMax) throw new WireFault('garbage', 'the name of a call has no end');
     const callId = typeof call.id === 'string' && call.id !== '' ? call.id : `call_${randomUUID()}`;
     if (callId.length > callIdCharactersMax) throw new WireFault('garbage', 'the id of a call has no end');
     this.#calls[index] = callId;
-    this.#emit({ type: 'call', index, callId, name, arguments: piece });
+    const custom = call.custom == null ? {} : { custom: true as const };
+    this.#emit({ type: 'call', index, callId, name, arguments: piece, ...custom });
     return true;
   }
 

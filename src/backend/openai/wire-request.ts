@@ -1,5 +1,5 @@
 import { unreachable } from '#base';
-import type { ModelRequest, PromptMessage, PromptPart } from '../port.ts';
+import type { FunctionTool, ModelRequest, PromptCall, PromptMessage, PromptPart } from '../port.ts';
 
 /** What a server was found to understand; starts from its kind and is corrected by its refusals. */
 export interface Dialect {
@@ -63,10 +63,20 @@ function wireTools(request: ModelRequest): object {
   if (request.tools === undefined || request.tools.length === 0) return {};
   const choice = request.toolChoice;
   return {
-    tools: request.tools.map((tool) => ({ type: 'function', function: tool })),
-    tool_choice: typeof choice === 'object' ? { type: 'function', function: { name: choice.name } } : choice,
+    tools: request.tools.map(wireTool),
+    tool_choice: typeof choice === 'object' ? wireChoice(choice) : choice,
     parallel_tool_calls: request.parallelCalls,
   };
+}
+
+function wireTool(tool: FunctionTool): object {
+  if (tool.custom === undefined) return { type: 'function', function: tool };
+  const { name, description, custom } = tool;
+  return { type: 'custom', custom: { name, description, format: custom.format } };
+}
+
+function wireChoice({ name, custom }: { readonly name: string; readonly custom?: true }): object {
+  return custom === true ? { type: 'custom', custom: { name } } : { type: 'function', function: { name } };
 }
 
 function wireFormat(format: ModelRequest['format']): object | undefined {
@@ -105,12 +115,14 @@ function wireAssistant(message: PromptMessage & { readonly role: 'assistant' }, 
     role: 'assistant',
     ...reasoning,
     content: message.content === '' ? null : message.content,
-    tool_calls: message.calls.map((call) => ({
-      id: call.callId,
-      type: 'function',
-      function: { name: call.name, arguments: call.arguments },
-    })),
+    tool_calls: message.calls.map(wireCall),
   };
+}
+
+function wireCall({ callId, name, arguments: text, custom }: PromptCall): object {
+  return custom === true
+    ? { id: callId, type: 'custom', custom: { name, input: text } }
+    : { id: callId, type: 'function', function: { name, arguments: text } };
 }
 
 function wirePart(part: PromptPart): object {

@@ -34,13 +34,17 @@ export interface MessageItem {
   readonly operator?: string;
 }
 
-/** The model asks for a function of the caller; `arguments` is JSON text, not yet validated. */
+/**
+ * The model asks for a function of the caller; `arguments` is JSON text, not yet validated, or any
+ * text where the tool is a custom one.
+ */
 export interface CallItem {
   readonly kind: 'call';
   readonly id: Id<'call'>;
   readonly callId: string;
   readonly name: string;
   readonly arguments: string;
+  readonly custom?: true;
   readonly status: ItemStatus;
 }
 
@@ -49,6 +53,8 @@ export interface ResultItem {
   readonly id: Id<'result'>;
   readonly callId: string;
   readonly output: string;
+  /** Of a custom tool. */
+  readonly custom?: true;
   readonly status: ItemStatus;
 }
 

@@ -10,11 +10,13 @@ import { FileParts, fileShape } from './read-file.ts';
 import { effortSchema, readParameters, samplingShape, tokensSchema, topLogprobsSchema } from './read-parameters.ts';
 import {
   choiceWordSchema,
+  customShape,
   functionShape,
-  functionTypeSchema,
+  grammarShape,
   jsonSchemaShape,
   parallelSchema,
   readChoice,
+  readCustom,
   readFormat,
   readFunction,
 } from './read-tools.ts';
@@ -42,14 +44,21 @@ const messageSchema = z.discriminatedUnion('role', [
     reasoning_content: z.string().nullish().describe('What it thought, as it was answered.'),
     tool_calls: z
       .array(
-        z.object({
-          id: callIdSchema,
-          type: z.literal('function'),
-          function: z.object({ name: calledNameSchema, arguments: argumentsSchema }),
-        }),
+        z.discriminatedUnion('type', [
+          z.object({
+            id: callIdSchema,
+            type: z.literal('function'),
+            function: z.object({ name: calledNameSchema, arguments: argumentsSchema }),
+          }),
+          z.object({
+            id: callIdSchema,
+            type: z.literal('custom'),
+            custom: z.object({ name: calledNameSchema, input: z.string().describe('What the tool is given.') }),
+          }),
+        ]),
       )
       .nullish()
-      .describe('The functions that it asked for.'),
+      .describe('The functions and custom tools that it asked for.'),
   }),
   z.object({
     role: z.literal('tool'),
@@ -101,17 +110,40 @@ export const chatCompletionSchema = z.looseObject({
   frequency_penalty: z.number().min(-2).max(2).nullish().describe('Above 0: repeat words less.'),
   reasoning_effort: effortSchema.nullish(),
   tools: z
-    .array(z.object({ type: functionTypeSchema, function: z.object(functionShape) }))
+    .array(
+      z.discriminatedUnion('type', [
+        z.object({ type: z.literal('function'), function: z.object(functionShape) }),
+        z.object({
+          type: z.literal('custom'),
+          custom: z.object({
+            ...customShape,
+            format: z
+              .discriminatedUnion('type', [
+                z.object({ type: z.literal('text') }),
+                z.object({ type: z.literal('grammar'), grammar: z.object(grammarShape) }),
+              ])
+              .nullish()
+              .describe('What the tool may be given: any text, or text of a grammar.'),
+          }),
+        }),
+      ]),
+    )
     .max(128)
     .nullish()
-    .describe('Functions of the caller that the model may ask for. Applications only.'),
+    .describe('Functions and custom tools of the caller that the model may ask for. Applications only.'),
   tool_choice: z
     .union([
       choiceWordSchema,
-      z.object({
-        type: z.literal('function'),
-        function: z.object({ name: z.string().describe('The function that must be asked for.') }),
-      }),
+      z.discriminatedUnion('type', [
+        z.object({
+          type: z.literal('function'),
+          function: z.object({ name: z.string().describe('The function that must be asked for.') }),
+        }),
+        z.object({
+          type: z.literal('custom'),
+          custom: z.object({ name: z.string().describe('The custom tool that must be asked for.') }),
+        }),
+      ]),
     ])
     .nullish()
     .describe('Whether the model may, must or must not ask for a function, or which. Absent: `auto`.'),
@@ -153,8 +185,10 @@ export async function readChatRequest(
     instructions: undefined,
     parameters: readParameters({ ...body, max_output_tokens: body.max_completion_tokens ?? body.max_tokens }),
     extra: readExtra(body),
-    tools: (body.tools ?? []).map((tool) => readFunction(tool.function)),
-    toolChoice: readChoice(typeof choice === 'object' ? choice?.function : choice),
+    tools: (body.tools ?? []).map((tool) =>
+      tool.type === 'custom' ? readCustom(tool.custom, tool.custom.format) : readFunction(tool.function),
+    ),
+    toolChoice: readChoice(typeof choice === 'object' && choice !== null ? namedChoice(choice) : choice),
     parallelCalls: body.parallel_tool_calls ?? undefined,
     format: readFormat(format?.type === 'json_schema' ? { ...format.json_schema, type: format.type } : format),
     sealsReasoning: false,
@@ -213,18 +247,24 @@ async function readMessage(message: ChatBody['messages'][number], files: FilePar
   const thought = message.reasoning_content ?? '';
   const thoughts: Item[] =
     thought === '' ? [] : [{ kind: 'reasoning', id: newId('reasoning'), text: thought, status: 'completed' }];
-  const calls = (message.tool_calls ?? []).map((call): Item => {
-    return {
-      kind: 'call',
-      id: newId('call'),
-      callId: call.id,
-      name: call.function.name,
-      arguments: call.function.arguments,
-      status: 'completed',
-    };
-  });
+  const calls = (message.tool_calls ?? []).map(readCall);
   const isSilent = calls.length > 0 && plainText(message.content ?? '') === '';
   return [...thoughts, ...(isSilent ? [] : [spoken]), ...calls];
+}
+
+type ToolCall = NonNullable<Extract<ChatBody['messages'][number], { role: 'assistant' }>['tool_calls']>[number];
+
+function readCall(call: ToolCall): Item {
+  const head = { kind: 'call', id: newId('call'), callId: call.id, status: 'completed' } as const;
+  return call.type === 'custom'
+    ? { ...head, name: call.custom.name, arguments: call.custom.input, custom: true }
+    : { ...head, name: call.function.name, arguments: call.function.arguments };
+}
+
+type NamedChoice = Exclude<NonNullable<ChatBody['tool_choice']>, string>;
+
+function namedChoice(choice: NamedChoice): { readonly type: NamedChoice['type']; readonly name: string } {
+  return { type: choice.type, name: choice.type === 'custom' ? choice.custom.name : choice.function.name };
 }
 
 /** A refusal as an answer writes it: beside an empty content. */

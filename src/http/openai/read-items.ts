@@ -85,6 +85,16 @@ const resultSchema = z.object({
     .describe('What the function returned.'),
 });
 
+const customCallSchema = z.object({
+  type: z.literal('custom_tool_call'),
+  call_id: callIdSchema,
+  name: calledNameSchema,
+  input: z.string().describe('What the tool is given, as the model wrote it.'),
+  status: statusSchema,
+});
+
+const customResultSchema = resultSchema.extend({ type: z.literal('custom_tool_call_output') });
+
 const compactionSchema = z.object({
   type: z.literal('compaction'),
   encrypted_content: z
@@ -122,6 +132,8 @@ const itemSchema = z
     messageSchema,
     callSchema,
     resultSchema,
+    customCallSchema,
+    customResultSchema,
     toolSchema,
     reasoningSchema,
     compactionSchema,
@@ -130,7 +142,7 @@ const itemSchema = z
   .meta({
     id: 'item',
     description:
-      'A message, a call of a function, its result, a call of the assistant’s own tool, what a model thought, a compaction (a summary of all that was said before it), or a reference to a stored item. What was answered may be sent back as it is. Ids are made here: one sent is ignored.',
+      'A message, a call of a function or a custom tool, its result, a call of the assistant’s own tool, what a model thought, a compaction (a summary of all that was said before it), or a reference to a stored item. What was answered may be sent back as it is. Ids are made here: one sent is ignored.',
   });
 
 export const itemsSchema = z.array(itemSchema);
@@ -178,9 +190,16 @@ async function readItem(item: z.infer<typeof itemSchema>, files: FileParts): Pro
       return readReasoning(item);
     case 'item_reference':
       return { kind: 'reference', id: item.id };
-    case 'function_call_output': {
+    case 'custom_tool_call': {
+      const { call_id: callId, name, input } = item;
+      const status = readStatus(item);
+      return { kind: 'call', id: newId('call'), callId, name, arguments: input, custom: true, status };
+    }
+    case 'function_call_output':
+    case 'custom_tool_call_output': {
       const output = typeof item.output === 'string' ? item.output : item.output.map((part) => part.text).join('');
-      return { kind: 'result', id: newId('result'), callId: item.call_id, output, status: 'completed' };
+      const custom = item.type === 'custom_tool_call_output' ? { custom: true as const } : {};
+      return { kind: 'result', id: newId('result'), callId: item.call_id, output, ...custom, status: 'completed' };
     }
     case 'compaction':
       return {

@@ -7,11 +7,13 @@ import { inputSchema } from './read-items.ts';
 import { effortSchema, readParameters, samplingShape, tokensSchema, topLogprobsSchema } from './read-parameters.ts';
 import {
   choiceWordSchema,
+  customShape,
   functionShape,
-  functionTypeSchema,
+  grammarShape,
   jsonSchemaShape,
   parallelSchema,
   readChoice,
+  readCustom,
   readFormat,
   readFunction,
 } from './read-tools.ts';
@@ -85,18 +87,31 @@ export const responseSchema = z.looseObject({
     .describe('For models that think before they answer.'),
   tools: z
     .array(
-      z.object({
-        type: functionTypeSchema,
-        ...functionShape,
-      }),
+      z.discriminatedUnion('type', [
+        z.object({ type: z.literal('function'), ...functionShape }),
+        z.object({
+          type: z.literal('custom'),
+          ...customShape,
+          format: z
+            .discriminatedUnion('type', [
+              z.object({ type: z.literal('text') }),
+              z.object({ type: z.literal('grammar'), ...grammarShape }),
+            ])
+            .nullish()
+            .describe('What the tool may be given: any text, or text of a grammar.'),
+        }),
+      ]),
     )
     .max(128)
     .nullish()
-    .describe('Functions of the caller that the model may ask for. Applications only.'),
+    .describe('Functions and custom tools of the caller that the model may ask for. Applications only.'),
   tool_choice: z
     .union([
       choiceWordSchema,
-      z.object({ type: z.literal('function'), name: z.string().describe('The function that must be asked for.') }),
+      z.object({
+        type: z.enum(['function', 'custom']),
+        name: z.string().describe('The function or custom tool that must be asked for.'),
+      }),
     ])
     .nullish()
     .describe('Whether the model may, must or must not ask for a function, or which. Absent: `auto`.'),
@@ -194,7 +209,7 @@ export function readResponseRequest(
     instructions: body.instructions ?? undefined,
     parameters: readParameters({ ...body, reasoning_effort: body.reasoning?.effort }),
     extra: readExtra(body),
-    tools: (body.tools ?? []).map(readFunction),
+    tools: (body.tools ?? []).map(readTool),
     toolChoice: readChoice(body.tool_choice),
     parallelCalls: body.parallel_tool_calls ?? undefined,
     format: readFormat(body.text?.format),
@@ -250,8 +265,21 @@ export function readSettings(body: ResponseRequest): ResponseSettings {
   };
 }
 
+function readTool(tool: Tool): TurnRequest['tools'][number] {
+  if (tool.type === 'function') return readFunction(tool);
+  const { format } = tool;
+  if (format?.type !== 'grammar') return readCustom(tool, format);
+  const { type, definition, syntax } = format;
+  return readCustom(tool, { type, grammar: { definition, syntax } });
+}
+
 /** A tool as it is given back: what was left out is null. */
-function writeTool({ type, name, description, parameters, strict }: Tool): object {
+function writeTool(tool: Tool): object {
+  if (tool.type === 'custom') {
+    const { description, ...rest } = tool;
+    return { ...rest, ...(description == null ? {} : { description }), format: tool.format ?? { type: 'text' } };
+  }
+  const { type, name, description, parameters, strict } = tool;
   return { type, name, description: description ?? null, parameters: parameters ?? null, strict: strict ?? null };
 }
 

@@ -23,6 +23,8 @@ export const responseEvents = {
   'response.content_part.done': 'The text or the refusal, with its sources.',
   'response.function_call_arguments.delta': 'The next piece of the arguments of a call, which are JSON.',
   'response.function_call_arguments.done': 'The arguments as a whole; missing where the call was cut short.',
+  'response.custom_tool_call_input.delta': 'The next piece of what a custom tool is given.',
+  'response.custom_tool_call_input.done': 'All of it; missing where the call was cut short.',
   'response.mcp_call_arguments.delta': 'The next piece of the arguments of a call of the assistant’s own tool.',
   'response.mcp_call_arguments.done': 'Those arguments as a whole.',
   'response.mcp_call.in_progress': 'The tool runs.',
@@ -46,6 +48,10 @@ function logprobsField(told: readonly unknown[] | undefined): string {
   return told === undefined ? ',"logprobs":[]' : `,"logprobs":${JSON.stringify(writeLogprobs(told))}`;
 }
 
+function isCustom(item: Item): boolean {
+  return item.kind === 'call' && item.custom === true;
+}
+
 /** The one part of an item that comes piece by piece. */
 function partOf(item: Item): object | undefined {
   if (item.kind === 'reasoning') return writeThought(item.text);
@@ -62,6 +68,8 @@ export class ResponseEventWriter implements StreamWriter {
   #turn: StartedTurn | undefined;
   #sequence = 0;
   #citations = 0;
+  /** Whether the open item is a call of a custom tool. */
+  #isCustom = false;
 
   /** `after`: events up to this number were told before, and are left out. */
   constructor(settings: ResponseSettings, after = -1) {
@@ -137,6 +145,7 @@ export class ResponseEventWriter implements StreamWriter {
 
   #opened({ index, item }: Extract<TurnEvent, { type: 'opened' }>): string {
     this.#citations = 0;
+    this.#isCustom = isCustom(item);
     const begun = item.kind === 'message' ? { ...item, content: [] } : item;
     const added = this.#event('response.output_item.added', {
       output_index: index,
@@ -149,8 +158,9 @@ export class ResponseEventWriter implements StreamWriter {
   }
 
   #arguments({ index, itemId, delta }: Extract<TurnEvent, { type: 'arguments' }>): string {
-    const type =
-      parseId('tool', itemId) === undefined
+    const type = this.#isCustom
+      ? 'response.custom_tool_call_input.delta'
+      : parseId('tool', itemId) === undefined
         ? 'response.function_call_arguments.delta'
         : 'response.mcp_call_arguments.delta';
     return this.#event(type, { item_id: itemId, output_index: index, delta });
@@ -159,6 +169,7 @@ export class ResponseEventWriter implements StreamWriter {
   /** Numbers that may have been told already, each as a delta that says nothing. */
   #bridge({ index, item, count }: Extract<TurnEvent, { type: 'bridged' }>): string {
     let block = '';
+    this.#isCustom = isCustom(item);
     for (let told = 0; told < count; told += 1) block += this.#emptyDelta(index, item);
     return block;
   }
@@ -194,6 +205,9 @@ export class ResponseEventWriter implements StreamWriter {
     }
     // Arguments of a call that was cut short are not done: nothing may act on them.
     if (item.kind === 'call' && item.status === 'completed') {
+      if (item.custom === true) {
+        return this.#event('response.custom_tool_call_input.done', { ...at, input: item.arguments });
+      }
       return this.#event('response.function_call_arguments.done', {
         ...at,
         name: item.name,

@@ -36,11 +36,11 @@ function writeChoice({ items, outcome, logprobs }: WholeAnswer, index: number): 
     .map((part) => (part.type === 'refusal' ? part.text : ''))
     .join('');
   const reasoning = items.flatMap((item) => (item.kind === 'reasoning' ? [item.text] : [])).join(between);
-  const toolCalls = calls.map((call) => ({
-    id: call.callId,
-    type: 'function',
-    function: { name: call.name, arguments: call.arguments },
-  }));
+  const toolCalls = calls.map((call) =>
+    call.custom === true
+      ? { id: call.callId, type: 'custom', custom: { name: call.name, input: call.arguments } }
+      : { id: call.callId, type: 'function', function: { name: call.name, arguments: call.arguments } },
+  );
   return {
     index,
     message: {
@@ -90,6 +90,8 @@ export class ChunkWriter implements StreamWriter {
   readonly #includeUsage: boolean;
   #head = '';
   #calls = -1;
+  /** Whether the open call is of a custom tool. */
+  #isCustom = false;
   #spoke = false;
   /** A message is whole, and no later one was told. */
   #isBetween = false;
@@ -123,9 +125,7 @@ export class ChunkWriter implements StreamWriter {
         return this.#delta(`{"refusal":${JSON.stringify(event.delta)}}`);
       case 'arguments':
         if (parseId('tool', event.itemId) !== undefined) return '';
-        return this.#delta(
-          `{"tool_calls":[{"index":${this.#calls},"function":{"arguments":${JSON.stringify(event.delta)}}}]}`,
-        );
+        return this.#arguments(JSON.stringify(event.delta));
       case 'restarted':
         if (this.#calls >= 0) throw toldOtherwise();
         this.#told.restart(event.index);
@@ -151,6 +151,11 @@ export class ChunkWriter implements StreamWriter {
     return `data: ${JSON.stringify(body)}\n\n`;
   }
 
+  #arguments(delta: string): string {
+    const piece = this.#isCustom ? `"custom":{"input":${delta}}` : `"function":{"arguments":${delta}}`;
+    return this.#delta(`{"tool_calls":[{"index":${this.#calls},${piece}}]}`);
+  }
+
   #thought(delta: string): string {
     return this.#isAnew ? '' : this.#delta(`{"reasoning_content":${JSON.stringify(delta)}}`);
   }
@@ -168,12 +173,11 @@ export class ChunkWriter implements StreamWriter {
     const role = this.#role();
     if (item.kind !== 'call') return role;
     this.#calls += 1;
-    const call = {
-      index: this.#calls,
-      id: item.callId,
-      type: 'function',
-      function: { name: item.name, arguments: '' },
-    };
+    this.#isCustom = item.custom === true;
+    const head = { index: this.#calls, id: item.callId };
+    const call = this.#isCustom
+      ? { ...head, type: 'custom', custom: { name: item.name, input: '' } }
+      : { ...head, type: 'function', function: { name: item.name, arguments: '' } };
     return role + this.#delta(JSON.stringify({ tool_calls: [call] }));
   }
 

@@ -15,6 +15,10 @@ export function writeItem(item: Item, status: WireStatus = item.status): object 
         content: item.content.map((part) => writePart(part, item.role)),
       };
     case 'call':
+      if (item.custom === true) {
+        const { id, callId, name } = item;
+        return { id, type: 'custom_tool_call', status, call_id: callId, name, input: item.arguments };
+      }
       return {
         id: item.id,
         type: 'function_call',
@@ -24,7 +28,13 @@ export function writeItem(item: Item, status: WireStatus = item.status): object 
         arguments: item.arguments,
       };
     case 'result':
-      return { id: item.id, type: 'function_call_output', status, call_id: item.callId, output: item.output };
+      return {
+        id: item.id,
+        type: item.custom === true ? 'custom_tool_call_output' : 'function_call_output',
+        status,
+        call_id: item.callId,
+        output: item.output,
+      };
     case 'tool':
       return writeTool(item, status);
     case 'reasoning':
