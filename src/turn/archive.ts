@@ -215,7 +215,7 @@ function queuedRow(queued: QueuedTurn | undefined): KnownTurn | undefined {
   if (queued === undefined) return undefined;
   const { input: _input, deadlineMs: _deadlineMs, repeats: _repeats, queuedAtMs, ...rest } = queued;
   const unknown = { reason: null, message: null, usage: null, backend: null, finishedAtMs: null };
-  return { ...rest, ...unknown, state: 'queued', queued: true, epoch: 0, startedAtMs: queuedAtMs };
+  return { ...rest, ...unknown, state: 'queued', queued: true, completion: false, epoch: 0, startedAtMs: queuedAtMs };
 }
 
 async function openConversation(

@@ -19,6 +19,8 @@ export interface TurnRequest {
   readonly stored: boolean;
   /** Whether it runs without a listener; stored then. */
   readonly background: boolean;
+  /** Whether it is listed among the completions, where it is stored. */
+  readonly completion: boolean;
   /** What its request is recognised by when it comes again. */
   readonly repeat: RepeatHint | undefined;
   /** The end user's own bearer, for tools that declare that they need it. Never kept. */

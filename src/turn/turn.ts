@@ -19,6 +19,15 @@ export {
 } from './archive.ts';
 export type { Relay } from './answer.ts';
 export { BackendPool } from './backend-pool.ts';
+export {
+  changeCompletion,
+  deleteCompletion,
+  listCompletions,
+  noCompletion,
+  readCompletion,
+  readCompletionInput,
+  type Completion,
+} from './completions.ts';
 export { readTranscript, type Transcript, type TranscriptTurn } from './read-transcript.ts';
 export { compactInput, type CompactedInput } from './compact-input.ts';
 export { countInputTokens } from './count-input.ts';

@@ -176,6 +176,7 @@ export async function readChatRequest(
     previous: undefined,
     stored,
     background: false,
+    completion: true,
     ...readCaller(exchange, body),
     toolCallsMax: undefined,
     // The caller sends the whole history each time, and could not give a summary back.

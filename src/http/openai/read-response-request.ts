@@ -202,6 +202,7 @@ export function readResponseRequest(
         : turnOfResponseId(settings.previous_response_id, 'previous_response_id'),
     stored: settings.store,
     background: settings.background,
+    completion: false,
     ...readCaller(exchange, body),
     toolCallsMax: body.max_tool_calls ?? undefined,
     whenFull: body.truncation == null ? undefined : body.truncation === 'auto' ? 'truncate' : 'refuse',

@@ -4,12 +4,15 @@ import type { ErrorBody } from '../rescue.ts';
 import type { StreamWriter, WholeAnswer } from './answer-exchange.ts';
 import { ToldText, toldOtherwise } from './told-text.ts';
 import { completionIdOf, servedModel } from './wire-ids.ts';
+import { writeCall } from './write-messages.ts';
 
 /** Between messages of one answer, which this wire knows as one text. */
 const between = '\n\n';
 
+type Answered = Omit<WholeAnswer, 'finishedAtMs'>;
+
 /** A whole completion: one choice for each answer. */
-export function writeCompletion(answers: readonly WholeAnswer[]): object {
+export function writeCompletion(answers: readonly Answered[]): object {
   const [first] = answers;
   if (first === undefined) throw new UsherError('internal', 'A completion without an answer.');
   const { turn } = first;
@@ -24,7 +27,7 @@ export function writeCompletion(answers: readonly WholeAnswer[]): object {
   };
 }
 
-function writeChoice({ items, outcome, logprobs }: WholeAnswer, index: number): object {
+function writeChoice({ items, outcome, logprobs }: Answered, index: number): object {
   const texts = items.flatMap((item) => (item.kind === 'message' ? [item.content] : []));
   const calls = items.filter((item) => item.kind === 'call');
   const content = texts
@@ -36,11 +39,6 @@ function writeChoice({ items, outcome, logprobs }: WholeAnswer, index: number): 
     .map((part) => (part.type === 'refusal' ? part.text : ''))
     .join('');
   const reasoning = items.flatMap((item) => (item.kind === 'reasoning' ? [item.text] : [])).join(between);
-  const toolCalls = calls.map((call) =>
-    call.custom === true
-      ? { id: call.callId, type: 'custom', custom: { name: call.name, input: call.arguments } }
-      : { id: call.callId, type: 'function', function: { name: call.name, arguments: call.arguments } },
-  );
   return {
     index,
     message: {
@@ -50,7 +48,7 @@ function writeChoice({ items, outcome, logprobs }: WholeAnswer, index: number): 
       // Not of OpenAI's own wire: what clients of vLLM and DeepSeek read.
       ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
       annotations: [],
-      ...(calls.length === 0 ? {} : { tool_calls: toolCalls }),
+      ...(calls.length === 0 ? {} : { tool_calls: calls.map(writeCall) }),
     },
     logprobs: logprobs.length === 0 ? null : { content: logprobs, refusal: null },
     finish_reason: finishReason(outcome),

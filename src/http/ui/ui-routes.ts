@@ -96,6 +96,7 @@ function readRequest(exchange: Exchange, body: UiChat): TurnRequest {
     previous: undefined,
     stored,
     background: false,
+    completion: false,
     ...readCaller(exchange, body),
     toolCallsMax: undefined,
     whenFull: undefined,

@@ -23,6 +23,8 @@ export const tenantCalls: Readonly<Record<keyof TenantStore, Kind>> = {
   beginTurn: 'write',
   finishTurn: 'write',
   turn: 'read',
+  completions: 'read',
+  updateTurnSettings: 'write',
   turnEvents: 'read',
   runningTurn: 'read',
   hearTurn: 'write',

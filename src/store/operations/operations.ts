@@ -39,6 +39,8 @@ const tenantOperations: { readonly [Name in keyof TenantStore]: WithinReach<Tena
   beginTurn: turns.beginTurn,
   finishTurn: turns.finishTurn,
   turn: turnReads.turn,
+  completions: turnReads.completions,
+  updateTurnSettings: turns.updateTurnSettings,
   turnEvents: turnEvents.turnEvents,
   runningTurn: turnReads.runningTurn,
   hearTurn: turnLeases.hearTurn,
