@@ -10,6 +10,7 @@ import {
   type WatchOptions,
 } from '#control';
 import { openHttpServer, type EmbeddingModels, type HttpServer } from '#http';
+import { FileReader } from '#knowledge';
 import type { Store } from '#store';
 import { openTelemetry, type Telemetry } from '#telemetry';
 import {
@@ -97,6 +98,7 @@ export async function openUsher(options: {
     releases: directory,
     limits: new TurnLimits((tenant) => directory.limitsOf(tenant)),
     tools,
+    files: opening.adopt(new FileReader(), (reader) => reader.close()),
     pool: (name) => pools.pool(name),
     draining: () => server.stopped,
   };

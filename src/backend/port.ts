@@ -10,7 +10,7 @@ export interface ModelRequest {
   /** What an application sent beside all that is known here, for backends that know it. */
   readonly extra?: Readonly<Record<string, unknown>>;
   readonly tools?: readonly FunctionTool[];
-  readonly toolChoice?: 'auto' | 'none' | 'required' | { readonly name: string };
+  readonly toolChoice?: 'auto' | 'none' | 'required' | { readonly name: string; readonly custom?: true };
   readonly parallelCalls?: boolean;
   /** The text of the answer so far: what is asked for is only what follows it. */
   readonly continueFrom?: string;
@@ -36,15 +36,26 @@ export type PromptMessage =
   | {
       readonly role: 'assistant';
       readonly content: string;
-      readonly calls?: readonly { readonly callId: string; readonly name: string; readonly arguments: string }[];
+      /** What the model thought on its way, for models that want it back between their calls. */
+      readonly reasoning?: string;
+      readonly calls?: readonly PromptCall[];
     }
   | { readonly role: 'tool'; readonly callId: string; readonly content: string };
+
+export interface PromptCall {
+  readonly callId: string;
+  readonly name: string;
+  readonly arguments: string;
+  readonly custom?: true;
+}
 
 export interface FunctionTool {
   readonly name: string;
   readonly description?: string;
   readonly parameters?: object;
   readonly strict?: boolean;
+  /** Takes any text, or one of a grammar, in place of JSON; the form as Chat Completions writes it. */
+  readonly custom?: { readonly format?: object };
 }
 
 /** One piece of an answer, as it arrives. */
@@ -52,12 +63,16 @@ export type ModelEvent =
   /** `logprobs`: of its tokens, as the backend told them. */
   | { readonly type: 'text'; readonly text: string; readonly logprobs?: readonly unknown[] }
   | { readonly type: 'refusal'; readonly text: string }
+  /** What the model thinks before it answers. */
+  | { readonly type: 'reasoning'; readonly text: string }
   /** `index` tells parallel calls apart; `callId` and `name` come with the first piece of each. */
   | {
       readonly type: 'call';
       readonly index: number;
       readonly callId?: string;
       readonly name?: string;
+      /** Of a custom tool: the arguments are any text. */
+      readonly custom?: true;
       readonly arguments: string;
     }
   | {

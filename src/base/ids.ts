@@ -13,6 +13,7 @@ const prefixes = {
   tool: 'mcp',
   approvalRequest: 'mcpr',
   approval: 'mcpa',
+  reasoning: 'rs',
   handover: 'ho',
   compaction: 'cmp',
   search: 'fs',

@@ -2,9 +2,14 @@ import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Problem } from '#base';
 import type { Passage, ReleaseFile } from '#release';
-import type { ParsedDocument } from './parse-document.ts';
-import { DocumentParser } from './document-parser.ts';
+import type { ParsedDocument, ToParse } from './parse-document.ts';
+import { BackgroundParser } from './background-parser.ts';
 
+const limits = { taskMs: 120_000, heapMegabytes: 2048 };
+const tooMuch: ParsedDocument = {
+  result: 'refused',
+  mend: 'the document takes too long to read, or too much memory; split it, or save it as text',
+};
 const passagesMax = 20_000;
 const folder = 'knowledge/';
 /** Characters of parsed documents that are remembered. */
@@ -22,7 +27,7 @@ export type ReadProgress = (done: number, total: number) => void;
 
 /** Reads the documents of assistants. One that has not changed since it was last read is not parsed again. */
 export class DocumentReader implements AsyncDisposable {
-  readonly #parser = new DocumentParser();
+  readonly #parser = new BackgroundParser<ToParse, ParsedDocument>('parse-worker', limits);
   readonly #parsed = new LRUCache<string, ParsedDocument>({ maxSize: charactersMax, sizeCalculation: sizeOf });
   #reading: Promise<unknown> = Promise.resolve();
 
@@ -51,7 +56,7 @@ export class DocumentReader implements AsyncDisposable {
     const problems: Problem[] = [];
     for (const { file, path, bytes, key } of documents) {
       const known = this.#parsed.get(key);
-      const parsed = known ?? (await this.#parser.parse({ path, bytes }));
+      const parsed = known ?? (await this.#parser.parse({ path, bytes })) ?? tooMuch;
       if (known === undefined) {
         this.#parsed.set(key, parsed);
         done += 1;

@@ -9,6 +9,12 @@ import { UnreadableDocument } from './unreadable-document.ts';
 /** Kinds that documents refer to but that hold no text of their own. */
 const pictures = new Set(['png', 'jpg', 'jpeg', 'gif', 'webp', 'svg', 'avif', 'ico']);
 
+/** A document by its path below `knowledge/`. */
+export interface ToParse {
+  readonly path: string;
+  readonly bytes: Uint8Array;
+}
+
 /** What a document came to; `mend` is a sentence for its owner. */
 export type ParsedDocument =
   | { readonly result: 'read'; readonly passages: readonly Passage[] }

@@ -1,6 +1,5 @@
 import { parentPort, type MessagePort } from 'node:worker_threads';
-import { parseDocument } from './parse-document.ts';
-import type { ToParse } from './document-parser.ts';
+import { parseDocument, type ToParse } from './parse-document.ts';
 
 /* Parsers take seconds for a long document and cannot be interrupted, so they stay off the event loop. */
 

@@ -85,6 +85,8 @@ interface TurnsTable extends Owned, UsageColumns {
   epoch: number;
   attempts: number;
   background: number;
+  /** Whether it is listed as a chat completion. */
+  completion: number;
   queued: number;
   cancel_asked: number;
   heard_until_ms: number;

@@ -20,6 +20,7 @@ import type {
   HandoverRow,
   UnstoredTurn,
   PassageVectorRow,
+  PageRequest,
 } from './store.ts';
 
 /** Any bytes: what is sealed is of no concern to the store. */
@@ -59,6 +60,7 @@ export function aTurn(change: Partial<NewTurn> = {}): NewTurn {
     owner: newId('node'),
     leaseMs: 60_000,
     background: false,
+    completion: false,
     queued: false,
     repeats: { idempotency: null, body: null },
     ...change,
@@ -237,6 +239,8 @@ export function storeContract(open: () => Promise<Store>): void {
       expect(rows.map((row) => row.createdAtMs)).toEqual([1000, 1000, 1500, 2000, 4000]);
       expect(plain(await tenant.item(id, d.id))).toEqual(plain(rows[3]));
       expect(await tenant.item(id, e.id)).toBeUndefined();
+      expect(plain(await tenant.storedItem(d.id))).toEqual(plain(rows[3]));
+      expect(await tenant.storedItem(e.id)).toBeUndefined();
       expect((await tenant.conversation(id))?.updatedAtMs).toBe(4000);
     });
 
@@ -575,12 +579,19 @@ export function storeContract(open: () => Promise<Store>): void {
 
   describe('a queue of turns', () => {
     const waiting = (change: Partial<QueuedTurn> = {}): QueuedTurn => {
-      const { owner: _owner, leaseMs: _leaseMs, startedAtMs: _startedAtMs, queued: _queued, ...asked } = aTurn();
+      const {
+        owner: _owner,
+        leaseMs: _leaseMs,
+        startedAtMs: _startedAtMs,
+        queued: _queued,
+        completion: _,
+        ...asked
+      } = aTurn();
       return { ...asked, background: true, input: sealed(), queuedAtMs: 2000, deadlineMs: null, ...change };
     };
     const begun = (turn: QueuedTurn): NewTurn => {
       const { input: _input, queuedAtMs: _queuedAtMs, deadlineMs: _deadlineMs, ...asked } = turn;
-      return { ...asked, queued: true, startedAtMs: 3000, owner: newId('node'), leaseMs: 60_000 };
+      return { ...asked, queued: true, completion: false, startedAtMs: 3000, owner: newId('node'), leaseMs: 60_000 };
     };
     const ready = async (tenant: TenantId) =>
       (await store.system.readyTurns(10_000, 0)).filter((row) => row.tenant === tenant).map(({ turn }) => turn);
@@ -702,6 +713,39 @@ export function storeContract(open: () => Promise<Store>): void {
       for (const turn of [old, young]) expect(await tenant.beginTurn(turn, [])).toBe('begun');
       expect(await tenant.repeatedTurn(repeats, 5)).toMatchObject({ turn: young.id });
       expect(await tenant.repeatedTurn(repeats, 21)).toBeUndefined();
+    });
+  });
+
+  describe('completions', () => {
+    test('are the turns that are listed so and ended with an answer, by age, each side of a cursor', async () => {
+      const tenant = wholeTenant();
+      const made: Id<'turn'>[] = [];
+      for (const completion of [true, false, true, true]) {
+        const turn = aTurn({ completion, id: newId('turn', 1000 + made.length) });
+        await tenant.beginTurn(turn, [anItem()]);
+        await tenant.finishTurn(turn.id, 1, aFinish(), [anItem()]);
+        made.push(turn.id);
+      }
+      const running = aTurn({ completion: true });
+      await tenant.beginTurn(running, [anItem()]);
+      const [a, , b, c] = made;
+      const list = async (order: PageRequest['order'], limit: number, after?: Id<'turn'>) =>
+        (await tenant.completions({ order, limit, ...(after && { after }) })).map(({ id }) => id);
+      expect(await list('oldest-first', 9)).toEqual([a, b, c]);
+      expect(await list('newest-first', 2)).toEqual([c, b]);
+      expect(await list('oldest-first', 9, a)).toEqual([b, c]);
+      expect(await list('newest-first', 9, b)).toEqual([a]);
+      expect(await tenant.turn(a!)).toMatchObject({ completion: true });
+    });
+
+    test('take other settings in place of theirs', async () => {
+      const tenant = wholeTenant();
+      const turn = aTurn();
+      await tenant.beginTurn(turn, [anItem()]);
+      const settings = sealed();
+      expect(await tenant.updateTurnSettings(turn.id, settings)).toBe(true);
+      expect(Buffer.from((await tenant.turn(turn.id))!.settings)).toEqual(Buffer.from(settings));
+      expect(await tenant.updateTurnSettings(newId('turn'), settings)).toBe(false);
     });
   });
 
@@ -839,6 +883,7 @@ export function storeContract(open: () => Promise<Store>): void {
         expect(await outside.items(id, { limit: 9, order: 'oldest-first' })).toEqual([]);
         expect(await outside.items(id, { limit: 9, order: 'newest-first', after: item.id })).toEqual([]);
         expect(await outside.item(id, item.id)).toBeUndefined();
+        expect(await outside.storedItem(item.id)).toBeUndefined();
         expect(await outside.deleteItem(id, item.id)).toBe(false);
         expect(await outside.beginTurn(aTurn({ subject, conversation: id }), [])).toBe('conversation_missing');
         expect(await outside.beginTurn(aTurn({ subject, previous: turn.id }), [])).toBe('previous_missing');

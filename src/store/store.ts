@@ -84,6 +84,8 @@ export interface NewTurn {
   readonly startedAtMs: number;
   /** Whether nobody waits for it: it runs to its end with or without a listener. */
   readonly background: boolean;
+  /** Whether it is listed among the completions. */
+  readonly completion: boolean;
   /** Whether it waited in the queue before it began. */
   readonly queued: boolean;
   readonly repeats: RepeatKeys;
@@ -101,7 +103,7 @@ export interface RepeatKeys {
 }
 
 /** A turn that was accepted and waits: for its conversation to be free, or for a worker. */
-export interface QueuedTurn extends Omit<NewTurn, 'startedAtMs' | 'owner' | 'leaseMs' | 'queued'> {
+export interface QueuedTurn extends Omit<NewTurn, 'startedAtMs' | 'owner' | 'leaseMs' | 'queued' | 'completion'> {
   /** Its input items, which enter the conversation when it begins. */
   readonly input: Sealed;
   readonly queuedAtMs: number;
@@ -179,9 +181,7 @@ export interface TurnRow extends Omit<NewTurn, 'owner' | 'leaseMs' | 'repeats'> 
 
 /** What is kept of a turn whose content is not: who was served what, by whom, for how many tokens. */
 export interface UnstoredTurn
-  extends
-    Omit<NewTurn, 'settings' | 'conversation' | 'previous' | 'owner' | 'leaseMs' | 'background' | 'queued' | 'repeats'>,
-    TurnFinish {
+  extends Pick<NewTurn, 'id' | 'subject' | 'assistant' | 'environment' | 'release' | 'startedAtMs'>, TurnFinish {
   readonly tenant: TenantId;
 }
 
@@ -251,6 +251,8 @@ export interface TenantStore {
   appendItems(conversation: Id<'conversation'>, items: readonly NewItem[], nowMs: number): Promise<boolean>;
   items(conversation: Id<'conversation'>, page: PageRequest): Promise<readonly ItemRow[]>;
   item(conversation: Id<'conversation'>, id: string): Promise<ItemRow | undefined>;
+  /** An item wherever it is: in a conversation, or in a turn of none. */
+  storedItem(id: string): Promise<ItemRow | undefined>;
   deleteItem(conversation: Id<'conversation'>, id: string): Promise<boolean>;
 
   /**
@@ -271,6 +273,10 @@ export interface TenantStore {
     events?: NewEvents,
   ): Promise<boolean>;
   turn(id: Id<'turn'>): Promise<TurnRow | undefined>;
+  /** Those that ended with an answer, by age. */
+  completions(page: PageRequest & { readonly after?: Id<'turn'> }): Promise<readonly TurnRow[]>;
+  /** Replaces what was asked, as it is kept. Answers whether the turn existed. */
+  updateTurnSettings(id: Id<'turn'>, settings: Sealed): Promise<boolean>;
   /** Batches that hold events after `seq`, in order. */
   turnEvents(id: Id<'turn'>, after: number, most: number): Promise<readonly EventsRow[]>;
   /** The turn that runs in a conversation. */

@@ -42,7 +42,7 @@ async function specFor(rooms: Pick<TurnRooms, 'releases'>, principal: UserPrinci
 export function isSpoken(item: Item): boolean {
   if (item.kind === 'approval') return true;
   if (item.kind !== 'message' || item.role !== 'user') return false;
-  return item.content.every((part) => part.type !== 'image' || part.url.startsWith('data:'));
+  return item.content.every((part) => part.type !== 'file' && (part.type !== 'image' || part.url.startsWith('data:')));
 }
 
 export function notSpoken(param: string): UsherError {

@@ -9,6 +9,7 @@ const modelEvents = fc.array(
   fc.oneof(
     fc.string({ maxLength: 8 }).map((text): ModelEvent => ({ type: 'text', text })),
     fc.string({ maxLength: 8 }).map((text): ModelEvent => ({ type: 'refusal', text })),
+    fc.string({ maxLength: 8 }).map((text): ModelEvent => ({ type: 'reasoning', text })),
     fc
       .record({ index: fc.nat({ max: 2 }), text: fc.string({ maxLength: 8 }) })
       .map(({ index, text }): ModelEvent => ({ type: 'call', index, callId: `c${index}`, name: 'f', arguments: text })),
@@ -65,14 +66,16 @@ describe('Answer', () => {
             expect(event.item.id).toBe(open);
             const { item } = event;
             const whole =
-              item.kind === 'call'
-                ? item.arguments
-                : item.kind === 'message' && item.content[0]?.type !== 'image'
-                  ? item.content[0]?.text
-                  : '';
+              item.kind === 'reasoning'
+                ? item.text
+                : item.kind === 'call'
+                  ? item.arguments
+                  : item.kind === 'message' && item.content[0]?.type !== 'image'
+                    ? item.content[0]?.text
+                    : '';
             expect(whole).toBe(pieces);
             open = undefined;
-          } else if (event.type === 'text' || event.type === 'refusal' || event.type === 'arguments') {
+          } else if ('delta' in event) {
             expect(event.itemId).toBe(open);
             pieces += event.delta;
           }
@@ -88,7 +91,7 @@ describe('Answer', () => {
       fc.property(modelEvents, (events) => {
         const { told } = play(events);
         const said = events.map((event) => ('text' in event ? event.text : '')).join('');
-        const isText = (event: TurnEvent): boolean => event.type === 'text' || event.type === 'refusal';
+        const isText = (event: TurnEvent): boolean => ['text', 'refusal', 'reasoning'].includes(event.type);
         const heard = told.map((event) => (isText(event) && 'delta' in event ? event.delta : '')).join('');
         expect(heard).toBe(said);
         for (const index of [0, 1, 2]) {

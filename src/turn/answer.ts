@@ -2,13 +2,11 @@ import { newId } from '#base';
 import type { ModelEvent } from '#backend';
 import {
   nothingTold,
-  searchFound,
   type ApprovalRequestItem,
   type Citation,
   type CompactionItem,
   type Item,
   type ItemStatus,
-  type Placed,
   type Replayed,
   type StepFinish,
   type ToolItem,
@@ -16,23 +14,30 @@ import {
   type Usage,
 } from '#conversation';
 import type { Passage } from '#release';
-import { MarkScanner } from './citation-marks.ts';
+import { allOf } from './all-of.ts';
+import { citationsOf, MarkScanner } from './citation-marks.ts';
 import {
   approvalRequestItem,
+  approvedCall,
   begunCall,
   begunItem,
   callItem,
   deltaOf,
+  isOpenCall,
   isWhole,
   messageItem,
   openedCall,
+  reasoningItem,
   reopened,
   toolItem,
   type BegunCall,
   type Open,
+  type OpenAnyCall,
   type OpenMessage,
   type OwnTool,
+  type OpenReasoning,
 } from './open-item.ts';
+import { ToldItems, type PendingTool } from './told-items.ts';
 
 /**
  * Where a turn's events go, in order, also while an earlier promise is pending. A returned promise
@@ -45,22 +50,16 @@ const charactersMax = 2_000_000;
 /** Each item costs kilobytes however short it is; a whole answer has a message and up to 128 calls. */
 const itemsMax = 512;
 
-/** A call of one of the assistant's own tools whose arguments are whole. */
-export interface PendingTool extends Placed<ToolItem> {
-  /** Whether it was about to be run when its node was lost: it may have had its effect. */
-  readonly acting: boolean;
-}
-
 export interface AnswerOptions {
   /** A tool of the assistant's own by its name; undefined for a function of the caller. */
   readonly toolOf?: (name: string) => OwnTool | undefined;
-  /** Where a tool of the assistant's own comes from; undefined for a function of the caller. */
-  readonly sourceOf?: (name: string) => string | undefined;
   /**
    * Passages that stand before the model under a number, from 1 on; together with those that its searches
    * find, they are what its marks mean. Undefined: it was not told to mark any.
    */
   readonly sources?: readonly Passage[] | undefined;
+  /** Seals what a model thought, for a caller who wants it so. */
+  readonly seal?: ((text: string) => string) | undefined;
   /** Where a turn stands that another node began. */
   readonly from?: Replayed;
 }
@@ -72,79 +71,80 @@ export interface AnswerOptions {
  * waits for its turn.
  */
 export class Answer {
-  #kept: readonly Placed[];
-  #pending: readonly PendingTool[];
+  readonly #told: ToldItems;
   #open: Open | undefined;
-  #next: number;
-  #stepFrom: number;
   /** By the model's index, in the order in which they began. */
   readonly #waiting = new Map<number, BegunCall>();
   #characters = 0;
   /** What was told of the open item is not known for sure: it cannot be gone on with. */
   #isTailUnknown: boolean;
+  /** A model goes on with the text of another: what it thinks again is left out. */
+  #goesOn = false;
   readonly #relay: Relay;
   readonly #toolOf: (name: string) => OwnTool | undefined;
   readonly #sources: readonly Passage[] | undefined;
+  readonly #seal: ((text: string) => string) | undefined;
 
-  constructor(relay: Relay, { toolOf = () => undefined, sources, from = nothingTold }: AnswerOptions = {}) {
+  constructor(relay: Relay, { toolOf = () => undefined, sources, seal, from = nothingTold }: AnswerOptions = {}) {
     this.#relay = relay;
     this.#toolOf = toolOf;
     this.#sources = sources;
-    this.#kept = from.kept;
-    this.#pending = from.pending;
+    this.#seal = seal;
+    this.#told = new ToldItems(from);
     this.#open = from.open === undefined ? undefined : reopened(from.open);
-    this.#next = from.nextIndex;
-    this.#stepFrom = from.stepFrom;
     this.#isTailUnknown = from.open !== undefined;
   }
 
   /** The items that count and are closed, in order. */
   get items(): readonly Item[] {
-    return this.#kept.map(({ item }) => item);
+    return this.#told.items;
   }
 
   /** Those of earlier answers of models in this turn. */
   get earlierItems(): readonly Item[] {
-    return this.#kept.filter(({ index }) => index < this.#stepFrom).map(({ item }) => item);
+    return this.#told.earlierItems;
   }
 
   /** Whether the present answer calls a tool of the assistant's own. */
   get callsTool(): boolean {
-    if (this.#open?.kind === 'tool' || this.#pending.length > 0) return true;
+    if (this.#open?.kind === 'tool' || this.#told.pending.length > 0) return true;
     return [...this.#waiting.values()].some(({ name }) => this.#toolOf(name)?.asksFirst === false);
   }
 
   get pending(): readonly PendingTool[] {
-    return this.#pending;
+    return this.#told.pending;
   }
 
   /** Whether the present answer has told anything: after that, no other backend can take over unseen. */
   get begun(): boolean {
-    const isOfStep = ({ index }: Placed): boolean => index >= this.#stepFrom;
-    return this.#open !== undefined || this.#kept.some(isOfStep) || this.#pending.some(isOfStep);
+    return this.#open !== undefined || this.#told.stepHas(() => true);
+  }
+
+  /** Whether the present answer told more than what its model thought: until then nobody can tell it from another. */
+  get spoke(): boolean {
+    const isOpen = this.#open !== undefined && this.#open.kind !== 'reasoning';
+    return isOpen || this.#told.stepHas((item) => item.kind !== 'reasoning') || this.#waiting.size > 0;
   }
 
   /** Whether what the present answer told breaks off in an item, or has a person's words already. */
   get isInterrupted(): boolean {
     if (this.#open !== undefined) return true;
-    return this.#kept.some(
-      ({ index, item }) => index >= this.#stepFrom && item.kind === 'message' && item.operator !== undefined,
-    );
+    return this.#told.stepHas((item) => item.kind === 'message' && item.operator !== undefined);
   }
 
   /** The text that the present answer came to, where it is nothing else: another model can go on with it. */
   get prefix(): string | undefined {
-    const open = this.#open;
-    if (open?.kind !== 'message' || open.part !== 'text' || open.index !== this.#stepFrom) return undefined;
-    return open.text === '' ? undefined : open.text;
+    return this.#openText === '' ? undefined : this.#openText;
   }
 
   /** The whole text of the present answer, where it is nothing but text. */
   get stepText(): string | undefined {
-    const isOfStep = ({ index }: Placed): boolean => index >= this.#stepFrom;
-    const hasOther = this.#kept.some(isOfStep) || this.#pending.some(isOfStep) || this.#waiting.size > 0;
-    if (hasOther || this.#open?.kind !== 'message' || this.#open.part !== 'text') return undefined;
-    return this.#open.text;
+    return this.#waiting.size > 0 ? undefined : this.#openText;
+  }
+
+  get #openText(): string | undefined {
+    if (this.#open?.kind !== 'message' || this.#open.part !== 'text') return undefined;
+    return this.#told.stepHas((item) => item.kind !== 'reasoning') ? undefined : this.#open.text;
   }
 
   get characters(): number {
@@ -152,7 +152,7 @@ export class Answer {
   }
 
   get overlong(): boolean {
-    return this.#characters > charactersMax || this.#next > itemsMax;
+    return this.#characters > charactersMax || this.#told.begun > itemsMax;
   }
 
   add(event: ModelEvent): void | Promise<void> {
@@ -161,6 +161,8 @@ export class Answer {
         return this.#addText('text', event.text, event.logprobs);
       case 'refusal':
         return this.#addText('refusal', event.text);
+      case 'reasoning':
+        return this.#addReasoning(event.text);
       case 'call':
         return this.#addCall(event);
       case 'cited':
@@ -176,12 +178,10 @@ export class Answer {
   restart(prefix?: string): void | Promise<void> {
     this.#waiting.clear();
     const closing = this.#closeOpen('incomplete');
-    const from = this.#stepFrom;
-    this.#kept = this.#kept.filter(({ index }) => index < from);
-    this.#pending = this.#pending.filter(({ index }) => index < from);
-    this.#stepFrom = this.#next;
+    const from = this.#told.dropStep();
     this.#characters = 0;
     this.#isTailUnknown = false;
+    this.#goesOn = false;
     return allOf(
       closing,
       this.#relay({ type: 'restarted', index: from }),
@@ -191,14 +191,16 @@ export class Answer {
 
   /** Makes ready for a model that goes on with `prefix`: on the open item, unless what was told of it is unknown. */
   resume(): void | Promise<void> {
-    return this.#isTailUnknown ? this.restart(this.prefix) : undefined;
+    const restarting = this.#isTailUnknown ? this.restart(this.prefix) : undefined;
+    this.#goesOn = true;
+    return restarting;
   }
 
   /** What was said before is summarised: before any answer of a model begins. */
   compact(item: CompactionItem, usage: Usage): void | Promise<void> {
-    const index = this.#next++;
-    this.#kept = [...this.#kept, { index, item }];
-    this.#stepFrom = this.#next;
+    const index = this.#told.begin();
+    this.#told.keep(index, item);
+    this.#told.endStep();
     return this.#relay({ type: 'compacted', index, item, usage });
   }
 
@@ -209,7 +211,8 @@ export class Answer {
     readonly finish: StepFinish;
   }): void | Promise<void> {
     const closing = this.#closeAll('completed');
-    this.#stepFrom = this.#next;
+    this.#told.endStep();
+    this.#goesOn = false;
     return allOf(closing, this.#relay({ type: 'stepped', ...step }));
   }
 
@@ -224,25 +227,15 @@ export class Answer {
   }
 
   /** A call that the person has agreed to is pending, as if a model had made it now. */
-  callApproved({ id, callId, source, name, arguments: text }: ApprovalRequestItem): void | Promise<void> {
+  callApproved(request: ApprovalRequestItem): void | Promise<void> {
     const closing = this.#closeAll('completed');
-    const index = this.#next++;
-    const open = {
-      kind: 'tool',
-      id: newId('tool'),
-      callId,
-      source,
-      name,
-      arguments: text,
-      index,
-      modelIndex: -1,
-    } as const;
-    const item = { ...toolItem(open, 'completed'), approvalRequest: id };
-    this.#pending = [...this.#pending, { index, item, acting: false }];
+    const index = this.#told.begin();
+    const { begun, item } = approvedCall(request);
+    this.#told.await(index, item);
     return allOf(
       closing,
-      this.#relay({ type: 'opened', index, item: { ...begunItem(open), approvalRequest: id } as ToolItem }),
-      this.#tellArguments(open, text),
+      this.#relay({ type: 'opened', index, item: begun }),
+      this.#relay({ type: 'arguments', index, itemId: item.id, delta: item.arguments }),
       this.#relay({ type: 'called', index, item }),
     );
   }
@@ -253,14 +246,13 @@ export class Answer {
     outcome: Pick<ToolItem, 'output' | 'error'>,
     status: ItemStatus = 'completed',
   ): void | Promise<void> {
-    this.#pending = this.#pending.filter((call) => call.index !== index);
     return this.#keep(index, { ...item, ...outcome, status });
   }
 
   /** Closes all that is under way: whole, or cut short. */
   close(status: ItemStatus): void | Promise<void> {
     const closing = this.#closeAll(status);
-    const pending = this.#pending.map((call) =>
+    const pending = this.#told.pending.map((call) =>
       this.settle(call, { output: null, error: cancelledTool }, 'incomplete'),
     );
     return allOf(closing, ...pending);
@@ -285,14 +277,15 @@ export class Answer {
     if (open.kind === 'approval-request') {
       return status === 'completed' ? this.#keep(open.index, approvalRequestItem(open)) : undefined;
     }
+    if (open.kind === 'reasoning') return this.#keep(open.index, this.#thought(open, status));
     const item = toolItem(open, status);
     if (status === 'incomplete') return this.#keep(open.index, { ...item, error: cancelledTool });
-    this.#pending = [...this.#pending, { index: open.index, item, acting: false }];
+    this.#told.await(open.index, item);
     return this.#relay({ type: 'called', index: open.index, item });
   }
 
   #keep(index: number, item: Item): void | Promise<void> {
-    this.#kept = [...this.#kept, { index, item }].sort((one, other) => one.index - other.index);
+    this.#told.keep(index, item);
     return this.#relay({ type: 'closed', index, item });
   }
 
@@ -302,6 +295,7 @@ export class Answer {
     const open = this.#open;
     if (open?.kind === 'message' && open.part === part) {
       open.text += delta;
+      if (logprobs !== undefined) open.logprobs.push(...logprobs);
       return allOf(this.#relay(deltaOf(open, delta, logprobs)), this.#citeMarks(open, delta));
     }
     return this.#openMessage(part, delta, logprobs);
@@ -317,17 +311,22 @@ export class Answer {
     const open: OpenMessage = {
       kind: 'message',
       id: newId('message'),
-      index: this.#next++,
+      index: this.#told.begin(),
       part,
       text: delta,
       citations: [],
+      logprobs: [...(logprobs ?? [])],
       operator: said?.operator,
       scanner: new MarkScanner(),
     };
     this.#open = open;
     return allOf(
       closing,
-      this.#relay({ type: 'opened', index: open.index, item: messageItem({ ...open, text: '' }, 'incomplete') }),
+      this.#relay({
+        type: 'opened',
+        index: open.index,
+        item: messageItem({ ...open, text: '', logprobs: [] }, 'incomplete'),
+      }),
       this.#relay(deltaOf(open, delta, logprobs)),
       said === undefined ? this.#citeMarks(open, delta) : undefined,
     );
@@ -336,27 +335,38 @@ export class Answer {
   /** Tells what the marks that are whole now refer to; the text stays as it is. */
   #citeMarks(open: OpenMessage, delta: string): void | Promise<void> {
     if (this.#sources === undefined || open.part === 'refusal') return undefined;
-    const marks = open.scanner.add(delta);
-    if (marks.length === 0) return undefined;
+    const citations = citationsOf(open.scanner.add(delta), this.#sources, this.#told.items);
+    return citations.length === 0 ? undefined : allOf(...citations.map((citation) => this.#addCitation(citation)));
+  }
+
+  #addReasoning(delta: string): void | Promise<void> {
+    if (delta === '' || this.#goesOn) return undefined;
+    this.#characters += delta.length;
+    const open = this.#open;
+    if (open?.kind === 'reasoning') {
+      open.text += delta;
+      return this.#relay({ type: 'reasoning', index: open.index, itemId: open.id, delta });
+    }
+    const closing = this.#closeAll('completed');
+    const begun: OpenReasoning = { kind: 'reasoning', id: newId('reasoning'), index: this.#told.begin(), text: delta };
+    this.#open = begun;
+    const { id: itemId, index } = begun;
     return allOf(
-      ...marks.map(({ number, start, end }) => {
-        const passage = this.#passageOf(number);
-        return passage && this.#addCitation({ source: passage.source, title: passage.title, start, end });
-      }),
+      closing,
+      this.#relay({ type: 'opened', index, item: reasoningItem({ ...begun, text: '' }, 'incomplete') }),
+      this.#relay({ type: 'reasoning', index, itemId, delta }),
     );
   }
 
-  #passageOf(number: number): Pick<Passage, 'source' | 'title'> | undefined {
-    const shown = this.#sources?.[number - 1];
-    if (shown !== undefined) return shown;
-    const found = this.items.flatMap((item) => (item.kind === 'tool' ? (searchFound(item) ?? []) : []));
-    return found.find((passage) => passage.number === number);
+  #thought(open: OpenReasoning, status: ItemStatus): Item {
+    const item = reasoningItem(open, status);
+    return this.#seal === undefined ? item : { ...item, sealed: this.#seal(item.text) };
   }
 
   #addCall(event: Extract<ModelEvent, { type: 'call' }>): void | Promise<void> {
     this.#characters += event.arguments.length;
     const open = this.#open;
-    if (open !== undefined && open.kind !== 'message' && open.modelIndex === event.index) {
+    if (isOpenCall(open) && open.modelIndex === event.index) {
       open.arguments += event.arguments;
       if (event.arguments === '') return undefined;
       return allOf(this.#tellArguments(open, event.arguments), this.#openWaiting());
@@ -375,7 +385,7 @@ export class Answer {
     const pending: (void | Promise<void>)[] = [];
     for (const [modelIndex, call] of this.#waiting) {
       const open = this.#open;
-      if (open !== undefined && open.kind !== 'message' && !isWhole(open.arguments)) break;
+      if (isOpenCall(open) && !isWhole(open)) break;
       this.#waiting.delete(modelIndex);
       pending.push(this.#openCall(call));
     }
@@ -384,7 +394,7 @@ export class Answer {
 
   #openCall(call: BegunCall): void | Promise<void> {
     const closing = this.#closeOpen('completed');
-    const open = openedCall(call, this.#next++, this.#toolOf(call.name));
+    const open = openedCall(call, this.#told.begin(), this.#toolOf(call.name));
     this.#open = open;
     if (open.kind === 'approval-request') return closing;
     return allOf(
@@ -394,7 +404,7 @@ export class Answer {
     );
   }
 
-  #tellArguments(open: Exclude<Open, OpenMessage>, delta: string): void | Promise<void> {
+  #tellArguments(open: OpenAnyCall, delta: string): void | Promise<void> {
     if (delta === '' || open.kind === 'approval-request') return undefined;
     return this.#relay({ type: 'arguments', index: open.index, itemId: open.id, delta });
   }
@@ -409,9 +419,3 @@ export class Answer {
 
 /** What the model reads of a tool that was stopped. */
 const cancelledTool = 'The call was cancelled before it was done.';
-
-/** One promise for several, and none where none waits: the common case costs no microtask. */
-function allOf(...pending: (void | Promise<void>)[]): void | Promise<void> {
-  const waiting = pending.filter((one) => one !== undefined);
-  return waiting.length === 0 ? undefined : Promise.all(waiting).then(() => undefined);
-}

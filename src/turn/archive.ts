@@ -9,7 +9,7 @@ import { findTurn } from './find-turn.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import { openInput, openSettings } from './asked-turn.ts';
 import { openItem, sealItem } from './seal-items.ts';
-import { checkCompactions } from './seal-summary.ts';
+import { openSealed } from './seal-for-caller.ts';
 
 type ArchiveRooms = Pick<TurnRooms, 'store' | 'vault' | 'clock'>;
 /** Those that take what persons say. */
@@ -51,9 +51,8 @@ export async function createConversation(
   const subject =
     principal.kind === 'user' ? principal.subject : ((asked.subject ?? `app:${principal.keyId}`) as SubjectId);
   const vault = await rooms.vault.subject(principal.tenant, subject);
-  checkCompactions(vault, asked.items, 'items');
   const metadata = vault.seal(metadataPlace(id), JSON.stringify(asked.metadata));
-  const items = asked.items.map((item) => sealItem(vault, item));
+  const items = openSealed(vault, asked.items, 'items').map((item) => sealItem(vault, item));
   const row = { id, subject, assistant: null, release: null, title: null, metadata, createdAtMs: nowMs };
   await rooms.store.reach(reachOf(principal)).createConversation(row, items);
   return { id, assistant: null, title: null, metadata: asked.metadata, createdAtMs: nowMs, updatedAtMs: nowMs };
@@ -102,8 +101,7 @@ export async function appendItems(
   await admitSaid(rooms, principal, items);
   const row = await conversationRow(rooms, principal, id);
   const vault = await rooms.vault.subject(principal.tenant, row.subject);
-  checkCompactions(vault, items, 'items');
-  const sealed = items.map((item) => sealItem(vault, item));
+  const sealed = openSealed(vault, items, 'items').map((item) => sealItem(vault, item));
   const found = await rooms.store.reach(reachOf(principal)).appendItems(row.id, sealed, rooms.clock.wallMs());
   if (!found) throw noConversation();
 }
@@ -217,7 +215,7 @@ function queuedRow(queued: QueuedTurn | undefined): KnownTurn | undefined {
   if (queued === undefined) return undefined;
   const { input: _input, deadlineMs: _deadlineMs, repeats: _repeats, queuedAtMs, ...rest } = queued;
   const unknown = { reason: null, message: null, usage: null, backend: null, finishedAtMs: null };
-  return { ...rest, ...unknown, state: 'queued', queued: true, epoch: 0, startedAtMs: queuedAtMs };
+  return { ...rest, ...unknown, state: 'queued', queued: true, completion: false, epoch: 0, startedAtMs: queuedAtMs };
 }
 
 async function openConversation(

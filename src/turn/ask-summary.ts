@@ -2,6 +2,7 @@ import type { ModelRequest } from '#backend';
 import { addUsage, noUsage, textOf, type Item, type MessageItem, type Summary } from '#conversation';
 import { Answer } from './answer.ts';
 import { dispatch, type Dispatched } from './dispatch.ts';
+import { fileText } from './prompt-messages.ts';
 import { estimateTokens } from './tokens.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import type { PromptedTurn } from './turn-steps.ts';
@@ -125,7 +126,8 @@ function lineOf(item: Item): string {
     case 'message': {
       const images = item.content.filter(({ type }) => type === 'image').length;
       const shown = images === 0 ? '' : ` [${images === 1 ? 'an image' : `${images} images`}]`;
-      return `${speakerOf(item)}: ${textOf(item.content)}${shown}`;
+      const files = item.content.map((part) => (part.type === 'file' ? `\n${fileText(part)}` : '')).join('');
+      return `${speakerOf(item)}: ${textOf(item.content)}${shown}${files}`;
     }
     case 'call':
       return `Assistant calls ${item.name}: ${item.arguments}`;
@@ -137,6 +139,7 @@ function lineOf(item: Item): string {
       return `Assistant asks whether it may call ${item.name}: ${item.arguments}`;
     case 'approval':
       return `Person ${item.approve ? 'agrees' : 'refuses'}${item.reason === null ? '' : `: ${item.reason}`}`;
+    case 'reasoning':
     case 'compaction':
       return '';
   }

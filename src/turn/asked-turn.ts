@@ -42,6 +42,12 @@ export function openSettings(vault: SubjectVault, id: Id<'turn'>, sealed: Sealed
   return (JSON.parse(vault.openText(place(id), sealed)) as AskedTurn).settings;
 }
 
+/** What was asked with other settings of the caller. */
+export function resealSettings(vault: SubjectVault, id: Id<'turn'>, sealed: Sealed, settings: string): Sealed {
+  const asked = JSON.parse(vault.openText(place(id), sealed)) as AskedTurn;
+  return vault.seal(place(id), JSON.stringify({ ...asked, settings } satisfies AskedTurn));
+}
+
 export function sealInput(vault: SubjectVault, id: Id<'turn'>, input: readonly Item[]): Sealed {
   return vault.seal(inputPlace(id), JSON.stringify(input));
 }

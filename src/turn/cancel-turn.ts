@@ -55,6 +55,8 @@ export async function dropQueued(
     ...asked,
     repeats,
     queued: true,
+    // It has no answer to be listed with.
+    completion: false,
     startedAtMs: queuedAtMs,
     owner: rooms.leases.owner,
     leaseMs: turnLeaseMs,

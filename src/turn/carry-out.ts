@@ -7,6 +7,7 @@ import type { Audience } from './audience.ts';
 import { failedDispatch, type Dispatched } from './dispatch.ts';
 import { LiveTurn } from './live-turns.ts';
 import { record, type FinishedEvent } from './record.ts';
+import { sealThought } from './seal-for-caller.ts';
 import { TurnLog } from './turn-log.ts';
 import type { TurnLease } from './turn-leases.ts';
 import type { TurnRooms } from './turn-rooms.ts';
@@ -48,7 +49,7 @@ export async function carryOut(rooms: TurnRooms, turn: PromptedTurn, run: Run): 
     const from = held?.from ?? nothingTold;
     const tell = log?.tell ?? audience.tell;
     const sources = turn.prompt.format === undefined ? turn.sources : undefined;
-    const answer = new Answer(tell, { toolOf: tools.toolOf, sources, from });
+    const answer = new Answer(tell, { toolOf: tools.toolOf, sources, seal: sealOf(turn), from });
     bridge(from, tell);
     const answered =
       givenUp === undefined
@@ -68,6 +69,10 @@ export async function carryOut(rooms: TurnRooms, turn: PromptedTurn, run: Run): 
     audience.close();
     leave?.();
   }
+}
+
+function sealOf({ request, vault }: PromptedTurn): ((text: string) => string) | undefined {
+  return request.sealsReasoning && vault !== undefined ? (text) => sealThought(vault, text) : undefined;
 }
 
 function endGivenUp(reason: GivenUp, { usage, backend }: Replayed): Dispatched {

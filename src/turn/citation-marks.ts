@@ -1,3 +1,6 @@
+import { searchFound, type Citation, type Item } from '#conversation';
+import type { Passage } from '#release';
+
 /** A mark such as `[3]`, with which a model says that it took something from the passage of that number. */
 export interface CitationMark {
   readonly number: number;
@@ -80,4 +83,21 @@ export class MarkScanner {
     if (this.#isLineEmpty && this.#fence < 3) this.#fence = 0;
     this.#isLineEmpty = true;
   }
+}
+
+/** What marks refer to: passages that stand before the model, and those that its searches found in `items`. */
+export function citationsOf(
+  marks: readonly CitationMark[],
+  sources: readonly Passage[],
+  items: readonly Item[],
+): readonly Citation[] {
+  return marks.flatMap(({ number, start, end }) => {
+    const passage = sources[number - 1] ?? foundUnder(number, items);
+    return passage === undefined ? [] : [{ source: passage.source, title: passage.title, start, end }];
+  });
+}
+
+function foundUnder(number: number, items: readonly Item[]): Pick<Passage, 'source' | 'title'> | undefined {
+  const found = items.flatMap((item) => (item.kind === 'tool' ? (searchFound(item) ?? []) : []));
+  return found.find((passage) => passage.number === number);
 }

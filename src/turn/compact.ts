@@ -16,7 +16,7 @@ import { compactAtTokens } from './compact-at.ts';
 import { composePrompt, partInstructions, tokensOf } from './compose-prompt.ts';
 import type { Dispatched } from './dispatch.ts';
 import { pastTooLong } from './recall.ts';
-import { openSummary, sealSummary } from './seal-summary.ts';
+import { openSummary, sealSummary } from './seal-for-caller.ts';
 import { estimateTokens } from './tokens.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import type { Memory, PromptedTurn } from './turn-steps.ts';
@@ -167,7 +167,8 @@ export function standingOf(
 
 /**
  * Items as a caller may bring them back: of images the newest that fit, others are named only; and no
- * requests for approval, since one that comes back could be approved again and again.
+ * requests for approval, since one that comes back could be approved again and again, nor thoughts,
+ * which no later turn reads.
  */
 export function toBringBack(items: readonly Item[]): readonly Item[] {
   let remaining = imageCharactersMax;
@@ -177,6 +178,7 @@ export function toBringBack(items: readonly Item[]): readonly Item[] {
     return remaining < 0 ? { type: 'text', text: '[an image]' } : part;
   };
   const light = (item: Item): Item => (item.kind === 'message' ? { ...item, content: item.content.map(named) } : item);
-  const lasting = items.filter(({ kind }) => kind !== 'approval-request' && kind !== 'approval');
+  const left = new Set<Item['kind']>(['approval-request', 'approval', 'reasoning']);
+  const lasting = items.filter(({ kind }) => !left.has(kind));
   return lasting.toReversed().map(light).toReversed();
 }

@@ -101,7 +101,7 @@ async function tellEnd(turn: TurnRow, relay: Relay): Promise<FinishedEvent> {
   return finished;
 }
 
-function outcomeOf({ state, reason, message }: TurnRow): TurnOutcome {
+export function outcomeOf({ state, reason, message }: TurnRow): TurnOutcome {
   switch (state) {
     case 'running':
       throw new UsherError('internal', 'A running turn has no outcome.');

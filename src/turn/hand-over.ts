@@ -5,7 +5,8 @@ import { noUsage, textOf, type Item, type MessageItem, type ToolItem } from '#co
 import type { AssistantSpec } from '#release';
 import type { HandoverRow } from '#store';
 import type { Sealed, SubjectVault } from '#vault';
-import type { Answer, PendingTool } from './answer.ts';
+import type { Answer } from './answer.ts';
+import type { PendingTool } from './told-items.ts';
 import type { Audience } from './audience.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import type { PromptedTurn } from './turn-steps.ts';

@@ -10,6 +10,7 @@ import {
   type MessageItem,
   type OpenedItem,
   type Placed,
+  type ReasoningItem,
   type ToolItem,
   type TurnEvent,
 } from '#conversation';
@@ -23,6 +24,7 @@ export interface OpenMessage {
   readonly part: 'text' | 'refusal';
   text: string;
   readonly citations: Citation[];
+  readonly logprobs: unknown[];
   readonly operator?: string | undefined;
   readonly scanner: MarkScanner;
 }
@@ -31,6 +33,7 @@ export interface BegunCall {
   readonly modelIndex: number;
   readonly callId: string;
   readonly name: string;
+  readonly custom?: true;
   arguments: string;
 }
 
@@ -61,19 +64,31 @@ export interface OwnTool {
   readonly asksFirst: boolean;
 }
 
-export type Open = OpenMessage | OpenCall | OpenTool | OpenApprovalRequest;
+export interface OpenReasoning {
+  readonly kind: 'reasoning';
+  readonly id: Id<'reasoning'>;
+  readonly index: number;
+  text: string;
+}
+
+export type OpenAnyCall = OpenCall | OpenTool | OpenApprovalRequest;
+
+export type Open = OpenMessage | OpenReasoning | OpenAnyCall;
 
 export function reopened({ index, item }: Placed<OpenedItem>): Open {
   switch (item.kind) {
     case 'message': {
       const part = item.content[0];
-      if (part === undefined || part.type === 'image') throw new Error('an answer begins with text or a refusal');
+      if (part?.type !== 'text' && part?.type !== 'refusal') throw new Error('an answer begins with text or a refusal');
       const citations = part.type === 'text' ? [...(part.citations ?? [])] : [];
+      const logprobs = part.type === 'text' ? [...(part.logprobs ?? [])] : [];
       const { id, operator } = item;
       const scanner = new MarkScanner();
       scanner.add(part.text);
-      return { kind: 'message', id, index, part: part.type, text: part.text, citations, operator, scanner };
+      return { kind: 'message', id, index, part: part.type, text: part.text, citations, logprobs, operator, scanner };
     }
+    case 'reasoning':
+      return { kind: 'reasoning', id: item.id, index, text: item.text };
     case 'call':
     case 'tool':
       // No further piece of it can come: its index at the model it came from is of no use.
@@ -90,13 +105,36 @@ export function deltaOf(
   return { type: part, index, itemId: id, delta, logprobs };
 }
 
+export function isOpenCall(open: Open | undefined): open is OpenAnyCall {
+  return open !== undefined && open.kind !== 'message' && open.kind !== 'reasoning';
+}
+
 /** A call as it begins, by whom it is run. */
-export function openedCall(call: BegunCall, index: number, tool: OwnTool | undefined): Exclude<Open, OpenMessage> {
+export function openedCall(call: BegunCall, index: number, tool: OwnTool | undefined): OpenAnyCall {
   if (tool === undefined) return { ...call, kind: 'call', id: newId('call'), index };
   const { source } = tool;
   return tool.asksFirst
     ? { ...call, kind: 'approval-request', id: newId('approvalRequest'), source, index }
     : { ...call, kind: 'tool', id: newId(source === searchSource ? 'search' : 'tool'), source, index };
+}
+
+/** A call that the person has agreed to, as it begins and when its arguments are there. */
+export function approvedCall(request: ApprovalRequestItem): { readonly begun: ToolItem; readonly item: ToolItem } {
+  const { id: approvalRequest, callId, source, name, arguments: text } = request;
+  const open = {
+    kind: 'tool',
+    id: newId('tool'),
+    callId,
+    source,
+    name,
+    arguments: text,
+    index: 0,
+    modelIndex: -1,
+  } as const;
+  return {
+    begun: { ...toolItem({ ...open, arguments: '' }, 'incomplete'), approvalRequest },
+    item: { ...toolItem(open, 'completed'), approvalRequest },
+  };
 }
 
 export function begunItem(open: OpenCall | OpenTool): CallItem | ToolItem {
@@ -106,8 +144,11 @@ export function begunItem(open: OpenCall | OpenTool): CallItem | ToolItem {
 
 export function messageItem(open: OpenMessage, status: ItemStatus): MessageItem {
   const citations = open.citations.length === 0 ? {} : { citations: [...open.citations] };
+  const logprobs = open.logprobs.length === 0 ? {} : { logprobs: [...open.logprobs] };
   const part: ContentPart =
-    open.part === 'text' ? { type: 'text', text: open.text, ...citations } : { type: 'refusal', text: open.text };
+    open.part === 'text'
+      ? { type: 'text', text: open.text, ...citations, ...logprobs }
+      : { type: 'refusal', text: open.text };
   const { id, operator } = open;
   return {
     kind: 'message',
@@ -119,8 +160,13 @@ export function messageItem(open: OpenMessage, status: ItemStatus): MessageItem 
   };
 }
 
+export function reasoningItem({ id, text }: OpenReasoning, status: ItemStatus): ReasoningItem {
+  return { kind: 'reasoning', id, text, status };
+}
+
 export function callItem(open: OpenCall, status: ItemStatus): CallItem {
-  return { kind: 'call', id: open.id, callId: open.callId, name: open.name, arguments: open.arguments, status };
+  const { id, callId, name, custom } = open;
+  return { kind: 'call', id, callId, name, arguments: open.arguments, ...(custom && { custom }), status };
 }
 
 export function toolItem(open: OpenTool, status: ItemStatus): ToolItem {
@@ -139,12 +185,14 @@ export function begunCall(event: Extract<ModelEvent, { type: 'call' }>): BegunCa
     // Some servers leave the id out; the next turn needs one to tie the result to the call.
     callId: event.callId ?? newId('call').replace('fc_', 'call_'),
     name: event.name ?? '',
+    ...(event.custom && { custom: event.custom }),
     arguments: event.arguments,
   };
 }
 
-/** Whether arguments have come to their end: they are one JSON value. */
-export function isWhole(text: string): boolean {
+/** Whether arguments have come to their end: they are one JSON value. Of any text nobody knows before the answer ends. */
+export function isWhole({ arguments: text, custom }: BegunCall): boolean {
+  if (custom === true) return false;
   try {
     JSON.parse(text);
     return true;

@@ -71,13 +71,35 @@ export function promptMessages(
         addResult(messages, item.callId, outcome);
         break;
       }
+      case 'reasoning':
+        // Models that think between calls of tools want it back until a person speaks again, and nobody later.
+        if (index > lastUser) addThought(messages, item.text);
+        break;
       case 'approval':
       case 'compaction':
         // One is told with its request, the other at the head.
         break;
     }
   });
-  return summary === undefined ? messages : withSummary(messages, summary);
+  const said = messages.filter((message) => !isThoughtAlone(message));
+  return summary === undefined ? said : withSummary(said, summary);
+}
+
+/** It shares a message with what the model said or called after it. */
+function addThought(messages: PromptMessage[], reasoning: string): void {
+  const last = messages.at(-1);
+  if (last?.role === 'assistant' && last.calls === undefined) {
+    messages.pop();
+    messages.push({
+      ...last,
+      reasoning: [last.reasoning, reasoning].filter((text) => text !== undefined).join('\n\n'),
+    });
+  } else messages.push({ role: 'assistant', content: '', reasoning });
+}
+
+/** Nothing came after it: it was cut short. */
+function isThoughtAlone(message: PromptMessage): boolean {
+  return message.role === 'assistant' && message.reasoning !== undefined && message.content === '' && !message.calls;
 }
 
 /** At the head of the first thing that was said: several chat templates refuse two messages of the user in a row. */
@@ -121,11 +143,21 @@ function withoutMarks(part: ContentPart): ContentPart {
 }
 
 function spokenByUser(item: MessageItem, knowledge: string): PromptMessage {
-  if (item.content.every((part) => part.type !== 'image'))
-    return { role: 'user', content: knowledge + textOf(item.content) };
+  if (item.content.every((part) => part.type !== 'image')) {
+    const files = item.content.flatMap((part) => (part.type === 'file' ? [`${fileText(part)}\n\n`] : []));
+    return { role: 'user', content: knowledge + files.join('') + textOf(item.content) };
+  }
   const parts: PromptPart[] = knowledge === '' ? [] : [{ type: 'text', text: knowledge }];
-  for (const part of item.content) parts.push(part.type === 'image' ? part : { type: 'text', text: part.text });
+  for (const part of item.content) {
+    if (part.type === 'image') parts.push(part);
+    else parts.push({ type: 'text', text: part.type === 'file' ? fileText(part) : part.text });
+  }
   return { role: 'user', content: parts };
+}
+
+/** As a model reads a file. */
+export function fileText({ name, text }: Extract<ContentPart, { type: 'file' }>): string {
+  return `<file name="${name}">\n${text}\n</file>`;
 }
 
 const cancelledCall = 'Cancelled before it was made.';
@@ -136,7 +168,8 @@ function addResult(messages: PromptMessage[], callId: string, content: string): 
 
 /** Calls of one answer share a message with the text before them, as models emit them. */
 function addCall(messages: PromptMessage[], item: CallItem | ToolItem | ApprovalRequestItem): void {
-  const call = { callId: item.callId, name: item.name, arguments: wholeArguments(item) };
+  const custom = item.kind === 'call' && item.custom === true ? { custom: item.custom } : {};
+  const call = { callId: item.callId, name: item.name, arguments: wholeArguments(item), ...custom };
   const last = messages.at(-1);
   const calling: AssistantMessage =
     last?.role === 'assistant'
@@ -180,7 +213,7 @@ function quote(passages: readonly (Passage & { readonly number: number })[], isM
 
 /** Model servers refuse a call whose arguments were cut short. */
 function wholeArguments(item: CallItem | ToolItem | ApprovalRequestItem): string {
-  if (item.status === 'completed') return item.arguments;
+  if (item.status === 'completed' || (item.kind === 'call' && item.custom === true)) return item.arguments;
   try {
     JSON.parse(item.arguments);
     return item.arguments;

@@ -72,6 +72,7 @@ async function chainOf(turns: readonly (readonly Item[])[]): Promise<Id<'turn'>>
       leaseMs: 60_000,
       background: false,
       queued: false,
+      completion: false,
       repeats: { idempotency: null, body: null },
     };
     await within.beginTurn(

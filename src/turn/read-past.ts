@@ -3,7 +3,7 @@ import type { CompactionItem, Item, Summary } from '#conversation';
 import type { ItemRow, TenantStore } from '#store';
 import type { SubjectVault } from '#vault';
 import { openItem } from './seal-items.ts';
-import { openSummary } from './seal-summary.ts';
+import { openSummary } from './seal-for-caller.ts';
 import { estimateItemTokens } from './tokens.ts';
 import type { PlannedTurn } from './turn-steps.ts';
 

@@ -87,6 +87,7 @@ async function vaultOf(rooms: TurnRooms, turn: PlannedTurn): Promise<SubjectVaul
     request.conversation !== undefined ||
     request.previous !== undefined ||
     compactAtTokens(turn) !== undefined ||
+    request.sealsReasoning ||
     request.input.some(({ kind }) => kind === 'compaction');
   return needed ? rooms.vault.subject(reach.tenant, subject) : undefined;
 }

@@ -48,6 +48,7 @@ export function newTurn(rooms: TurnRooms, turn: PlannedTurn, vault: SubjectVault
     settings: sealAsked(vault, turn.id, request),
     startedAtMs: turn.startedAtMs,
     background: request.background,
+    completion: request.completion,
     queued: false,
     repeats: turn.repeats,
     owner: rooms.leases.owner,

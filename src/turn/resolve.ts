@@ -5,9 +5,9 @@ import type { ConversationRow, TurnRow } from '#store';
 import { checkLength } from './admit-said.ts';
 import { isBeyond } from './beyond.ts';
 import { repeatKeys } from './repeats.ts';
-import { checkCompactions } from './seal-summary.ts';
+import { isSealed, openSealed } from './seal-for-caller.ts';
 import type { TurnRooms } from './turn-rooms.ts';
-import type { AdmittedTurn, PlannedTurn } from './turn-steps.ts';
+import type { AdmittedTurn, PlannedTurn, TurnRequest } from './turn-steps.ts';
 
 /**
  * Step 2: assistant -> environment -> assignment -> release. What a conversation (or a chain of
@@ -31,13 +31,14 @@ export async function resolve(rooms: TurnRooms, turn: AdmittedTurn): Promise<Pla
       param: 'previous_response_id',
     });
   }
-  const subject = subjectOf(turn, conversation ?? previous);
-  if (request.input.some(({ kind }) => kind === 'compaction')) {
-    checkCompactions(await rooms.vault.subject(reach.tenant, subject), request.input, 'input');
-  }
+  const subject = subjectOf(request, conversation ?? previous);
+  const input = request.input.some(isSealed)
+    ? openSealed(await rooms.vault.subject(reach.tenant, subject), request.input, 'input')
+    : request.input;
   const served = await servedRelease(rooms, turn, conversation ?? previous);
   if (request.principal.kind === 'user') restrictPerson(rooms, turn, served, subject);
-  return { ...turn, conversation, subject, served, repeats: await repeatKeys(rooms, request) };
+  const repeats = await repeatKeys(rooms, request);
+  return { ...turn, request: { ...request, input }, conversation, subject, served, repeats };
 }
 
 /** What the assistant allows one person at its page. */
@@ -53,8 +54,10 @@ function restrictPerson(rooms: TurnRooms, turn: AdmittedTurn, served: ServedRele
 type Begun = ConversationRow | TurnRow;
 
 /** Whose content this is: a thread's own subject first, so that one thread lies under one key. */
-function subjectOf(turn: AdmittedTurn, begun: Begun | undefined): SubjectId {
-  const { principal, subject } = turn.request;
+export function subjectOf(
+  { principal, subject }: Pick<TurnRequest, 'principal' | 'subject'>,
+  begun: Pick<Begun, 'subject'> | undefined,
+): SubjectId {
   if (begun !== undefined) return begun.subject;
   if (principal.kind === 'user') return principal.subject;
   return (subject ?? `app:${principal.keyId}`) as SubjectId;

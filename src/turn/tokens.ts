@@ -1,4 +1,4 @@
-import { textOf, type Item } from '#conversation';
+import { textOf, type ContentPart, type Item } from '#conversation';
 
 /**
  * Tokens of a text, estimated: four UTF-8 bytes each. Exact counting costs 0.5 ms per 1,000 tokens
@@ -12,13 +12,18 @@ export function estimateTokens(text: string): number {
 const framingTokens = 4;
 const imageTokens = 85;
 
+function attachedTokens(part: ContentPart): number {
+  if (part.type === 'image') return imageTokens;
+  return part.type === 'file' ? framingTokens + estimateTokens(part.text) : 0;
+}
+
 export function estimateItemTokens(item: Item): number {
   switch (item.kind) {
     case 'message':
       return (
         framingTokens +
         estimateTokens(textOf(item.content)) +
-        imageTokens * item.content.filter((part) => part.type === 'image').length
+        item.content.reduce((sum, part) => sum + attachedTokens(part), 0)
       );
     case 'call':
       return framingTokens + estimateTokens(item.name) + estimateTokens(item.arguments);
@@ -35,8 +40,9 @@ export function estimateItemTokens(item: Item): number {
       return 2 * framingTokens + estimateTokens(item.name) + estimateTokens(item.arguments);
     case 'approval':
       return framingTokens + estimateTokens(item.reason ?? '');
+    case 'reasoning':
     case 'compaction':
-      // No model reads it as an item: what it holds is counted where it is opened.
+      // No later turn's model reads a thought, and none a compaction: what that holds is counted where it is opened.
       return 0;
   }
 }

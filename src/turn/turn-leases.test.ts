@@ -46,6 +46,7 @@ async function running(leases: TurnLeases): Promise<{ id: Id<'turn'>; lease: Tur
       owner: leases.owner,
       leaseMs: turnLeaseMs,
       background: false,
+      completion: false,
       queued: false,
       repeats: { idempotency: null, body: null },
     },

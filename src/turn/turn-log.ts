@@ -183,6 +183,14 @@ export function eventsPlace(turn: Id<'turn'>, epoch: number, firstSeq: number): 
   return { table: 'turn_events', row: `${turn}/${epoch}/${firstSeq}` };
 }
 
+const deltas: ReadonlySet<TurnEvent['type']> = new Set<DeltaEvent['type']>([
+  'text',
+  'refusal',
+  'reasoning',
+  'cited',
+  'arguments',
+]);
+
 function isDelta(event: TurnEvent): event is DeltaEvent {
-  return event.type === 'text' || event.type === 'arguments' || event.type === 'refusal' || event.type === 'cited';
+  return deltas.has(event.type);
 }

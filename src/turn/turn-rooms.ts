@@ -1,5 +1,6 @@
 import type { Clock } from '#base';
 import type { Role } from '#cluster';
+import type { FileReader } from '#knowledge';
 import type { ReleaseDirectory } from '#release';
 import type { Store } from '#store';
 import type { Telemetry } from '#telemetry';
@@ -29,6 +30,8 @@ export interface TurnRooms {
   readonly leases: TurnLeases;
   readonly limits: TurnLimits;
   readonly tools: ToolRoom;
+  /** Reads what callers send as files. */
+  readonly files: FileReader;
   /** @throws UsherError `config_invalid` where no pool has that name */
   pool(name: string): BackendPool;
   /** Whether this process runs stored turns; else it hands them to those that do. */

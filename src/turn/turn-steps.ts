@@ -19,6 +19,8 @@ export interface TurnRequest {
   readonly stored: boolean;
   /** Whether it runs without a listener; stored then. */
   readonly background: boolean;
+  /** Whether it is listed among the completions, where it is stored. */
+  readonly completion: boolean;
   /** What its request is recognised by when it comes again. */
   readonly repeat: RepeatHint | undefined;
   /** The end user's own bearer, for tools that declare that they need it. Never kept. */
@@ -43,6 +45,8 @@ export interface TurnRequest {
   readonly toolChoice: ModelRequest['toolChoice'];
   readonly parallelCalls: boolean | undefined;
   readonly format: ModelRequest['format'];
+  /** Whether what the model thinks is given sealed too, for a caller who keeps the conversation. */
+  readonly sealsReasoning: boolean;
   /** The caller's settings as text, kept sealed with a stored turn to answer a later retrieve with. */
   readonly settings: string;
 }

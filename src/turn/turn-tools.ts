@@ -1,7 +1,8 @@
 import { searchSource, searchTool, type ToolItem } from '#conversation';
 import type { FunctionTool } from '#backend';
 import type { ServerTool, ToolSet } from '#tools';
-import type { Answer, PendingTool } from './answer.ts';
+import type { Answer } from './answer.ts';
+import type { PendingTool } from './told-items.ts';
 import type { OwnTool } from './open-item.ts';
 import { handoverOf, handoverSource, handoverTool } from './hand-over.ts';
 import { isSearch, runSearch, searchFunction, searchesItself } from './search-tool.ts';

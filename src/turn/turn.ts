@@ -19,6 +19,15 @@ export {
 } from './archive.ts';
 export type { Relay } from './answer.ts';
 export { BackendPool } from './backend-pool.ts';
+export {
+  changeCompletion,
+  deleteCompletion,
+  listCompletions,
+  noCompletion,
+  readCompletion,
+  readCompletionInput,
+  type Completion,
+} from './completions.ts';
 export { readTranscript, type Transcript, type TranscriptTurn } from './read-transcript.ts';
 export { compactInput, type CompactedInput } from './compact-input.ts';
 export { countInputTokens } from './count-input.ts';
@@ -29,6 +38,7 @@ export { followTurn } from './follow-turn.ts';
 export { LiveTurns } from './live-turns.ts';
 export { startInBackground } from './queue-turn.ts';
 export type { FinishedEvent } from './record.ts';
+export { resolveReferences, type SaidItem } from './resolve-references.ts';
 export { runTurn } from './run-turn.ts';
 export { TurnLeases } from './turn-leases.ts';
 export { TurnLimits } from './turn-limits.ts';

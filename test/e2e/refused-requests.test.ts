@@ -109,13 +109,13 @@ const cases: Readonly<Record<string, Case>> = {
     to: chats,
     body: chat({ messages: [{ role: 'user', content: [{ type: 'sound', data: '' }] }] }),
     param: 'messages[0].content[0].type',
-    says: '"messages[0].content[0].type" must be "text", "refusal" or "image_url".',
+    says: '"messages[0].content[0].type" must be "text", "refusal", "file" or "image_url".',
   },
   'a part of the other wire': {
     to: responses,
     body: response({ input: [{ role: 'user', content: [{ type: 'text', text: 'x' }] }] }),
     param: 'input[0].content[0].type',
-    says: '"input[0].content[0].type" must be "input_text", "output_text", "refusal" or "input_image".',
+    says: '"input[0].content[0].type" must be "input_text", "output_text", "refusal", "input_file" or "input_image".',
   },
   'an image from a place that is none': {
     to: chats,
@@ -135,7 +135,7 @@ const cases: Readonly<Record<string, Case>> = {
     to: responses,
     body: response({ input: [{ type: 'computer_call', id: 'x' }] }),
     param: 'input[0].type',
-    says: '"input[0].type" must be "message", "function_call", "function_call_output", "mcp_approval_response" or "compaction".',
+    says: '"input[0].type" must be "message", "function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output", "mcp_call", "mcp_approval_response", "reasoning", "compaction" or "item_reference".',
   },
   'a number for input': {
     to: responses,
@@ -261,13 +261,13 @@ const cases: Readonly<Record<string, Case>> = {
     to: responses,
     body: response({ tools: [{ type: 'web_search' }] }),
     param: 'tools[0].type',
-    says: '"tools[0].type" must be "function" or "file_search".',
+    says: '"tools[0].type" must be "function", "custom" or "file_search".',
   },
   'a tool of a type that there is not, in chat': {
     to: chats,
-    body: chat({ tools: [{ type: 'custom', custom: { name: 'x' } }] }),
+    body: chat({ tools: [{ type: 'web_search' }] }),
     param: 'tools[0].type',
-    says: '"tools[0].type" must be "function": tools of other types are not served.',
+    says: '"tools[0].type" must be "function" or "custom".',
   },
   'a tool with a name that cannot be': {
     to: responses,

@@ -102,9 +102,18 @@ async function party(
   const path = `/v1/conversations/${conversation}/items`;
   const items = await make<{ data: { id: string }[] }>(headers, path, { items: [said] });
   const response = await make(headers, '/v1/responses', { model: assistant, input: 'Row one?', conversation });
+  const chat = { model: assistant, messages: [{ role: 'user', content: 'Row one?' }], store: true };
+  const completion = await make(headers, '/v1/chat/completions', chat);
   const address = tenant === 'acme' ? assistant : `${assistant}~${tenant}`;
   const handover = knownHandover ?? (await handedOver(headers));
-  const ids = { conversation, item: items.data[0]?.id ?? '', response: response.id, assistant: address, handover };
+  const ids = {
+    conversation,
+    item: items.data[0]?.id ?? '',
+    response: response.id,
+    completion: completion.id,
+    assistant: address,
+    handover,
+  };
   return { name, tenant, subject, headers, ids };
 }
 
@@ -124,6 +133,11 @@ const carriers: Carrier[] = [
       { ...to, carries: ['conversation'], body: ({ conversation }) => ({ ...turn, conversation }) },
       { ...to, carries: ['conversation'], body: ({ conversation: id }) => ({ ...turn, conversation: { id } }) },
       { ...to, carries: ['response'], body: ({ response }) => ({ ...turn, previous_response_id: response }) },
+      {
+        ...to,
+        carries: ['item'],
+        body: ({ item }) => ({ ...turn, input: [{ type: 'item_reference', id: item }, said] }),
+      },
     ];
   }),
   {
@@ -145,9 +159,18 @@ const carriers: Carrier[] = [
     body: () => undefined,
     answersAny: true,
   },
-  ...['conversations/:conversation/items?after=:item', 'responses/:response/input_items?after=:item'].map(
-    (path): Carrier => ({ method: 'GET', path: `/v1/${path}`, carries: [], body: () => undefined, answersAny: true }),
-  ),
+  ...[
+    'conversations/:conversation/items?after=:item',
+    'responses/:response/input_items?after=:item',
+    'chat/completions/:completion/messages?after=:item',
+    'chat/completions?after=:completion',
+  ].map((path): Carrier => ({
+    method: 'GET',
+    path: `/v1/${path}`,
+    carries: [],
+    body: () => undefined,
+    answersAny: true,
+  })),
   {
     method: 'GET',
     path: '/chat/:assistant/conversations?after=:conversation',
@@ -166,6 +189,7 @@ describe('the real server', () => {
       publicParameters: ['model', 'assistant', 'digest', 'file'],
       bodies: {
         'POST /v1/conversations/:conversation': { metadata: { a: 'b' } },
+        'POST /v1/chat/completions/:completion': { metadata: { a: 'b' } },
         'POST /v1/conversations/:conversation/items': { items: [said] },
         'POST /admin/handovers/:handover/answers': { text: 'Row two.' },
       },
@@ -262,6 +286,7 @@ describe('the real server', () => {
         'POST /v1/responses': [response, { ...response, stream: false, conversation: acme.ids.conversation }, spoken],
         'POST /v1/conversations': [{ metadata, items }],
         'POST /v1/conversations/:conversation': [{ metadata }],
+        'POST /v1/chat/completions/:completion': [{ metadata }],
         'POST /v1/conversations/:conversation/items': [{ items }],
         'POST /v1/user_tokens': [{ assistant, subject: 'cleo' }],
         'POST /chat/:assistant/visit': [{ visitor: ann.headers.authorization?.slice('Bearer '.length) }],

@@ -130,7 +130,14 @@ class SpecCheck implements OpenAiSpec {
 const chunkSchema = 'CreateChatCompletionStreamResponse';
 
 /** Where the description contradicts the types of OpenAI's own client, the client wins: it is what callers run. */
-const mends: Readonly<Record<string, (schema: JsonObject) => JsonObject>> = {};
+const mends: Readonly<Record<string, (schema: JsonObject) => JsonObject>> = {
+  // Its messages are those of answers alone, while its own example shows what the user said.
+  ChatCompletionMessageList: (schema) => {
+    const message = { type: 'object', required: ['id', 'role', 'content'], properties: { id: { type: 'string' } } };
+    const { properties } = schema as { properties: JsonObject };
+    return { ...schema, properties: { ...properties, data: { type: 'array', items: message } } };
+  },
+};
 
 /**
  * OpenAPI's words as JSON Schema has them: `nullable` becomes a type, and a union whose branches

@@ -33,6 +33,7 @@ async function writeForEver(): Promise<never> {
         owner: newId('node'),
         leaseMs: 60_000,
         background: false,
+        completion: false,
         queued: false,
         repeats: { idempotency: null, body: null },
       },

@@ -45,12 +45,15 @@ interface WireDelta {
 interface WirePart {
   readonly type?: string;
   readonly text?: unknown;
+  /** Of a part of type `thinking` (Mistral). */
+  readonly thinking?: unknown;
 }
 
 interface WireCall {
   readonly index?: number;
   readonly id?: string | null;
   readonly function?: { readonly name?: string | null; readonly arguments?: unknown } | null;
+  readonly custom?: { readonly name?: string | null; readonly input?: unknown } | null;
 }
 
 interface WireUsage {
@@ -110,6 +113,11 @@ export class ChunkReader {
 
   #readDelta(delta: WireDelta, logprobs: readonly unknown[] | undefined): boolean {
     let isToken = false;
+    const reasoning = reasoningOf(delta);
+    if (reasoning !== '') {
+      this.#emit({ type: 'reasoning', text: reasoning });
+      isToken = true;
+    }
     const text = typeof delta.content === 'string' ? delta.content : partsText(delta.content);
     if (text !== '') {
       this.#emit(logprobs === undefined ? { type: 'text', text } : { type: 'text', text, logprobs });
@@ -122,7 +130,7 @@ export class ChunkReader {
     if (Array.isArray(delta.tool_calls)) {
       for (const call of delta.tool_calls) if (call) isToken = this.#readCall(call) || isToken;
     }
-    return isToken || isReasoning(delta);
+    return isToken || (Array.isArray(delta.content) && delta.content.length > 0);
   }
 
   /** Some servers repeat id and name on each piece, some leave the index out, some give no id. */
@@ -131,18 +139,20 @@ export class ChunkReader {
     if (!Number.isInteger(index) || index < 0 || index >= callsMax) {
       throw new WireFault('garbage', 'a call has no sensible index');
     }
-    const piece = typeof call.function?.arguments === 'string' ? call.function.arguments : '';
+    const told = call.custom?.input ?? call.function?.arguments;
+    const piece = typeof told === 'string' ? told : '';
     if (this.#calls[index] !== undefined) {
       if (piece !== '') this.#emit({ type: 'call', index, arguments: piece });
       return piece !== '';
     }
-    const name = call.function?.name;
+    const name = call.custom?.name ?? call.function?.name;
     if (typeof name !== 'string' || name === '') throw new WireFault('garbage', 'a call has no name');
     if (name.length > callNameCharactersMax) throw new WireFault('garbage', 'the name of a call has no end');
     const callId = typeof call.id === 'string' && call.id !== '' ? call.id : `call_${randomUUID()}`;
     if (callId.length > callIdCharactersMax) throw new WireFault('garbage', 'the id of a call has no end');
     this.#calls[index] = callId;
-    this.#emit({ type: 'call', index, callId, name, arguments: piece });
+    const custom = call.custom == null ? {} : { custom: true as const };
+    this.#emit({ type: 'call', index, callId, name, arguments: piece, ...custom });
     return true;
   }
 
@@ -188,16 +198,15 @@ function partsText(content: WireDelta['content']): string {
   return content.map((part) => (part?.type === 'text' && typeof part.text === 'string' ? part.text : '')).join('');
 }
 
-function isReasoning(delta: WireDelta): boolean {
-  return (
-    isText(delta.reasoning_content) ||
-    isText(delta.reasoning) ||
-    (Array.isArray(delta.content) && delta.content.length > 0)
+/** Some servers send it under both names. */
+function reasoningOf(delta: WireDelta): string {
+  for (const told of [delta.reasoning_content, delta.reasoning])
+    if (typeof told === 'string' && told !== '') return told;
+  if (!Array.isArray(delta.content)) return '';
+  const thoughts = delta.content.flatMap((part) =>
+    Array.isArray(part?.thinking) ? (part.thinking as WirePart[]) : [],
   );
-}
-
-function isText(value: unknown): boolean {
-  return typeof value === 'string' && value !== '';
+  return partsText(thoughts);
 }
 
 function readUsage(usage: WireUsage): Usage | undefined {

@@ -148,14 +148,20 @@ describe('an answer', () => {
     expect(told.end?.finish).toBe('call');
   });
 
-  test('keeps refusals apart and shows no reasoning', async () => {
+  test('keeps refusals and what it thinks apart', async () => {
     const told = await askScripted((_request, response) => {
       streamHead(response);
-      response.write(chunkEvent({ reasoning_content: 'Hmm, let me think' }));
+      response.write(chunkEvent({ reasoning_content: 'Hmm, ' }));
+      response.write(chunkEvent({ reasoning: 'let me', reasoning_content: 'let me' }));
+      response.write(chunkEvent({ reasoning: ' think' }));
+      response.write(chunkEvent({ content: [{ type: 'thinking', thinking: [{ type: 'text', text: '.' }] }] }));
       response.write(chunkEvent({ refusal: 'I cannot help with that.' }));
       response.end(chunkEvent({}, 'stop') + doneEvent);
     });
-    expect(told.events).toEqual([{ type: 'refusal', text: 'I cannot help with that.' }]);
+    expect(told.events).toEqual([
+      ...['Hmm, ', 'let me', ' think', '.'].map((text) => ({ type: 'reasoning', text })),
+      { type: 'refusal', text: 'I cannot help with that.' },
+    ]);
   });
 
   test('without an end marker counts where the model said why it stopped', async () => {

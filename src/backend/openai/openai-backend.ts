@@ -32,6 +32,7 @@ export function openOpenAiBackend(options: OpenAiBackendOptions): Backend {
   let dialect: Dialect = {
     includeUsage: true,
     tokensField: options.kind === 'openai-compatible' ? 'max_tokens' : 'max_completion_tokens',
+    takesReasoning: options.kind === 'openai-compatible',
   };
   return {
     name: options.name,

@@ -1,11 +1,13 @@
 import { unreachable } from '#base';
-import type { ModelRequest, PromptMessage, PromptPart } from '../port.ts';
+import type { FunctionTool, ModelRequest, PromptCall, PromptMessage, PromptPart } from '../port.ts';
 
 /** What a server was found to understand; starts from its kind and is corrected by its refusals. */
 export interface Dialect {
   readonly includeUsage: boolean;
   /** OpenAI's newer models refuse `max_tokens`; most other servers know nothing else. */
   readonly tokensField: 'max_tokens' | 'max_completion_tokens';
+  /** Whether it takes back what its model thought (DeepSeek, vLLM); OpenAI's own refuses unknown fields. */
+  readonly takesReasoning: boolean;
 }
 
 /**
@@ -27,7 +29,10 @@ export function wireRequest(
     // Below all that is ours to say.
     ...request.extra,
     model,
-    messages: [...request.messages.map(wireMessage), ...continued(request, continuation)],
+    messages: [
+      ...request.messages.map((message) => wireMessage(message, dialect)),
+      ...continued(request, continuation),
+    ],
     ...(request.continueFrom !== undefined && continuation === 'final-message'
       ? { continue_final_message: true, add_generation_prompt: false }
       : {}),
@@ -58,10 +63,20 @@ function wireTools(request: ModelRequest): object {
   if (request.tools === undefined || request.tools.length === 0) return {};
   const choice = request.toolChoice;
   return {
-    tools: request.tools.map((tool) => ({ type: 'function', function: tool })),
-    tool_choice: typeof choice === 'object' ? { type: 'function', function: { name: choice.name } } : choice,
+    tools: request.tools.map(wireTool),
+    tool_choice: typeof choice === 'object' ? wireChoice(choice) : choice,
     parallel_tool_calls: request.parallelCalls,
   };
+}
+
+function wireTool(tool: FunctionTool): object {
+  if (tool.custom === undefined) return { type: 'function', function: tool };
+  const { name, description, custom } = tool;
+  return { type: 'custom', custom: { name, description, format: custom.format } };
+}
+
+function wireChoice({ name, custom }: { readonly name: string; readonly custom?: true }): object {
+  return custom === true ? { type: 'custom', custom: { name } } : { type: 'function', function: { name } };
 }
 
 function wireFormat(format: ModelRequest['format']): object | undefined {
@@ -73,7 +88,7 @@ function wireFormat(format: ModelRequest['format']): object | undefined {
   };
 }
 
-function wireMessage(message: PromptMessage): object {
+function wireMessage(message: PromptMessage, dialect: Dialect): object {
   switch (message.role) {
     case 'system':
     case 'user':
@@ -82,7 +97,7 @@ function wireMessage(message: PromptMessage): object {
         content: typeof message.content === 'string' ? message.content : message.content.map(wirePart),
       };
     case 'assistant':
-      return wireAssistant(message);
+      return wireAssistant(message, dialect);
     case 'tool':
       return { role: 'tool', tool_call_id: message.callId, content: message.content };
     default:
@@ -90,19 +105,24 @@ function wireMessage(message: PromptMessage): object {
   }
 }
 
-function wireAssistant(message: PromptMessage & { readonly role: 'assistant' }): object {
+function wireAssistant(message: PromptMessage & { readonly role: 'assistant' }, dialect: Dialect): object {
+  const reasoning =
+    dialect.takesReasoning && message.reasoning !== undefined ? { reasoning_content: message.reasoning } : {};
   if (message.calls === undefined || message.calls.length === 0) {
-    return { role: 'assistant', content: message.content };
+    return { role: 'assistant', content: message.content, ...reasoning };
   }
   return {
     role: 'assistant',
+    ...reasoning,
     content: message.content === '' ? null : message.content,
-    tool_calls: message.calls.map((call) => ({
-      id: call.callId,
-      type: 'function',
-      function: { name: call.name, arguments: call.arguments },
-    })),
+    tool_calls: message.calls.map(wireCall),
   };
+}
+
+function wireCall({ callId, name, arguments: text, custom }: PromptCall): object {
+  return custom === true
+    ? { id: callId, type: 'custom', custom: { name, input: text } }
+    : { id: callId, type: 'function', function: { name, arguments: text } };
 }
 
 function wirePart(part: PromptPart): object {

@@ -10,6 +10,7 @@ export {
   type ItemId,
   type ItemStatus,
   type MessageItem,
+  type ReasoningItem,
   type ResultItem,
   type Role,
   type Summary,

@@ -12,8 +12,16 @@ export interface Citation {
 }
 
 export type ContentPart =
-  | { readonly type: 'text'; readonly text: string; readonly citations?: readonly Citation[] }
+  | {
+      readonly type: 'text';
+      readonly text: string;
+      readonly citations?: readonly Citation[];
+      /** Log probabilities of its tokens, as the backend told them; only where they were asked for. */
+      readonly logprobs?: readonly unknown[];
+    }
   | { readonly type: 'refusal'; readonly text: string }
+  /** A file that was sent, as the text that was read of it. */
+  | { readonly type: 'file'; readonly name: string; readonly text: string }
   | { readonly type: 'image'; readonly url: string; readonly detail?: 'auto' | 'low' | 'high' };
 
 export interface MessageItem {
@@ -26,13 +34,17 @@ export interface MessageItem {
   readonly operator?: string;
 }
 
-/** The model asks for a function of the caller; `arguments` is JSON text, not yet validated. */
+/**
+ * The model asks for a function of the caller; `arguments` is JSON text, not yet validated, or any
+ * text where the tool is a custom one.
+ */
 export interface CallItem {
   readonly kind: 'call';
   readonly id: Id<'call'>;
   readonly callId: string;
   readonly name: string;
   readonly arguments: string;
+  readonly custom?: true;
   readonly status: ItemStatus;
 }
 
@@ -41,6 +53,8 @@ export interface ResultItem {
   readonly id: Id<'result'>;
   readonly callId: string;
   readonly output: string;
+  /** Of a custom tool. */
+  readonly custom?: true;
   readonly status: ItemStatus;
 }
 
@@ -85,6 +99,16 @@ export interface ApprovalItem {
   readonly status: ItemStatus;
 }
 
+/** What a model thought before it went on. Only the model calls of its own turn read it again. */
+export interface ReasoningItem {
+  readonly kind: 'reasoning';
+  readonly id: Id<'reasoning'>;
+  readonly text: string;
+  /** The same under the key of its person, as base64url, where the caller asked for it. */
+  readonly sealed?: string;
+  readonly status: ItemStatus;
+}
+
 /**
  * A summary that stands for what was said before it. Items at its own place may be newer than what it
  * covers: an answer makes it after the question was stored.
@@ -111,11 +135,19 @@ export interface Summary {
   readonly recent: readonly Item[];
 }
 
-/** One message, call, result, approval or compaction in a conversation. */
-export type Item = MessageItem | CallItem | ResultItem | ToolItem | ApprovalRequestItem | ApprovalItem | CompactionItem;
+/** One message, call, result, approval, thought or compaction in a conversation. */
+export type Item =
+  | MessageItem
+  | CallItem
+  | ResultItem
+  | ToolItem
+  | ApprovalRequestItem
+  | ApprovalItem
+  | ReasoningItem
+  | CompactionItem;
 export type ItemId = Item['id'];
 
-/** The plain text of an item's parts, for prompts and titles. */
+/** The plain text of an item's parts, for prompts and titles: what was said, without what is in files. */
 export function textOf(content: readonly ContentPart[]): string {
-  return content.map((part) => (part.type === 'image' ? '' : part.text)).join('');
+  return content.map((part) => (part.type === 'image' || part.type === 'file' ? '' : part.text)).join('');
 }

@@ -1,5 +1,5 @@
 import type { Citation, ContentPart, Item, ToolItem } from './item.ts';
-import type { OpenedItem, StepFinish, TurnEvent, Usage } from './turn-event.ts';
+import type { DeltaEvent, OpenedItem, StepFinish, TurnEvent, Usage } from './turn-event.ts';
 
 /** An item that counts, at its place among all that were told. */
 export interface Placed<Kind extends Item = Item> {
@@ -79,6 +79,7 @@ function after(state: Replayed, event: TurnEvent): Replayed {
       return { ...state, open: event, nextIndex: event.index + 1, isStepOver: false };
     case 'text':
     case 'refusal':
+    case 'reasoning':
     case 'cited':
     case 'arguments':
       if (state.open === undefined) return state;
@@ -130,19 +131,24 @@ function after(state: Replayed, event: TurnEvent): Replayed {
   }
 }
 
-type Delta = Extract<TurnEvent, { type: 'text' | 'refusal' | 'cited' | 'arguments' }>;
-
-function grown(item: OpenedItem, event: Delta): OpenedItem {
+function grown(item: OpenedItem, event: DeltaEvent): OpenedItem {
   if (event.type === 'arguments') {
-    return item.kind === 'message' ? item : { ...item, arguments: item.arguments + event.delta };
+    return item.kind === 'call' || item.kind === 'tool' ? { ...item, arguments: item.arguments + event.delta } : item;
+  }
+  if (event.type === 'reasoning') {
+    return item.kind === 'reasoning' ? { ...item, text: item.text + event.delta } : item;
   }
   if (item.kind !== 'message') return item;
   const [part] = item.content;
   return part === undefined ? item : { ...item, content: [grownPart(part, event)] };
 }
 
-function grownPart(part: ContentPart, event: Exclude<Delta, { type: 'arguments' }>): ContentPart {
-  if (part.type === 'image') return part;
+function grownPart(part: ContentPart, event: Exclude<DeltaEvent, { type: 'arguments' | 'reasoning' }>): ContentPart {
+  if (part.type === 'image' || part.type === 'file') return part;
+  if (event.type === 'text' && event.logprobs !== undefined && part.type === 'text') {
+    const logprobs = [...(part.logprobs ?? []), ...event.logprobs];
+    return { ...part, text: part.text + event.delta, logprobs };
+  }
   if (event.type !== 'cited') return { ...part, text: part.text + event.delta };
   if (part.type === 'refusal') return part;
   const citations: readonly Citation[] = [...(part.citations ?? []), event.citation];

@@ -1,7 +1,7 @@
 import type { Id } from '#base';
 import type { ErrorCode } from '#base';
 import type { ReleaseDigest } from '#release';
-import type { CallItem, Citation, CompactionItem, Item, MessageItem, ToolItem } from './item.ts';
+import type { CallItem, Citation, CompactionItem, Item, MessageItem, ReasoningItem, ToolItem } from './item.ts';
 
 /** What is fixed when a turn starts. */
 export interface StartedTurn {
@@ -64,7 +64,7 @@ export type TurnEvent =
     };
 
 /** Items that come piece by piece, as they begin: without content. */
-export type OpenedItem = MessageItem | CallItem | ToolItem;
+export type OpenedItem = MessageItem | CallItem | ToolItem | ReasoningItem;
 
 export type StepFinish = 'stop' | 'length' | 'call' | 'filtered';
 
@@ -79,6 +79,7 @@ export type DeltaEvent =
       readonly logprobs?: readonly unknown[];
     }
   | { readonly type: 'refusal'; readonly index: number; readonly itemId: Id<'message'>; readonly delta: string }
+  | { readonly type: 'reasoning'; readonly index: number; readonly itemId: Id<'reasoning'>; readonly delta: string }
   | { readonly type: 'cited'; readonly index: number; readonly itemId: Id<'message'>; readonly citation: Citation }
   | {
       readonly type: 'arguments';

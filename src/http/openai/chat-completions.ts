@@ -23,7 +23,7 @@ export function chatCompletionRoutes(rooms: TurnRooms): Route[] {
 
 async function createCompletion(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const body = readBody(chatCompletionSchema, await exchange.json());
-  const request = readChatRequest(exchange, body);
+  const request = await readChatRequest(rooms, exchange, body);
   const choices = body.n ?? 1;
   if (choices > 1 && (body.stream === true || request.stored)) {
     throw new UsherError(

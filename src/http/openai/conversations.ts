@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parseId } from '#base';
 import {
   appendItems,
   createConversation,
@@ -7,12 +8,14 @@ import {
   listItems,
   readConversation,
   readItem,
+  resolveReferences,
   updateMetadata,
   type Conversation,
   type TurnRooms,
 } from '#turn';
 import type { Exchange, Route } from '../exchange.ts';
 import { metadataSchema, pageSchema, readBody, readPage, subjectSchema } from './read-body.ts';
+import { FileParts } from './read-file.ts';
 import { itemsSchema, readItems } from './read-items.ts';
 import { talkPolicy } from './talk-policy.ts';
 import { itemList, writeItem } from './write-items.ts';
@@ -104,9 +107,17 @@ export function conversationRoutes(rooms: TurnRooms): Route[] {
 
 async function create(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const body = readBody(conversationSchema, await exchange.json());
-  const items = readItems(body.items ?? []);
-  const asked = { metadata: body.metadata ?? {}, items, subject: body.safety_identifier ?? undefined };
-  exchange.sendJson(200, writeConversation(await createConversation(rooms, exchange.principal, asked)));
+  const { principal } = exchange;
+  const subject = body.safety_identifier ?? undefined;
+  const about = { principal, subject, conversation: undefined, previous: undefined };
+  const items = await resolveReferences(
+    rooms,
+    about,
+    await readItems(body.items ?? [], new FileParts(rooms, principal)),
+    'items',
+  );
+  const asked = { metadata: body.metadata ?? {}, items, subject };
+  exchange.sendJson(200, writeConversation(await createConversation(rooms, principal, asked)));
 }
 
 async function retrieve(rooms: TurnRooms, exchange: Exchange): Promise<void> {
@@ -136,8 +147,16 @@ async function list(rooms: TurnRooms, exchange: Exchange): Promise<void> {
 
 async function append(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const body = readBody(conversationItemsSchema, await exchange.json());
-  const items = readItems(body.items);
-  await appendItems(rooms, exchange.principal, conversationOf(exchange), items);
+  const { principal } = exchange;
+  const conversation = parseId('conversation', conversationOf(exchange));
+  const about = { principal, subject: undefined, conversation, previous: undefined };
+  const items = await resolveReferences(
+    rooms,
+    about,
+    await readItems(body.items, new FileParts(rooms, principal)),
+    'items',
+  );
+  await appendItems(rooms, principal, conversationOf(exchange), items);
   exchange.sendJson(200, itemList(items, false));
 }
 

@@ -1,19 +1,22 @@
 import { z } from 'zod';
 import { newId, UsherError } from '#base';
 import type { ContentPart, Item } from '#conversation';
-import type { TurnRequest } from '#turn';
+import type { TurnRequest, TurnRooms } from '#turn';
 import type { Exchange } from '../exchange.ts';
 import { metadataSchema, modelSchema, streamSchema, subjectSchema, userSchema } from './read-body.ts';
 import { argumentsSchema, calledNameSchema, callIdSchema, detailSchema, imageUrlSchema } from './read-items.ts';
 import { readCaller } from './read-caller.ts';
-import { effortSchema, readParameters, samplingShape, tokensSchema } from './read-parameters.ts';
+import { FileParts, fileShape } from './read-file.ts';
+import { effortSchema, readParameters, samplingShape, tokensSchema, topLogprobsSchema } from './read-parameters.ts';
 import {
   choiceWordSchema,
+  customShape,
   functionShape,
-  functionTypeSchema,
+  grammarShape,
   jsonSchemaShape,
   parallelSchema,
   readChoice,
+  readCustom,
   readFormat,
   readFunction,
 } from './read-tools.ts';
@@ -23,6 +26,7 @@ const partSchema = z
   .discriminatedUnion('type', [
     z.object({ type: z.literal('text'), text: z.string().describe('The text.') }),
     z.object({ type: z.literal('refusal'), refusal: z.string().describe('Why the assistant would not answer.') }),
+    z.object({ type: z.literal('file'), file: z.object(fileShape) }),
     z.object({
       type: z.literal('image_url'),
       image_url: z.object({ url: imageUrlSchema, detail: detailSchema.optional() }),
@@ -37,16 +41,24 @@ const messageSchema = z.discriminatedUnion('role', [
     role: z.literal('assistant'),
     content: contentSchema.nullish().describe('What the assistant said.'),
     refusal: z.string().nullish().describe('Why it would not answer, as it was answered.'),
+    reasoning_content: z.string().nullish().describe('What it thought, as it was answered.'),
     tool_calls: z
       .array(
-        z.object({
-          id: callIdSchema,
-          type: z.literal('function'),
-          function: z.object({ name: calledNameSchema, arguments: argumentsSchema }),
-        }),
+        z.discriminatedUnion('type', [
+          z.object({
+            id: callIdSchema,
+            type: z.literal('function'),
+            function: z.object({ name: calledNameSchema, arguments: argumentsSchema }),
+          }),
+          z.object({
+            id: callIdSchema,
+            type: z.literal('custom'),
+            custom: z.object({ name: calledNameSchema, input: z.string().describe('What the tool is given.') }),
+          }),
+        ]),
       )
       .nullish()
-      .describe('The functions that it asked for.'),
+      .describe('The functions and custom tools that it asked for.'),
   }),
   z.object({
     role: z.literal('tool'),
@@ -81,13 +93,7 @@ export const chatCompletionSchema = z.looseObject({
     .boolean()
     .nullish()
     .describe('Whether the log probabilities of the answer’s tokens are given, by backends that know them.'),
-  top_logprobs: z
-    .number()
-    .int()
-    .min(0)
-    .max(20)
-    .nullish()
-    .describe('So many likely tokens at each place, with `logprobs`.'),
+  top_logprobs: topLogprobsSchema.nullish(),
   ...samplingShape,
   max_tokens: tokensSchema.nullish().describe('The older name of `max_completion_tokens`.'),
   max_completion_tokens: tokensSchema.nullish(),
@@ -104,17 +110,40 @@ export const chatCompletionSchema = z.looseObject({
   frequency_penalty: z.number().min(-2).max(2).nullish().describe('Above 0: repeat words less.'),
   reasoning_effort: effortSchema.nullish(),
   tools: z
-    .array(z.object({ type: functionTypeSchema, function: z.object(functionShape) }))
+    .array(
+      z.discriminatedUnion('type', [
+        z.object({ type: z.literal('function'), function: z.object(functionShape) }),
+        z.object({
+          type: z.literal('custom'),
+          custom: z.object({
+            ...customShape,
+            format: z
+              .discriminatedUnion('type', [
+                z.object({ type: z.literal('text') }),
+                z.object({ type: z.literal('grammar'), grammar: z.object(grammarShape) }),
+              ])
+              .nullish()
+              .describe('What the tool may be given: any text, or text of a grammar.'),
+          }),
+        }),
+      ]),
+    )
     .max(128)
     .nullish()
-    .describe('Functions of the caller that the model may ask for. Applications only.'),
+    .describe('Functions and custom tools of the caller that the model may ask for. Applications only.'),
   tool_choice: z
     .union([
       choiceWordSchema,
-      z.object({
-        type: z.literal('function'),
-        function: z.object({ name: z.string().describe('The function that must be asked for.') }),
-      }),
+      z.discriminatedUnion('type', [
+        z.object({
+          type: z.literal('function'),
+          function: z.object({ name: z.string().describe('The function that must be asked for.') }),
+        }),
+        z.object({
+          type: z.literal('custom'),
+          custom: z.object({ name: z.string().describe('The custom tool that must be asked for.') }),
+        }),
+      ]),
     ])
     .nullish()
     .describe('Whether the model may, must or must not ask for a function, or which. Absent: `auto`.'),
@@ -130,9 +159,15 @@ export const chatCompletionSchema = z.looseObject({
 });
 type ChatBody = z.infer<typeof chatCompletionSchema>;
 
-export function readChatRequest(exchange: Exchange, body: ChatBody): TurnRequest {
+export async function readChatRequest(
+  rooms: Pick<TurnRooms, 'files'>,
+  exchange: Exchange,
+  body: ChatBody,
+): Promise<TurnRequest> {
   const stored = body.store === true;
   const { tool_choice: choice, response_format: format } = body;
+  const files = new FileParts(rooms, exchange.principal);
+  const input = await Promise.all(body.messages.map((message) => readMessage(message, files)));
   return {
     principal: exchange.principal,
     model: body.model,
@@ -142,19 +177,23 @@ export function readChatRequest(exchange: Exchange, body: ChatBody): TurnRequest
     stored,
     background: false,
     mayApprove: false,
+    completion: true,
     ...readCaller(exchange, body),
     toolCallsMax: undefined,
     whenFull: undefined,
     compaction: undefined,
-    input: body.messages.flatMap(readMessage),
+    input: input.flat(),
     instructions: undefined,
     parameters: readParameters({ ...body, max_output_tokens: body.max_completion_tokens ?? body.max_tokens }),
     extra: readExtra(body),
     fileSearch: undefined,
-    tools: (body.tools ?? []).map((tool) => readFunction(tool.function)),
-    toolChoice: readChoice(typeof choice === 'object' ? choice?.function : choice),
+    tools: (body.tools ?? []).map((tool) =>
+      tool.type === 'custom' ? readCustom(tool.custom, tool.custom.format) : readFunction(tool.function),
+    ),
+    toolChoice: readChoice(typeof choice === 'object' && choice !== null ? namedChoice(choice) : choice),
     parallelCalls: body.parallel_tool_calls ?? undefined,
     format: readFormat(format?.type === 'json_schema' ? { ...format.json_schema, type: format.type } : format),
+    sealsReasoning: false,
     settings: stored ? JSON.stringify({ ...plainSettings, metadata: body.metadata ?? {} }) : '',
   };
 }
@@ -187,7 +226,7 @@ function readExtra(body: ChatBody): Readonly<Record<string, unknown>> {
   return extra;
 }
 
-function readMessage(message: ChatBody['messages'][number]): Item[] {
+async function readMessage(message: ChatBody['messages'][number], files: FileParts): Promise<Item[]> {
   if (message.role === 'tool') {
     return [
       {
@@ -203,21 +242,31 @@ function readMessage(message: ChatBody['messages'][number]): Item[] {
     kind: 'message',
     id: newId('message'),
     role: message.role,
-    content: readContent(message.content ?? refusalOf(message) ?? ''),
+    content: await readContent(message.content ?? refusalOf(message) ?? '', message.role, files),
     status: 'completed',
   };
   if (message.role !== 'assistant') return [spoken];
-  const calls = (message.tool_calls ?? []).map((call): Item => {
-    return {
-      kind: 'call',
-      id: newId('call'),
-      callId: call.id,
-      name: call.function.name,
-      arguments: call.function.arguments,
-      status: 'completed',
-    };
-  });
-  return calls.length > 0 && plainText(message.content ?? '') === '' ? calls : [spoken, ...calls];
+  const thought = message.reasoning_content ?? '';
+  const thoughts: Item[] =
+    thought === '' ? [] : [{ kind: 'reasoning', id: newId('reasoning'), text: thought, status: 'completed' }];
+  const calls = (message.tool_calls ?? []).map(readCall);
+  const isSilent = calls.length > 0 && plainText(message.content ?? '') === '';
+  return [...thoughts, ...(isSilent ? [] : [spoken]), ...calls];
+}
+
+type ToolCall = NonNullable<Extract<ChatBody['messages'][number], { role: 'assistant' }>['tool_calls']>[number];
+
+function readCall(call: ToolCall): Item {
+  const head = { kind: 'call', id: newId('call'), callId: call.id, status: 'completed' } as const;
+  return call.type === 'custom'
+    ? { ...head, name: call.custom.name, arguments: call.custom.input, custom: true }
+    : { ...head, name: call.function.name, arguments: call.function.arguments };
+}
+
+type NamedChoice = Exclude<NonNullable<ChatBody['tool_choice']>, string>;
+
+function namedChoice(choice: NamedChoice): { readonly type: NamedChoice['type']; readonly name: string } {
+  return { type: choice.type, name: choice.type === 'custom' ? choice.custom.name : choice.function.name };
 }
 
 /** A refusal as an answer writes it: beside an empty content. */
@@ -226,10 +275,16 @@ function refusalOf(message: ChatBody['messages'][number]): z.infer<typeof conten
   return refusal == null ? undefined : [{ type: 'refusal', refusal }];
 }
 
-function readContent(content: z.infer<typeof contentSchema>): ContentPart[] {
+async function readContent(
+  content: z.infer<typeof contentSchema>,
+  role: string,
+  files: FileParts,
+): Promise<ContentPart[]> {
   if (typeof content === 'string') return [{ type: 'text', text: content }];
-  return content.map((part): ContentPart => {
+  const parts = content.map(async (part): Promise<ContentPart> => {
     switch (part.type) {
+      case 'file':
+        return files.read(part.file, role);
       case 'text':
         return { type: 'text', text: part.text };
       case 'refusal':
@@ -242,6 +297,7 @@ function readContent(content: z.infer<typeof contentSchema>): ContentPart[] {
         };
     }
   });
+  return Promise.all(parts);
 }
 
 function plainText(content: z.infer<typeof contentSchema>): string {

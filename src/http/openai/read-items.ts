@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { newId } from '#base';
 import type { ContentPart, Item } from '#conversation';
+import type { SaidItem } from '#turn';
+import { fileShape, type FileParts } from './read-file.ts';
 
 /** Roles as the wire writes them. */
 const roleSchema = z.enum(['user', 'assistant', 'system', 'developer']);
@@ -23,6 +25,11 @@ const partSchema = z
     z.object({ type: z.literal('output_text'), text: z.string().describe('What the assistant said.') }),
     z.object({ type: z.literal('refusal'), refusal: z.string().describe('Why the assistant would not answer.') }),
     z.object({
+      type: z.literal('input_file'),
+      ...fileShape,
+      file_url: z.string().nullish().describe('Not served: send the file itself.'),
+    }),
+    z.object({
       type: z.literal('input_image'),
       image_url: imageUrlSchema,
       detail: detailSchema.nullish(),
@@ -30,9 +37,16 @@ const partSchema = z
   ])
   .meta({ id: 'content-part', description: 'A piece of a message as the Responses API writes it.' });
 
+/** Of an answer that was cut short: what a model reads of it depends on it. */
+const statusSchema = z
+  .enum(['in_progress', 'completed', 'incomplete'])
+  .nullish()
+  .describe('As it was answered. Absent: `completed`.');
+
 const messageSchema = z.object({
   /** OpenAI's own clients leave it out. */
   type: z.literal('message').optional(),
+  status: statusSchema,
   role: roleSchema.describe('Who says it; `system` and `developer` instruct the assistant. Persons are `user` only.'),
   content: z.union([z.string(), z.array(partSchema)]).describe('What is said.'),
 });
@@ -42,6 +56,25 @@ const callSchema = z.object({
   call_id: callIdSchema,
   name: calledNameSchema,
   arguments: argumentsSchema,
+  status: statusSchema,
+});
+
+const toolSchema = z.object({
+  type: z.literal('mcp_call'),
+  server_label: z.string().min(1).max(128).describe('Where the tool comes from.'),
+  name: calledNameSchema,
+  arguments: argumentsSchema,
+  output: z.string().nullish().describe('What the tool returned.'),
+  error: z
+    .union([
+      z.string(),
+      z.looseObject({
+        content: z.array(z.looseObject({ text: z.string().optional() })).optional(),
+        message: z.string().optional(),
+      }),
+    ])
+    .nullish()
+    .describe('Why it failed, where it did.'),
 });
 
 const resultSchema = z.object({
@@ -51,6 +84,16 @@ const resultSchema = z.object({
     .union([z.string(), z.array(z.object({ type: z.literal('input_text'), text: z.string() }))])
     .describe('What the function returned.'),
 });
+
+const customCallSchema = z.object({
+  type: z.literal('custom_tool_call'),
+  call_id: callIdSchema,
+  name: calledNameSchema,
+  input: z.string().describe('What the tool is given, as the model wrote it.'),
+  status: statusSchema,
+});
+
+const customResultSchema = resultSchema.extend({ type: z.literal('custom_tool_call_output') });
 
 const compactionSchema = z.object({
   type: z.literal('compaction'),
@@ -68,12 +111,46 @@ const approvalSchema = z.object({
   reason: z.string().max(2000).nullish().describe('Why, for the model to read.'),
 });
 
+const reasoningTextSchema = z.object({
+  type: z.enum(['reasoning_text', 'summary_text']),
+  text: z.string(),
+});
+
+const reasoningSchema = z.object({
+  type: z.literal('reasoning'),
+  summary: z.array(reasoningTextSchema).nullish().describe('What the model thought, in short.'),
+  content: z.array(reasoningTextSchema).nullish().describe('What the model thought.'),
+  encrypted_content: z
+    .string()
+    .min(1)
+    .max(20_971_520)
+    .nullish()
+    .describe('The same as an earlier answer gave it, unchanged. It opens for the person that it was made for alone.'),
+  status: statusSchema,
+});
+
+const referenceSchema = z.object({
+  type: z.literal('item_reference'),
+  id: z.string().describe('The id of a stored item of the same person, which is said again in this place.'),
+});
+
 const itemSchema = z
-  .discriminatedUnion('type', [messageSchema, callSchema, resultSchema, approvalSchema, compactionSchema])
+  .discriminatedUnion('type', [
+    messageSchema,
+    callSchema,
+    resultSchema,
+    customCallSchema,
+    customResultSchema,
+    toolSchema,
+    approvalSchema,
+    reasoningSchema,
+    compactionSchema,
+    referenceSchema,
+  ])
   .meta({
     id: 'item',
     description:
-      'A message, a call of a function, its result, or a compaction: a summary of all that was said before it. Ids are made here: one sent is ignored.',
+      'A message, a call of a function or a custom tool, its result, a call of the assistant’s own tool, what a person said to a request for approval, what a model thought, a compaction (a summary of all that was said before it), or a reference to a stored item. What was answered may be sent back as it is. Ids are made here: one sent is ignored.',
   });
 
 export const itemsSchema = z.array(itemSchema);
@@ -82,8 +159,8 @@ export const itemsSchema = z.array(itemSchema);
 export const inputSchema = z.union([z.string(), itemsSchema]);
 
 /** Ids are always our own: a caller's could collide with another's. */
-export function readItems(input: z.infer<typeof inputSchema>): Item[] {
-  if (typeof input !== 'string') return input.map(readItem);
+export async function readItems(input: z.infer<typeof inputSchema>, files: FileParts): Promise<SaidItem[]> {
+  if (typeof input !== 'string') return Promise.all(input.map((item) => readItem(item, files)));
   return [
     {
       kind: 'message',
@@ -95,13 +172,16 @@ export function readItems(input: z.infer<typeof inputSchema>): Item[] {
   ];
 }
 
-function readItem(item: z.infer<typeof itemSchema>): Item {
+async function readItem(item: z.infer<typeof itemSchema>, files: FileParts): Promise<SaidItem> {
   switch (item.type) {
     case undefined:
     case 'message': {
       const { role, content } = item;
-      const parts = typeof content === 'string' ? [{ type: 'text' as const, text: content }] : content.map(readPart);
-      return { kind: 'message', id: newId('message'), role, content: parts, status: 'completed' };
+      const parts =
+        typeof content === 'string'
+          ? [{ type: 'text' as const, text: content }]
+          : await Promise.all(content.map((part) => readPart(part, role, files)));
+      return { kind: 'message', id: newId('message'), role, content: parts, status: readStatus(item) };
     }
     case 'function_call':
       return {
@@ -110,15 +190,28 @@ function readItem(item: z.infer<typeof itemSchema>): Item {
         callId: item.call_id,
         name: item.name,
         arguments: item.arguments,
-        status: 'completed',
+        status: readStatus(item),
       };
     case 'mcp_approval_response': {
       const { approval_request_id: request, approve, reason } = item;
       return { kind: 'approval', id: newId('approval'), request, approve, reason: reason ?? null, status: 'completed' };
     }
-    case 'function_call_output': {
+    case 'mcp_call':
+      return readTool(item);
+    case 'reasoning':
+      return readReasoning(item);
+    case 'item_reference':
+      return { kind: 'reference', id: item.id };
+    case 'custom_tool_call': {
+      const { call_id: callId, name, input } = item;
+      const status = readStatus(item);
+      return { kind: 'call', id: newId('call'), callId, name, arguments: input, custom: true, status };
+    }
+    case 'function_call_output':
+    case 'custom_tool_call_output': {
       const output = typeof item.output === 'string' ? item.output : item.output.map((part) => part.text).join('');
-      return { kind: 'result', id: newId('result'), callId: item.call_id, output, status: 'completed' };
+      const custom = item.type === 'custom_tool_call_output' ? { custom: true as const } : {};
+      return { kind: 'result', id: newId('result'), callId: item.call_id, output, ...custom, status: 'completed' };
     }
     case 'compaction':
       return {
@@ -131,13 +224,49 @@ function readItem(item: z.infer<typeof itemSchema>): Item {
   }
 }
 
-function readPart(part: z.infer<typeof partSchema>): ContentPart {
+function readStatus({ status }: { readonly status?: string | null | undefined }): Item['status'] {
+  return status == null || status === 'completed' ? 'completed' : 'incomplete';
+}
+
+function readReasoning(item: z.infer<typeof reasoningSchema>): Item {
+  const texts = item.content == null || item.content.length === 0 ? (item.summary ?? []) : item.content;
+  return {
+    kind: 'reasoning',
+    id: newId('reasoning'),
+    text: texts.map(({ text }) => text).join('\n\n'),
+    ...(item.encrypted_content == null ? {} : { sealed: item.encrypted_content }),
+    status: readStatus(item),
+  };
+}
+
+/** It had a call's id of its own, which the wire does not tell. */
+function readTool(item: z.infer<typeof toolSchema>): Item {
+  const { error } = item;
+  const told =
+    typeof error === 'object' ? (error?.content?.map(({ text }) => text ?? '').join('') ?? error?.message) : error;
+  const id = newId('tool');
+  return {
+    kind: 'tool',
+    id,
+    callId: id.replace('mcp_', 'call_'),
+    source: item.server_label,
+    name: item.name,
+    arguments: item.arguments,
+    output: item.output ?? null,
+    error: error == null ? null : (told ?? 'It failed.'),
+    status: 'completed',
+  };
+}
+
+async function readPart(part: z.infer<typeof partSchema>, role: string, files: FileParts): Promise<ContentPart> {
   switch (part.type) {
     case 'input_text':
     case 'output_text':
       return { type: 'text', text: part.text };
     case 'refusal':
       return { type: 'refusal', text: part.refusal };
+    case 'input_file':
+      return files.read(part, role);
     case 'input_image':
       return { type: 'image', url: part.image_url, ...(part.detail == null ? {} : { detail: part.detail }) };
   }

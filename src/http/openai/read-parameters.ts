@@ -19,6 +19,13 @@ export const samplingShape = {
 
 export const tokensSchema = z.number().int().min(1).describe('Longest answer, in tokens.');
 
+export const topLogprobsSchema = z
+  .number()
+  .int()
+  .min(0)
+  .max(20)
+  .describe('So many likely tokens at each place, with their log probabilities.');
+
 export const effortSchema = z
   .string()
   .max(32)

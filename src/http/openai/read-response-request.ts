@@ -4,15 +4,18 @@ import { searchTool } from '#conversation';
 import type { TurnRequest } from '#turn';
 import type { Exchange } from '../exchange.ts';
 import { metadataSchema, modelSchema, streamSchema, subjectSchema, userSchema } from './read-body.ts';
-import { inputSchema, readItems } from './read-items.ts';
-import { effortSchema, readParameters, samplingShape, tokensSchema } from './read-parameters.ts';
+import { inputSchema } from './read-items.ts';
+import { effortSchema, readParameters, samplingShape, tokensSchema, topLogprobsSchema } from './read-parameters.ts';
 import {
   choiceWordSchema,
+  customShape,
   fileSearchSchema,
   functionShape,
+  grammarShape,
   jsonSchemaShape,
   parallelSchema,
   readChoice,
+  readCustom,
   readFileSearch,
   readFormat,
   readFunction,
@@ -20,6 +23,17 @@ import {
 import { readCaller } from './read-caller.ts';
 import { resultsIncluded, type ResponseSettings } from './response-body.ts';
 import { turnOfResponseId } from './wire-ids.ts';
+
+const includes = [
+  'reasoning.encrypted_content',
+  'message.output_text.logprobs',
+  'message.input_image.image_url',
+  'file_search_call.results',
+  'web_search_call.results',
+  'web_search_call.action.sources',
+  'computer_call_output.output.image_url',
+  'code_interpreter_call.outputs',
+] as const;
 
 /** The body of `POST /v1/responses`. */
 export const responseSchema = z.looseObject({
@@ -35,12 +49,6 @@ export const responseSchema = z.looseObject({
     .nullish()
     .describe(
       'Whether it is made without a listener: the answer comes at once, `queued`, and is retrieved or streamed later. Needs `store`.',
-    ),
-  include: z
-    .array(z.string())
-    .nullish()
-    .describe(
-      `With \`${resultsIncluded}\` the items of searches hold the passages that were found. Others are left unread.`,
     ),
   max_tool_calls: z.number().int().min(0).nullish().describe('Calls of the assistant’s own tools at the most.'),
   conversation: z
@@ -58,26 +66,58 @@ export const responseSchema = z.looseObject({
   metadata: metadataSchema.nullish(),
   user: userSchema.nullish(),
   safety_identifier: subjectSchema.nullish(),
+  include: z
+    .array(z.enum(includes))
+    .nullish()
+    .describe(
+      'What is given besides: `reasoning.encrypted_content` of what the model thinks, `message.output_text.logprobs`, `file_search_call.results` of what searches found. The others are known and have no effect.',
+    ),
   ...samplingShape,
   max_output_tokens: tokensSchema.nullish(),
+  top_logprobs: topLogprobsSchema.nullish(),
+  prompt_cache_key: z.string().max(1024).nullish().describe('Passed on to the model’s server, which may know it.'),
+  prompt_cache_retention: z.enum(['in_memory', 'in-memory', '24h']).nullish().describe('The same.'),
+  service_tier: z.enum(['auto', 'default', 'flex', 'scale', 'priority']).nullish().describe('The same.'),
   reasoning: z
-    .looseObject({ effort: effortSchema.nullish() })
+    .looseObject({
+      effort: effortSchema.nullish(),
+      summary: z
+        .enum(['auto', 'concise', 'detailed'])
+        .nullish()
+        .describe('Given back: models’ own words are told, where their servers tell them.'),
+    })
     .nullish()
     .describe('For models that think before they answer.'),
   tools: z
     .array(
-      z.discriminatedUnion('type', [z.object({ type: z.literal('function'), ...functionShape }), fileSearchSchema]),
+      z.discriminatedUnion('type', [
+        z.object({ type: z.literal('function'), ...functionShape }),
+        z.object({
+          type: z.literal('custom'),
+          ...customShape,
+          format: z
+            .discriminatedUnion('type', [
+              z.object({ type: z.literal('text') }),
+              z.object({ type: z.literal('grammar'), ...grammarShape }),
+            ])
+            .nullish()
+            .describe('What the tool may be given: any text, or text of a grammar.'),
+        }),
+        fileSearchSchema,
+      ]),
     )
     .max(128)
     .nullish()
     .describe(
-      'Functions of the caller that the model may ask for, and `file_search`: the model searches the assistant’s knowledge itself. Applications only.',
+      'Functions and custom tools of the caller that the model may ask for, and `file_search`: the model searches the assistant’s knowledge itself. Applications only.',
     ),
   tool_choice: z
     .union([
       choiceWordSchema,
-      fileSearchSchema,
-      z.object({ type: z.literal('function'), name: z.string().describe('The function that must be asked for.') }),
+      z.object({
+        type: z.enum(['function', 'custom']),
+        name: z.string().describe('The function or custom tool that must be asked for.'),
+      }),
       z.object({ type: z.literal('file_search') }),
     ])
     .nullish()
@@ -117,6 +157,10 @@ export const responseSchema = z.looseObject({
         ])
         .nullish()
         .describe('The form of the answer: text, any JSON object, or JSON of a schema. Applications only.'),
+      verbosity: z
+        .enum(['low', 'medium', 'high'])
+        .nullish()
+        .describe('How much is said. Passed on to the model’s server, which may know it.'),
     })
     .nullish()
     .describe('How the answer is written.'),
@@ -140,7 +184,7 @@ export function readResponseRequest(
   exchange: Exchange,
   body: ResponseRequest,
   settings: ResponseSettings,
-): TurnRequest {
+): Omit<TurnRequest, 'input'> {
   if (settings.conversation !== null && settings.previous_response_id !== null) {
     throw new UsherError('invalid_request', 'Send "conversation" or "previous_response_id", not both.', {
       param: 'previous_response_id',
@@ -167,24 +211,39 @@ export function readResponseRequest(
     stored: settings.store,
     background: settings.background,
     mayApprove: settings.store,
+    completion: false,
     ...readCaller(exchange, body),
     toolCallsMax: body.max_tool_calls ?? undefined,
     whenFull: body.truncation == null ? undefined : body.truncation === 'auto' ? 'truncate' : 'refuse',
     compaction: readCompaction(body.context_management),
-    input: readItems(body.input),
     instructions: body.instructions ?? undefined,
     parameters: readParameters({ ...body, reasoning_effort: body.reasoning?.effort }),
-    extra: {},
+    extra: readExtra(body),
     ...readTools(body),
     toolChoice: readChoice(
       typeof body.tool_choice === 'object' && body.tool_choice?.type === 'file_search'
-        ? { name: searchTool }
+        ? { type: 'function', name: searchTool }
         : body.tool_choice,
     ),
     parallelCalls: body.parallel_tool_calls ?? undefined,
     format: readFormat(body.text?.format),
+    sealsReasoning: body.include?.includes('reasoning.encrypted_content') ?? false,
     settings: settings.store ? JSON.stringify(settings) : '',
   };
+}
+
+/** What the model’s server may know; on Chat Completions it is called the same. */
+function readExtra(body: ResponseRequest): TurnRequest['extra'] {
+  const wanted = body.include?.includes('message.output_text.logprobs') === true || (body.top_logprobs ?? 0) > 0;
+  const known = {
+    logprobs: wanted ? true : undefined,
+    top_logprobs: wanted ? body.top_logprobs : undefined,
+    prompt_cache_key: body.prompt_cache_key,
+    prompt_cache_retention: body.prompt_cache_retention,
+    service_tier: body.service_tier,
+    verbosity: body.text?.verbosity,
+  };
+  return Object.fromEntries(Object.entries(known).filter(([, value]) => value != null));
 }
 
 function readCompaction(asked: ResponseRequest['context_management']): TurnRequest['compaction'] {
@@ -193,9 +252,9 @@ function readCompaction(asked: ResponseRequest['context_management']): TurnReque
 }
 
 function readTools({ tools, model }: ResponseRequest): Pick<TurnRequest, 'tools' | 'fileSearch'> {
-  const functions = (tools ?? []).filter((tool) => tool.type === 'function');
+  const own = (tools ?? []).filter((tool) => tool.type !== 'file_search');
   const searches = (tools ?? []).filter((tool) => tool.type === 'file_search');
-  return { tools: functions.map(readFunction), fileSearch: readFileSearch(searches, model) };
+  return { tools: own.map(readTool), fileSearch: readFileSearch(searches, model) };
 }
 
 export function readSettings(body: ResponseRequest): ResponseSettings {
@@ -211,16 +270,28 @@ export function readSettings(body: ResponseRequest): ResponseSettings {
     parallel_tool_calls: body.parallel_tool_calls ?? true,
     tool_choice: body.tool_choice ?? 'auto',
     tools: (body.tools ?? []).map(writeTool),
-    text: body.text ?? { format: { type: 'text' } },
+    text: { format: { type: 'text' }, ...body.text },
     store: body.store ?? true,
     background: body.background ?? false,
     ...(body.include?.includes(resultsIncluded) === true ? { showsFound: true } : {}),
     ...(body.max_tool_calls == null ? {} : { max_tool_calls: body.max_tool_calls }),
-    reasoning: { effort: body.reasoning?.effort ?? null, summary: null },
+    reasoning: { effort: body.reasoning?.effort ?? null, summary: body.reasoning?.summary ?? null },
     safety_identifier: body.safety_identifier ?? null,
     ...(body.user == null ? {} : { user: body.user }),
     ...(body.truncation == null ? {} : { truncation: body.truncation }),
+    ...(body.top_logprobs == null ? {} : { top_logprobs: body.top_logprobs }),
+    ...(body.prompt_cache_key == null ? {} : { prompt_cache_key: body.prompt_cache_key }),
+    ...(body.prompt_cache_retention == null ? {} : { prompt_cache_retention: body.prompt_cache_retention }),
+    ...(body.service_tier == null ? {} : { service_tier: body.service_tier }),
   };
+}
+
+function readTool(tool: Exclude<Tool, { type: 'file_search' }>): TurnRequest['tools'][number] {
+  if (tool.type === 'function') return readFunction(tool);
+  const { format } = tool;
+  if (format?.type !== 'grammar') return readCustom(tool, format);
+  const { type, definition, syntax } = format;
+  return readCustom(tool, { type, grammar: { definition, syntax } });
 }
 
 /** A tool as it is given back: of a function, what was left out is null. */
@@ -233,6 +304,10 @@ function writeTool(tool: Tool): object {
       ...(most == null ? {} : { max_num_results: most }),
       ...(ranking == null ? {} : { ranking_options: ranking }),
     };
+  }
+  if (tool.type === 'custom') {
+    const { description, ...rest } = tool;
+    return { ...rest, ...(description == null ? {} : { description }), format: tool.format ?? { type: 'text' } };
   }
   const { type, name, description, parameters, strict } = tool;
   return { type, name, description: description ?? null, parameters: parameters ?? null, strict: strict ?? null };

@@ -2,11 +2,30 @@ import { z } from 'zod';
 import { shown, UsherError } from '#base';
 import type { TurnRequest } from '#turn';
 
+type FunctionTool = TurnRequest['tools'][number];
+
 const nameSchema = z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/, 'must be 1 to 64 letters, digits, dashes or underscores');
 const parametersSchema = z.record(z.string(), z.unknown());
 const strictSchema = z.boolean().describe('Whether the model must keep to the schema.');
 
-export const functionTypeSchema = z.literal('function', 'must be "function": tools of other types are not served');
+/** A custom tool as both wires describe it; they write a grammar differently. */
+export const customShape = {
+  name: nameSchema.describe('What the tool is called.'),
+  description: z.string().nullish().describe('When to use it and how, for the model.'),
+};
+export const grammarShape = {
+  definition: z.string().describe('The grammar.'),
+  syntax: z.enum(['lark', 'regex']).describe('What it is written in.'),
+};
+
+/** `format` as Chat Completions writes it. */
+export function readCustom(
+  { name, description }: { readonly name: string; readonly description?: string | null | undefined },
+  format: object | null | undefined,
+): FunctionTool {
+  const custom = format == null ? {} : { format };
+  return { name, ...(description == null ? {} : { description }), custom };
+}
 
 /** A function as both wires describe it: nested in Chat Completions, flat in Responses. */
 export const functionShape = {
@@ -17,12 +36,7 @@ export const functionShape = {
 };
 const functionSchema = z.object(functionShape);
 
-export function readFunction(tool: z.infer<typeof functionSchema>): {
-  name: string;
-  description?: string;
-  parameters?: object;
-  strict?: boolean;
-} {
+export function readFunction(tool: z.infer<typeof functionSchema>): FunctionTool {
   return {
     name: tool.name,
     ...(tool.description == null ? {} : { description: tool.description }),
@@ -68,10 +82,11 @@ export function readFormat(format: WireFormat | null | undefined): TurnRequest['
 
 /** The function that must be asked for, or whether one may. */
 export function readChoice(
-  choice: ChoiceWord | { readonly name: string } | null | undefined,
+  choice: ChoiceWord | { readonly type: 'function' | 'custom'; readonly name: string } | null | undefined,
 ): TurnRequest['toolChoice'] {
   if (choice == null) return undefined;
-  return typeof choice === 'string' ? choice : { name: choice.name };
+  if (typeof choice === 'string') return choice;
+  return choice.type === 'custom' ? { name: choice.name, custom: true } : { name: choice.name };
 }
 
 /** Search over the assistant's knowledge, as Responses describes it. */

@@ -25,12 +25,17 @@ export interface ResponseSettings {
   readonly background: boolean;
   /** Absent where it was not sent. */
   readonly max_tool_calls?: number;
-  readonly reasoning: { readonly effort: string | null; readonly summary: null };
+  readonly reasoning: { readonly effort: string | null; readonly summary: string | null };
   readonly safety_identifier: string | null;
   /** Absent where it was not sent: the wire knows no null here. */
   readonly user?: string;
   /** Absent where it was not sent: the owner's setting held. */
   readonly truncation?: 'auto' | 'disabled';
+  /** These as they were sent, where they were. */
+  readonly top_logprobs?: number;
+  readonly prompt_cache_key?: string;
+  readonly prompt_cache_retention?: string;
+  readonly service_tier?: string;
 }
 
 /** Those of a turn that was asked for on another wire, so that it can be read as a response too. */
@@ -89,9 +94,9 @@ export function responseBody(parts: ResponseParts): object {
     ...(parts.usage === null ? {} : { usage: writeUsage(parts.usage) }),
     conversation: conversation === null ? null : { id: conversation },
     truncation: 'auto',
-    ...echoed,
     service_tier: 'default',
     top_logprobs: 0,
+    ...echoed,
   };
 }
 

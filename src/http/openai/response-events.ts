@@ -2,7 +2,7 @@ import { parseId, UsherError } from '#base';
 import { isSearchId, type Item, type OpenedItem, type StartedTurn, type TurnEvent } from '#conversation';
 import type { StreamWriter } from './answer-exchange.ts';
 import { reasonOf, responseBody, type ResponseParts, type ResponseSettings } from './response-body.ts';
-import { writeCitation, writeItem, writePart } from './write-items.ts';
+import { writeCitation, writeItem, writeLogprobs, writePart, writeThought } from './write-items.ts';
 
 /** Every event of a response with what it tells, in the order in which they first come. */
 export const responseEvents = {
@@ -10,8 +10,11 @@ export const responseEvents = {
   'response.queued': 'It waits: for its conversation, or because nobody waits for it.',
   'response.in_progress':
     'The model is asked. A second one says that the answer begins anew: what was told so far counts no more, and new items follow.',
-  'response.output_item.added': 'An item of the answer begins: a message, a call of a function, or a compaction.',
-  'response.content_part.added': 'The text or the refusal of a message begins.',
+  'response.output_item.added':
+    'An item of the answer begins: what the model thinks, a message, a call of a function, or a compaction.',
+  'response.content_part.added': 'The text or the refusal of a message begins, or what the model thinks.',
+  'response.reasoning_text.delta': 'The next piece of what the model thinks.',
+  'response.reasoning_text.done': 'What it thought, whole or as far as it came.',
   'response.output_text.delta': 'The next piece of the text.',
   'response.output_text.annotation.added':
     'A source of what was quoted or marked: a file of the assistant’s knowledge.',
@@ -21,6 +24,8 @@ export const responseEvents = {
   'response.content_part.done': 'The text or the refusal, with its sources.',
   'response.function_call_arguments.delta': 'The next piece of the arguments of a call, which are JSON.',
   'response.function_call_arguments.done': 'The arguments as a whole; missing where the call was cut short.',
+  'response.custom_tool_call_input.delta': 'The next piece of what a custom tool is given.',
+  'response.custom_tool_call_input.done': 'All of it; missing where the call was cut short.',
   'response.mcp_call_arguments.delta': 'The next piece of the arguments of a call of the assistant’s own tool.',
   'response.mcp_call_arguments.done': 'Those arguments as a whole.',
   'response.mcp_call.in_progress': 'The tool runs.',
@@ -37,6 +42,27 @@ export const responseEvents = {
 
 type EventType = keyof typeof responseEvents;
 
+const deltaTypes = {
+  text: 'response.output_text.delta',
+  refusal: 'response.refusal.delta',
+  reasoning: 'response.reasoning_text.delta',
+} as const;
+
+function logprobsField(told: readonly unknown[] | undefined): string {
+  return told === undefined ? ',"logprobs":[]' : `,"logprobs":${JSON.stringify(writeLogprobs(told))}`;
+}
+
+function isCustom(item: Item): boolean {
+  return item.kind === 'call' && item.custom === true;
+}
+
+/** The one part of an item that comes piece by piece. */
+function partOf(item: Item): object | undefined {
+  if (item.kind === 'reasoning') return writeThought(item.text);
+  const part = item.kind === 'message' ? item.content[0] : undefined;
+  return part === undefined ? undefined : writePart(part, 'assistant');
+}
+
 /** Events of one response, numbered from 0 without gaps. */
 export class ResponseEventWriter implements StreamWriter {
   readonly #settings: ResponseSettings;
@@ -46,6 +72,8 @@ export class ResponseEventWriter implements StreamWriter {
   #turn: StartedTurn | undefined;
   #sequence = 0;
   #citations = 0;
+  /** Whether the open item is a call of a custom tool. */
+  #isCustom = false;
 
   /** `after`: events up to this number were told before, and are left out. */
   constructor(settings: ResponseSettings, after = -1) {
@@ -71,6 +99,7 @@ export class ResponseEventWriter implements StreamWriter {
         return this.#opened(event);
       case 'text':
       case 'refusal':
+      case 'reasoning':
         return this.#delta(event);
       case 'cited':
         return this.#event('response.output_text.annotation.added', {
@@ -124,6 +153,7 @@ export class ResponseEventWriter implements StreamWriter {
 
   #opened({ index, item }: Extract<TurnEvent, { type: 'opened' }>): string {
     this.#citations = 0;
+    this.#isCustom = isCustom(item);
     const begun = item.kind === 'message' ? { ...item, content: [] } : item;
     const added = this.#event('response.output_item.added', {
       output_index: index,
@@ -131,17 +161,18 @@ export class ResponseEventWriter implements StreamWriter {
     });
     const at = { item_id: item.id, output_index: index };
     if (isSearchId(item.id)) return added + this.#event('response.file_search_call.in_progress', at);
-    const part = item.kind === 'message' ? item.content[0] : undefined;
-    if (part === undefined || part.type === 'image') return added;
-    const opened = { ...at, content_index: 0, part: writePart(part, 'assistant') };
+    const part = partOf(item);
+    if (part === undefined) return added;
+    const opened = { ...at, content_index: 0, part };
     return added + this.#event('response.content_part.added', opened);
   }
 
   #arguments({ index, itemId, delta }: Extract<TurnEvent, { type: 'arguments' }>): string {
     // The wire tells what is searched for with the item, as a whole.
     if (isSearchId(itemId)) return '';
-    const type =
-      parseId('tool', itemId) === undefined
+    const type = this.#isCustom
+      ? 'response.custom_tool_call_input.delta'
+      : parseId('tool', itemId) === undefined
         ? 'response.function_call_arguments.delta'
         : 'response.mcp_call_arguments.delta';
     return this.#event(type, { item_id: itemId, output_index: index, delta });
@@ -150,22 +181,24 @@ export class ResponseEventWriter implements StreamWriter {
   /** Numbers that may have been told already, each as a delta that says nothing. */
   #bridge({ index, item, count }: Extract<TurnEvent, { type: 'bridged' }>): string {
     let block = '';
+    this.#isCustom = isCustom(item);
     for (let told = 0; told < count; told += 1) block += this.#emptyDelta(index, item);
     return block;
   }
 
   #emptyDelta(index: number, item: OpenedItem): string {
+    if (item.kind === 'reasoning') return this.#delta({ type: 'reasoning', index, itemId: item.id, delta: '' });
     if (item.kind !== 'message') return this.#arguments({ type: 'arguments', index, itemId: item.id, delta: '' });
     const type = item.content[0]?.type === 'refusal' ? 'refusal' : 'text';
     return this.#delta({ type, index, itemId: item.id, delta: '' });
   }
 
   /** The hot path: one per token, so written without an object in between. */
-  #delta(event: Extract<TurnEvent, { type: 'text' | 'refusal' }>): string {
+  #delta(event: Extract<TurnEvent, { type: keyof typeof deltaTypes }>): string {
     const number = this.#sequence++;
     if (number <= this.#after) return '';
-    const type = event.type === 'text' ? 'response.output_text.delta' : 'response.refusal.delta';
-    const logprobs = event.type === 'text' ? ',"logprobs":[]' : '';
+    const type: EventType = deltaTypes[event.type];
+    const logprobs = event.type === 'text' ? logprobsField(event.logprobs) : '';
     return `event: ${type}\ndata: {"type":"${type}","sequence_number":${number},"item_id":"${event.itemId}","output_index":${event.index},"content_index":0,"delta":${JSON.stringify(event.delta)}${logprobs}}\n\n`;
   }
 
@@ -188,21 +221,28 @@ export class ResponseEventWriter implements StreamWriter {
     }
     // Arguments of a call that was cut short are not done: nothing may act on them.
     if (item.kind === 'call' && item.status === 'completed') {
+      if (item.custom === true) {
+        return this.#event('response.custom_tool_call_input.done', { ...at, input: item.arguments });
+      }
       return this.#event('response.function_call_arguments.done', {
         ...at,
         name: item.name,
         arguments: item.arguments,
       });
     }
+    const part = partOf(item);
+    if (part === undefined) return '';
+    const place = { ...at, content_index: 0 };
+    return this.#textDone(place, item) + this.#event('response.content_part.done', { ...place, part });
+  }
+
+  #textDone(place: object, item: Item): string {
+    if (item.kind === 'reasoning') return this.#event('response.reasoning_text.done', { ...place, text: item.text });
     const part = item.kind === 'message' ? item.content[0] : undefined;
-    if (part === undefined || part.type === 'image') return '';
-    const done =
-      part.type === 'text'
-        ? this.#event('response.output_text.done', { ...at, content_index: 0, text: part.text, logprobs: [] })
-        : this.#event('response.refusal.done', { ...at, content_index: 0, refusal: part.text });
-    return (
-      done + this.#event('response.content_part.done', { ...at, content_index: 0, part: writePart(part, 'assistant') })
-    );
+    if (part?.type === 'refusal') return this.#event('response.refusal.done', { ...place, refusal: part.text });
+    return part?.type === 'text'
+      ? this.#event('response.output_text.done', { ...place, text: part.text, logprobs: writeLogprobs(part.logprobs) })
+      : '';
   }
 
   #finished(event: Extract<TurnEvent, { type: 'finished' }>): string {

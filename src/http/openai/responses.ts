@@ -8,6 +8,7 @@ import {
   followTurn,
   readTurn,
   readTurnInput,
+  resolveReferences,
   runTurn,
   startInBackground,
   type RecordedTurn,
@@ -17,6 +18,8 @@ import {
 import type { Exchange, Route } from '../exchange.ts';
 import { answerStreamed, answerWhole, type Telling } from './answer-exchange.ts';
 import { pageSchema, readBody, readPage } from './read-body.ts';
+import { FileParts } from './read-file.ts';
+import { readItems } from './read-items.ts';
 import { readResponseRequest, readSettings, responseSchema, compactSchema } from './read-response-request.ts';
 import {
   recordedResponse,
@@ -102,7 +105,7 @@ export function responseRoutes(rooms: TurnRooms): Route[] {
 async function createResponse(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const body = readBody(responseSchema, await exchange.json());
   const settings = readSettings(body);
-  const request = readResponseRequest(exchange, body, settings);
+  const request = await readRequest(rooms, exchange, body, settings);
   if (request.background) return createInBackground(rooms, exchange, request, body.stream === true);
   const telling: Telling = (relay) => runTurn(rooms, request, relay, exchange.signal);
   if (body.stream === true) return answerStreamed(exchange, new ResponseEventWriter(settings), telling);
@@ -114,16 +117,27 @@ async function createResponse(rooms: TurnRooms, exchange: Exchange): Promise<voi
   );
 }
 
+async function readRequest(
+  rooms: TurnRooms,
+  exchange: Exchange,
+  body: z.infer<typeof responseSchema>,
+  settings: ResponseSettings,
+): Promise<TurnRequest> {
+  const request = readResponseRequest(exchange, body, settings);
+  const said = await readItems(body.input, new FileParts(rooms, exchange.principal));
+  return { ...request, input: await resolveReferences(rooms, request, said, 'input') };
+}
+
 async function countInput(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const body = readBody(responseSchema, await exchange.json());
-  const request = readResponseRequest(exchange, body, readSettings(body));
+  const request = await readRequest(rooms, exchange, body, readSettings(body));
   exchange.sendJson(200, { object: 'response.input_tokens', input_tokens: await countInputTokens(rooms, request) });
 }
 
 async function compact(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const body = readBody(compactSchema, await exchange.json());
   const asked = { ...body, input: body.input ?? [], store: false };
-  const request = readResponseRequest(exchange, asked, readSettings(asked));
+  const request = await readRequest(rooms, exchange, asked, readSettings(asked));
   const { id, createdAtMs, said, compaction, usage } = await compactInput(rooms, request, exchange.signal);
   exchange.sendJson(200, {
     id: responseIdOf(id),

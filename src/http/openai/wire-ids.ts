@@ -1,5 +1,6 @@
 import { UsherError, parseId, type Id } from '#base';
 import type { ReleaseDigest } from '#release';
+import { noCompletion } from '#turn';
 
 /** A turn is a *response* on the wire; the 32 digits are the same. */
 export function responseIdOf(turn: Id<'turn'>): string {
@@ -15,6 +16,13 @@ export function turnOfResponseId(id: string, param?: string): Id<'turn'> {
   const turn = id.startsWith('resp_') ? parseId('turn', id.replace('resp_', 'turn_')) : undefined;
   if (turn === undefined)
     throw new UsherError('not_found', 'There is no such response.', param === undefined ? {} : { param });
+  return turn;
+}
+
+/** @throws UsherError `not_found` where it cannot be an id of ours */
+export function turnOfCompletionId(id: string): Id<'turn'> {
+  const turn = id.startsWith('chatcmpl-') ? parseId('turn', id.replace('chatcmpl-', 'turn_')) : undefined;
+  if (turn === undefined) throw noCompletion();
   return turn;
 }
 

@@ -4,12 +4,15 @@ import type { ErrorBody } from '../rescue.ts';
 import type { StreamWriter, WholeAnswer } from './answer-exchange.ts';
 import { ToldText, toldOtherwise } from './told-text.ts';
 import { completionIdOf, servedModel } from './wire-ids.ts';
+import { writeCall } from './write-messages.ts';
 
 /** Between messages of one answer, which this wire knows as one text. */
 const between = '\n\n';
 
+type Answered = Omit<WholeAnswer, 'finishedAtMs'>;
+
 /** A whole completion: one choice for each answer. */
-export function writeCompletion(answers: readonly WholeAnswer[]): object {
+export function writeCompletion(answers: readonly Answered[]): object {
   const [first] = answers;
   if (first === undefined) throw new UsherError('internal', 'A completion without an answer.');
   const { turn } = first;
@@ -24,7 +27,7 @@ export function writeCompletion(answers: readonly WholeAnswer[]): object {
   };
 }
 
-function writeChoice({ items, outcome, logprobs }: WholeAnswer, index: number): object {
+function writeChoice({ items, outcome, logprobs }: Answered, index: number): object {
   const texts = items.flatMap((item) => (item.kind === 'message' ? [item.content] : []));
   const calls = items.filter((item) => item.kind === 'call');
   const content = texts
@@ -35,19 +38,17 @@ function writeChoice({ items, outcome, logprobs }: WholeAnswer, index: number): 
     .flat()
     .map((part) => (part.type === 'refusal' ? part.text : ''))
     .join('');
-  const toolCalls = calls.map((call) => ({
-    id: call.callId,
-    type: 'function',
-    function: { name: call.name, arguments: call.arguments },
-  }));
+  const reasoning = items.flatMap((item) => (item.kind === 'reasoning' ? [item.text] : [])).join(between);
   return {
     index,
     message: {
       role: 'assistant',
       content: content === '' && (calls.length > 0 || refusal !== '') ? null : content,
       refusal: refusal === '' ? null : refusal,
+      // Not of OpenAI's own wire: what clients of vLLM and DeepSeek read.
+      ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
       annotations: [],
-      ...(calls.length === 0 ? {} : { tool_calls: toolCalls }),
+      ...(calls.length === 0 ? {} : { tool_calls: calls.map(writeCall) }),
     },
     logprobs: logprobs.length === 0 ? null : { content: logprobs, refusal: null },
     finish_reason: finishReason(outcome),
@@ -87,9 +88,13 @@ export class ChunkWriter implements StreamWriter {
   readonly #includeUsage: boolean;
   #head = '';
   #calls = -1;
+  /** Whether the open call is of a custom tool. */
+  #isCustom = false;
   #spoke = false;
   /** A message is whole, and no later one was told. */
   #isBetween = false;
+  /** What a model thought was told already, of an answer that began anew. */
+  #isAnew = false;
   readonly tellsCancelled = false;
   readonly #told = new ToldText();
 
@@ -112,17 +117,17 @@ export class ChunkWriter implements StreamWriter {
         return this.#opened(event.item);
       case 'text':
         return this.#text(event.index, event.delta, event.logprobs);
+      case 'reasoning':
+        return this.#thought(event.delta);
       case 'refusal':
         return this.#delta(`{"refusal":${JSON.stringify(event.delta)}}`);
       case 'arguments':
-        if (parseId('call', event.itemId) === undefined) return '';
-        return this.#delta(
-          `{"tool_calls":[{"index":${this.#calls},"function":{"arguments":${JSON.stringify(event.delta)}}}]}`,
-        );
+        return parseId('call', event.itemId) === undefined ? '' : this.#arguments(JSON.stringify(event.delta));
       case 'restarted':
         if (this.#calls >= 0) throw toldOtherwise();
         this.#told.restart(event.index);
         this.#isBetween = false;
+        this.#isAnew = true;
         return '';
       case 'closed':
         if (isSaid(event.item)) this.#isBetween = true;
@@ -143,6 +148,15 @@ export class ChunkWriter implements StreamWriter {
     return `data: ${JSON.stringify(body)}\n\n`;
   }
 
+  #arguments(delta: string): string {
+    const piece = this.#isCustom ? `"custom":{"input":${delta}}` : `"function":{"arguments":${delta}}`;
+    return this.#delta(`{"tool_calls":[{"index":${this.#calls},${piece}}]}`);
+  }
+
+  #thought(delta: string): string {
+    return this.#isAnew ? '' : this.#delta(`{"reasoning_content":${JSON.stringify(delta)}}`);
+  }
+
   #text(index: number, delta: string, logprobs: readonly unknown[] | undefined): string {
     const rest = this.#told.tell(index, delta);
     if (rest === '') return '';
@@ -156,12 +170,11 @@ export class ChunkWriter implements StreamWriter {
     const role = this.#role();
     if (item.kind !== 'call') return role;
     this.#calls += 1;
-    const call = {
-      index: this.#calls,
-      id: item.callId,
-      type: 'function',
-      function: { name: item.name, arguments: '' },
-    };
+    this.#isCustom = item.custom === true;
+    const head = { index: this.#calls, id: item.callId };
+    const call = this.#isCustom
+      ? { ...head, type: 'custom', custom: { name: item.name, input: '' } }
+      : { ...head, type: 'function', function: { name: item.name, arguments: '' } };
     return role + this.#delta(JSON.stringify({ tool_calls: [call] }));
   }
 

@@ -7,6 +7,7 @@ import {
   type ContentPart,
   type FoundPassage,
   type Item,
+  type ReasoningItem,
   type Role,
   type ToolItem,
 } from '#conversation';
@@ -31,6 +32,10 @@ export function writeItem(
         content: item.content.map((part) => writePart(part, item.role)),
       };
     case 'call':
+      if (item.custom === true) {
+        const { id, callId, name } = item;
+        return { id, type: 'custom_tool_call', status, call_id: callId, name, input: item.arguments };
+      }
       return {
         id: item.id,
         type: 'function_call',
@@ -40,7 +45,13 @@ export function writeItem(
         arguments: item.arguments,
       };
     case 'result':
-      return { id: item.id, type: 'function_call_output', status, call_id: item.callId, output: item.output };
+      return {
+        id: item.id,
+        type: item.custom === true ? 'custom_tool_call_output' : 'function_call_output',
+        status,
+        call_id: item.callId,
+        output: item.output,
+      };
     case 'tool':
       return isSearchId(item.id) ? writeSearch(item, status, showsFound) : writeTool(item, status);
     case 'approval-request': {
@@ -52,6 +63,8 @@ export function writeItem(
       // The specification asks for both names of the request.
       return { id, type: 'mcp_approval_response', request_id: request, approval_request_id: request, approve, reason };
     }
+    case 'reasoning':
+      return writeReasoning(item, status);
     case 'compaction':
       return { id: item.id, type: 'compaction', encrypted_content: item.sealed };
   }
@@ -74,6 +87,22 @@ function writeFoundPassage({ source, title, text, score }: FoundPassage): object
 /** A call that failed is whole, and says so. */
 function statusOf(item: ToolItem, status: WireStatus): WireStatus | 'failed' {
   return status === 'completed' && item.error !== null ? 'failed' : status;
+}
+
+/** Models' own words are its content; summaries are made by no server here. */
+function writeReasoning({ id, text, sealed }: ReasoningItem, status: WireStatus): object {
+  return {
+    id,
+    type: 'reasoning',
+    summary: [],
+    content: text === '' ? [] : [writeThought(text)],
+    ...(sealed === undefined ? {} : { encrypted_content: sealed }),
+    status,
+  };
+}
+
+export function writeThought(text: string): object {
+  return { type: 'reasoning_text', text };
 }
 
 /** A call of the assistant's own tool is one of a server's on the wire: nothing is left for the caller to run. */
@@ -108,15 +137,51 @@ export function writePart(part: ContentPart, role: Role): object {
   switch (part.type) {
     case 'text':
       return role === 'assistant'
-        ? { type: 'output_text', text: part.text, annotations: (part.citations ?? []).map(writeCitation), logprobs: [] }
+        ? {
+            type: 'output_text',
+            text: part.text,
+            annotations: (part.citations ?? []).map(writeCitation),
+            logprobs: writeLogprobs(part.logprobs),
+          }
         : { type: 'input_text', text: part.text };
     case 'refusal':
       return { type: 'refusal', refusal: part.text };
+    case 'file':
+      return writeFile(part);
     case 'image':
       return { type: 'input_image', image_url: part.url, file_id: null, detail: part.detail ?? 'auto' };
     default:
       return unreachable(part);
   }
+}
+
+/** As the text that was read of it: so it can be sent back. */
+function writeFile({ name, text }: Extract<ContentPart, { type: 'file' }>): object {
+  const file_data = `data:text/plain;base64,${Buffer.from(text).toString('base64')}`;
+  return { type: 'input_file', file_id: null, filename: name, file_data };
+}
+
+interface Logprob {
+  readonly bytes?: unknown;
+  readonly top_logprobs?: unknown;
+}
+
+/** As Chat Completions told them; this wire knows no null for bytes. */
+export function writeLogprobs(told: readonly unknown[] = []): readonly object[] {
+  return told.filter(isLogprob).map(writeLogprob);
+}
+
+function writeLogprob(each: Logprob): object {
+  const top = Array.isArray(each.top_logprobs) ? each.top_logprobs.filter(isLogprob) : [];
+  return { ...withBytes(each), top_logprobs: top.map(withBytes) };
+}
+
+function isLogprob(value: unknown): value is Logprob {
+  return typeof value === 'object' && value !== null;
+}
+
+function withBytes(each: Logprob): Logprob {
+  return { ...each, bytes: each.bytes ?? [] };
 }
 
 /** A passage of the assistant's knowledge is a file on the wire; `index` is where the quotation or the mark ends. */

@@ -97,6 +97,7 @@ function readRequest(exchange: Exchange, body: UiChat): TurnRequest {
     stored,
     background: false,
     mayApprove: false,
+    completion: false,
     ...readCaller(exchange, body),
     toolCallsMax: undefined,
     whenFull: undefined,
@@ -110,6 +111,7 @@ function readRequest(exchange: Exchange, body: UiChat): TurnRequest {
     toolChoice: undefined,
     parallelCalls: undefined,
     format: undefined,
+    sealsReasoning: false,
     settings: stored ? JSON.stringify({ ...plainSettings, conversation: body.id }) : '',
   };
 }

@@ -36,6 +36,7 @@ export class UiWriter implements StreamWriter {
       case 'refusal':
         return this.#text(event.index, event.delta);
       case 'arguments':
+      case 'reasoning':
         return '';
       case 'cited':
         return this.#cited(event.citation);
@@ -110,6 +111,7 @@ export class UiWriter implements StreamWriter {
       case 'result':
       case 'approval-request':
       case 'approval':
+      case 'reasoning':
       case 'compaction':
         return '';
     }

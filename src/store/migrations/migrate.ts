@@ -4,6 +4,8 @@ import { durableTurns } from './0002-durable-turns.ts';
 import { cluster } from './0003-cluster.ts';
 import { handovers } from './0004-handovers.ts';
 import { knowledgeVectors } from './0005-knowledge-vectors.ts';
+import { itemsById } from './0006-items-by-id.ts';
+import { completions } from './0007-completions.ts';
 import type { Dialect } from '../query.ts';
 import type { ColumnTypes, Migration } from './migration.ts';
 
@@ -11,7 +13,15 @@ import type { ColumnTypes, Migration } from './migration.ts';
 export type RunSql = (text: string) => Promise<readonly unknown[]>;
 
 /** Forward only, in order of `number`; a published one is never changed. */
-export const migrations: readonly Migration[] = [first, durableTurns, cluster, handovers, knowledgeVectors];
+export const migrations: readonly Migration[] = [
+  first,
+  durableTurns,
+  cluster,
+  handovers,
+  knowledgeVectors,
+  itemsById,
+  completions,
+];
 
 const columnTypes: Readonly<Record<Dialect, ColumnTypes>> = {
   sqlite: {

@@ -143,6 +143,16 @@ export const item = async (
   ...[conversation, id]: Parameters<TenantStore['item']>
 ): Promise<ItemRow | undefined> => (await selectItem(session, reach, { conversation, id: id as ItemId }))[0];
 
+const selectStoredItem = contentQuery<{ id: ItemId }, ItemRow>(({ db, arg, within }) =>
+  db.selectFrom('items').select(columns).where(within('items')).where('id', '=', arg('id')),
+);
+
+export const storedItem = async (
+  session: Session,
+  reach: Reach,
+  id: Parameters<TenantStore['storedItem']>[0],
+): Promise<ItemRow | undefined> => (await selectStoredItem(session, reach, { id: id as ItemId }))[0];
+
 const removeItem = contentQuery<{ conversation: Id<'conversation'>; id: ItemId }, { id: string }>(
   ({ db, arg, within }) =>
     db

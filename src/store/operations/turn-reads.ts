@@ -6,46 +6,51 @@ import { contentQuery, type Session } from '../query.ts';
 import type { ItemRow, TenantStore, TurnRow } from '../store.ts';
 import type { UsageColumns } from './turn-columns.ts';
 
-type FlatTurn = Omit<TurnRow, 'usage' | 'background' | 'queued'> & { background: number; queued: number } & {
+const turnColumns = [
+  'id',
+  'subject',
+  'conversation',
+  'previous',
+  'assistant',
+  'environment',
+  'release',
+  'settings',
+  'state',
+  'reason',
+  'message',
+  'epoch',
+  'background',
+  'completion',
+  'queued',
+  'backend',
+  'input_tokens as inputTokens',
+  'cached_input_tokens as cachedInputTokens',
+  'output_tokens as outputTokens',
+  'reasoning_tokens as reasoningTokens',
+  'usage_estimated as usageEstimated',
+  'started_at_ms as startedAtMs',
+  'finished_at_ms as finishedAtMs',
+] as const;
+
+type FlatTurn = Omit<TurnRow, 'usage' | 'background' | 'completion' | 'queued'> & {
+  background: number;
+  completion: number;
+  queued: number;
+} & {
   [Name in keyof UsageColumns]: UsageColumns[Name] | null;
 };
 
 const selectTurn = contentQuery<{ id: Id<'turn'> }, FlatTurn>(({ db, arg, within }) =>
-  db
-    .selectFrom('turns')
-    .select([
-      'id',
-      'subject',
-      'conversation',
-      'previous',
-      'assistant',
-      'environment',
-      'release',
-      'settings',
-      'state',
-      'reason',
-      'message',
-      'epoch',
-      'background',
-      'queued',
-      'backend',
-      'input_tokens as inputTokens',
-      'cached_input_tokens as cachedInputTokens',
-      'output_tokens as outputTokens',
-      'reasoning_tokens as reasoningTokens',
-      'usage_estimated as usageEstimated',
-      'started_at_ms as startedAtMs',
-      'finished_at_ms as finishedAtMs',
-    ])
-    .where(within('turns'))
-    .where('id', '=', arg('id')),
+  db.selectFrom('turns').select(turnColumns).where(within('turns')).where('id', '=', arg('id')),
 );
 
 export const turn = async (session: Session, reach: Reach, id: Id<'turn'>): Promise<TurnRow | undefined> => {
   const [flat] = await selectTurn(session, reach, { id });
-  if (flat === undefined) return undefined;
-  const { inputTokens, cachedInputTokens, outputTokens, reasoningTokens, usageEstimated, background, queued, ...rest } =
-    flat;
+  return flat && turnOf(flat);
+};
+
+function turnOf(flat: FlatTurn): TurnRow {
+  const { inputTokens, cachedInputTokens, outputTokens, reasoningTokens, usageEstimated, ...others } = flat;
   const usage =
     inputTokens === null
       ? null
@@ -56,7 +61,47 @@ export const turn = async (session: Session, reach: Reach, id: Id<'turn'>): Prom
           reasoningTokens: reasoningTokens ?? 0,
           estimated: usageEstimated === 1,
         };
-  return { ...rest, background: background === 1, queued: queued === 1, usage };
+  const { background, completion, queued, ...rest } = others;
+  return { ...rest, completion: completion === 1, background: background === 1, queued: queued === 1, usage };
+}
+
+interface CompletionsArgs {
+  completed: TurnState;
+  incomplete: TurnState;
+  limit: number;
+}
+
+const selectCompletions = (order: 'asc' | 'desc') =>
+  contentQuery<CompletionsArgs & { after: Id<'turn'> }, FlatTurn>(({ db, arg, within }) =>
+    db
+      .selectFrom('turns')
+      .select(turnColumns)
+      .where(within('turns'))
+      .where('completion', '=', sql<number>`1`)
+      .where((eb) => eb.or([eb('state', '=', arg('completed')), eb('state', '=', arg('incomplete'))]))
+      .where('id', order === 'asc' ? '>' : '<', arg('after'))
+      .orderBy('id', order)
+      .limit(arg('limit')),
+  );
+
+const selectOldest = selectCompletions('asc');
+const selectNewest = selectCompletions('desc');
+
+/** Ids sort by age; before and after all of them. */
+const first = 'turn_' as Id<'turn'>;
+const last = 'turn_~' as Id<'turn'>;
+
+export const completions = async (
+  session: Session,
+  reach: Reach,
+  ...[{ limit, order, after }]: Parameters<TenantStore['completions']>
+): Promise<readonly TurnRow[]> => {
+  const ended = { completed: 'completed', incomplete: 'incomplete', limit } as const;
+  const flat =
+    order === 'oldest-first'
+      ? await selectOldest(session, reach, { ...ended, after: after ?? first })
+      : await selectNewest(session, reach, { ...ended, after: after ?? last });
+  return flat.map(turnOf);
 };
 
 const selectRunning = contentQuery<{ conversation: Id<'conversation'>; running: TurnState }, { id: Id<'turn'> }>(

@@ -3,6 +3,7 @@ import { UsherError, type Id } from '#base';
 import type { Reach, SubjectId, TenantId } from '#access';
 import type { TurnState } from '#conversation';
 import type { ReleaseDigest } from '#release';
+import type { Sealed } from '#vault';
 import { contentQuery, systemQuery, Undo, type Session } from '../query.ts';
 import type { BeginTurn, NewItem, NewTurn, RepeatKeys, TenantStore, TurnFinish } from '../store.ts';
 import { insertItems } from './items.ts';
@@ -45,11 +46,12 @@ export const selectTurnId = contentQuery<{ id: Id<'turn'> }, { id: Id<'turn'> }>
   db.selectFrom('turns').select('id').where(within('turns')).where('id', '=', arg('id')),
 );
 
-type InsertedTurn = Omit<NewTurn, 'background' | 'queued' | 'repeats'> & {
+type InsertedTurn = Omit<NewTurn, 'background' | 'completion' | 'queued' | 'repeats'> & {
   tenant: TenantId;
   itemsMade: number;
   state: TurnState;
   background: number;
+  completion: number;
   queued: number;
   idempotency: Uint8Array | null;
   body: Uint8Array | null;
@@ -77,6 +79,7 @@ const insertTurn = systemQuery<InsertedTurn, { id: string }>(({ db, arg, nowMs }
       epoch: sql`1`,
       attempts: sql`1`,
       background: arg('background'),
+      completion: arg('completion'),
       queued: arg('queued'),
       cancel_asked: sql`0`,
       heard_until_ms: sql`0`,
@@ -161,11 +164,12 @@ export async function insertBegun(
   if (isSaid && turn.previous !== null && (await selectTurnId(session, reach, { id: turn.previous })).length === 0) {
     throw new Undo('previous_missing' satisfies BeginTurn);
   }
-  const { background, queued, repeats, ...columns } = turn;
+  const { background, completion, queued, repeats, ...columns } = turn;
   const inserted = await insertTurn(session, {
     ...columns,
     ...repeats,
     background: background ? 1 : 0,
+    completion: completion ? 1 : 0,
     queued: queued ? 1 : 0,
     tenant: reach.tenant,
     itemsMade: input.length,
@@ -310,3 +314,18 @@ const removeTurn = contentQuery<{ id: Id<'turn'> }, { id: string }>(({ db, arg, 
 /** Items and feedback go with it by their foreign keys. */
 export const deleteTurn = async (session: Session, reach: Reach, id: Id<'turn'>): Promise<boolean> =>
   (await removeTurn(session, reach, { id })).length > 0;
+
+const replaceSettings = contentQuery<{ id: Id<'turn'>; settings: Sealed }, { id: string }>(({ db, arg, within }) =>
+  db
+    .updateTable('turns')
+    .set({ settings: arg('settings') })
+    .where(within('turns'))
+    .where('id', '=', arg('id'))
+    .returning('id'),
+);
+
+export const updateTurnSettings = async (
+  session: Session,
+  reach: Reach,
+  ...[id, settings]: Parameters<TenantStore['updateTurnSettings']>
+): Promise<boolean> => (await replaceSettings(session, reach, { id, settings })).length > 0;

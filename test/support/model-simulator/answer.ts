@@ -9,8 +9,14 @@ export interface ChatBody {
   readonly max_tokens?: number | null;
   readonly max_completion_tokens?: number | null;
   readonly stop?: string | readonly string[] | null;
-  readonly tools?: readonly { readonly function: { readonly name: string; readonly parameters?: JsonSchema } }[];
-  readonly tool_choice?: string | { readonly function: { readonly name: string } } | null;
+  readonly tools?: readonly {
+    readonly function?: { readonly name: string; readonly parameters?: JsonSchema };
+    readonly custom?: { readonly name: string };
+  }[];
+  readonly tool_choice?:
+    | string
+    | { readonly function?: { readonly name: string }; readonly custom?: { readonly name: string } }
+    | null;
   readonly parallel_tool_calls?: boolean;
   readonly response_format?: {
     readonly type: string;
@@ -39,6 +45,8 @@ export interface Answer {
   readonly deltas: readonly string[];
   readonly message: Readonly<Record<string, unknown>>;
   readonly finish: 'stop' | 'length' | 'tool_calls' | 'content_filter';
+  /** So many of the tokens are thoughts. */
+  readonly thoughts?: number;
 }
 
 export function textOf(message: ChatMessage | undefined): string {
@@ -69,8 +77,21 @@ export function composeAnswer(
   tokensMax: number,
   tokensUsual: number,
 ): Answer {
+  const answer = composeSaid(body, plan, prompt, tokensMax, tokensUsual);
+  if (plan.think === undefined) return answer;
+  const thoughts = tokenize(plan.think).map((token) => JSON.stringify({ reasoning_content: token }));
+  return {
+    ...answer,
+    deltas: [...thoughts, ...answer.deltas],
+    message: { ...answer.message, reasoning_content: plan.think },
+    thoughts: thoughts.length,
+  };
+}
+
+function composeSaid(body: ChatBody, plan: Plan, prompt: string, tokensMax: number, tokensUsual: number): Answer {
   const calls = chosenCalls(body, plan);
-  if (calls.length > 0) return composeCalls(calls, prompt);
+  const custom = new Set(body.tools?.map((tool) => tool.custom?.name));
+  if (calls.length > 0) return composeCalls(calls, prompt, custom);
   if (plan.refusal !== undefined) return composeText(tokenize(plan.refusal), 'refusal', 'stop');
   const whole = rest(answerTokens(body, plan, prompt, tokensUsual), body);
   const limit = Math.min(tokensMax, body.max_completion_tokens ?? body.max_tokens ?? tokensMax);
@@ -129,17 +150,20 @@ function chosenCalls(body: ChatBody, plan: Plan): readonly PlannedCall[] {
   }
   if (rounds > 0 || body.tool_choice === undefined || body.tool_choice === null || body.tool_choice === 'auto')
     return [];
-  const forced = typeof body.tool_choice === 'string' ? undefined : body.tool_choice.function.name;
-  const tool = body.tools.find((each) => forced === undefined || each.function.name === forced) ?? body.tools[0];
-  return tool === undefined
+  const choice = body.tool_choice;
+  const forced = typeof choice === 'string' ? undefined : (choice.function ?? choice.custom)?.name;
+  const tool = body.tools.find((each) => (each.function ?? each.custom)?.name === forced) ?? body.tools[0];
+  if (tool?.custom !== undefined) return [{ name: tool.custom.name, arguments: 'simulated' }];
+  return tool?.function === undefined
     ? []
     : [{ name: tool.function.name, arguments: sample(tool.function.parameters ?? { type: 'object' }) }];
 }
 
-function composeCalls(calls: readonly PlannedCall[], prompt: string): Answer {
+function composeCalls(calls: readonly PlannedCall[], prompt: string, custom: ReadonlySet<string | undefined>): Answer {
   const deltas: string[] = [];
   const whole = calls.map((call, index) => {
     const id = `call_${hashText(`${prompt}${index}`).toString(36)}`;
+    if (custom.has(call.name)) return composeCustomCall({ index, id, call }, deltas);
     const text = JSON.stringify(call.arguments);
     const head = { index, id, type: 'function', function: { name: call.name, arguments: '' } };
     deltas.push(JSON.stringify({ tool_calls: [head] }));
@@ -153,6 +177,17 @@ function composeCalls(calls: readonly PlannedCall[], prompt: string): Answer {
     message: { role: 'assistant', content: null, refusal: null, tool_calls: whole },
     finish: 'tool_calls',
   };
+}
+
+/** Of a custom tool, which is given any text. */
+function composeCustomCall(
+  { index, id, call }: { readonly index: number; readonly id: string; readonly call: PlannedCall },
+  deltas: string[],
+): object {
+  const text = typeof call.arguments === 'string' ? call.arguments : JSON.stringify(call.arguments);
+  deltas.push(JSON.stringify({ tool_calls: [{ index, id, type: 'custom', custom: { name: call.name, input: '' } }] }));
+  for (const input of tokenize(text)) deltas.push(JSON.stringify({ tool_calls: [{ index, custom: { input } }] }));
+  return { id, type: 'custom', custom: { name: call.name, input: text } };
 }
 
 /** The smallest value that fits a schema of the plain kind. */

@@ -256,7 +256,7 @@ function usageOf(turn: Turn): object {
     completion_tokens: tokens,
     total_tokens: turn.promptTokens + tokens,
     prompt_tokens_details: { cached_tokens: turn.lease.cachedTokens },
-    completion_tokens_details: { reasoning_tokens: 0 },
+    completion_tokens_details: { reasoning_tokens: turn.answer.thoughts ?? 0 },
   };
 }
 

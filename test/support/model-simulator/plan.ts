@@ -38,6 +38,8 @@ export interface PlannedCall {
 /** What is special about one answer; everything absent is ordinary. */
 export interface Plan {
   readonly say?: string;
+  /** What it thinks before it answers, or before its calls. */
+  readonly think?: string;
   readonly echo?: boolean;
   /** Length of the answer in tokens. */
   readonly tokens?: number;
@@ -78,6 +80,7 @@ function statusFault(status: number, code: string, args: Arguments): Plan {
 
 const commands: Readonly<Record<string, (rest: string, args: Arguments) => Plan>> = {
   say: (rest) => ({ say: rest }),
+  think: (rest) => ({ think: rest }),
   echo: () => ({ echo: true }),
   tokens: (rest) => ({ tokens: Number(rest) }),
   width: (rest) => ({ width: Number(rest) }),

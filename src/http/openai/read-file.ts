@@ -1,0 +1,78 @@
+import { z } from 'zod';
+import { UsherError } from '#base';
+import type { Principal } from '#access';
+import type { ContentPart } from '#conversation';
+import type { TurnRooms } from '#turn';
+
+/** A file as both wires describe it. */
+export const fileShape = {
+  filename: z
+    .string()
+    .max(255)
+    .nullish()
+    .describe('What it is called: the model is told, and its ending may say what it is.'),
+  file_data: z.string().nullish().describe('The file: a data URL, or Base64.'),
+  file_id: z.string().nullish().describe('Not served: send the file itself.'),
+};
+type WireFile = { readonly [Name in keyof typeof fileShape]?: string | null | undefined } & {
+  readonly file_url?: string | null | undefined;
+};
+
+const filesMax = 20;
+/** `data:application/pdf;base64,…`, with whatever parameters it has. */
+const dataUrl = /^data:([^;,]*)[^,]*?(;base64)?,/;
+
+/** Reads the files of one request into text. */
+export class FileParts {
+  readonly #rooms: Pick<TurnRooms, 'files'>;
+  readonly #principal: Principal;
+  #count = 0;
+
+  constructor(rooms: Pick<TurnRooms, 'files'>, principal: Principal) {
+    this.#rooms = rooms;
+    this.#principal = principal;
+  }
+
+  /** @throws UsherError `invalid_request` where it cannot be read, `forbidden` for a person's token */
+  async read(file: WireFile, role: string): Promise<ContentPart> {
+    const param = file.file_url == null ? (file.file_id == null ? 'file_data' : 'file_id') : 'file_url';
+    const refused = (message: string): UsherError => new UsherError('invalid_request', message, { param });
+    if (this.#principal.kind === 'user') {
+      throw new UsherError('forbidden', "An end user's token may not send files. Call with an API key instead.", {
+        param,
+      });
+    }
+    if (role !== 'user') throw refused(`A message of the role ${role} cannot hold a file. Send it as the user.`);
+    this.#count += 1;
+    if (this.#count > filesMax) throw refused(`A request may hold at most ${filesMax} files. Send fewer.`);
+    if (file.file_url != null)
+      throw refused('Files are not fetched from addresses here. Send the file as "file_data".');
+    if (file.file_id != null) throw refused('Files are not stored here by id. Send the file as "file_data".');
+    const bytes = bytesOf(file.file_data ?? '');
+    if (bytes === undefined || bytes.length === 0) throw refused('"file_data" must be a data URL, or Base64.');
+    const name = nameOf(file);
+    const mediaType = dataUrl.exec(file.file_data ?? '')?.[1]?.toLowerCase();
+    const read = await this.#rooms.files.read({ name, mediaType: mediaType === '' ? undefined : mediaType, bytes });
+    if (read.result === 'refused') throw refused(`The file "${name}" cannot be read: ${read.mend}`);
+    return { type: 'file', name, text: read.text };
+  }
+}
+
+/** It stands in the prompt, so it is one plain line. */
+function nameOf({ filename }: WireFile): string {
+  const name = (filename ?? '').replaceAll(/[\p{Cc}"<>]/gu, ' ').trim();
+  return name === '' ? 'file' : name;
+}
+
+function bytesOf(data: string): Buffer | undefined {
+  const head = dataUrl.exec(data);
+  const content = head === null ? data : data.slice(head[0].length);
+  if (head === null || head[2] !== undefined) {
+    return /^[\w+/\s-]*={0,2}\s*$/.test(content) ? Buffer.from(content, 'base64') : undefined;
+  }
+  try {
+    return Buffer.from(decodeURIComponent(content));
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,49 @@
+import { afterAll, describe, expect, test } from 'vitest';
+import { FileReader } from './file-reader.ts';
+import { makePdf } from './pdf.fixture.ts';
+
+const reader = new FileReader();
+afterAll(() => reader.close());
+
+const read = (name: string, bytes: string | Uint8Array, mediaType?: string) =>
+  reader.read({ name, mediaType, bytes: typeof bytes === 'string' ? Buffer.from(bytes) : bytes });
+
+describe('a file that is sent', () => {
+  test('is read whole: text of any name, HTML without its markup, PDF by what it begins with', async () => {
+    expect(await read('a.csv', '\u{feff}row,seat\n7,1\n')).toEqual({ result: 'read', text: 'row,seat\n7,1' });
+    const html = '<h1>Seats</h1><script>no()</script><p>Row <b>seven</b></p>';
+    const found = await read('a.html', html);
+    expect(found).toMatchObject({ result: 'read', text: expect.stringContaining('Row seven') });
+    expect(JSON.stringify(found)).not.toMatch(/no\(\)|<b>/);
+    expect(await read('page', html, 'text/html')).toEqual(found);
+    const pages = await read('plan.bin', makePdf(['Row seven is free', 'Row eight is not']));
+    expect(pages).toEqual({ result: 'read', text: 'Row seven is free\n\nRow eight is not' });
+  });
+
+  test('is refused with the mend where it is no text, or damaged', async () => {
+    expect(await read('a.docx', Buffer.from([0x50, 0x4b, 3, 4, 0, 0xff]))).toEqual({
+      result: 'refused',
+      mend: 'only text, HTML and PDF files are read; save it as one of them.',
+    });
+    expect(await read('a.txt', 'a\0b')).toMatchObject({ result: 'refused' });
+    expect(await read('a.pdf', '%PDF-1.7\nnothing')).toMatchObject({ result: 'refused' });
+    expect(await read('a.txt', 'x'.repeat(4_000_001))).toMatchObject({ mend: expect.stringContaining('a part of it') });
+  });
+
+  test('that takes too long ends its thread, and the next is read by another', async () => {
+    const hasty = new FileReader(0);
+    const slow = { name: 'a.html', mediaType: undefined, bytes: Buffer.from('<p>x</p>') };
+    expect(await hasty.read(slow)).toMatchObject({ result: 'refused', mend: expect.stringContaining('too long') });
+    await hasty.close();
+    expect(await Promise.all([reader.read(slow), reader.read(slow)])).toMatchObject([{ text: 'x' }, { text: 'x' }]);
+  });
+
+  test('waits its turn, and is turned away where too many do', async () => {
+    const busy = new FileReader();
+    const file = { name: 'a.html', mediaType: undefined, bytes: Buffer.from('<p>x</p>') };
+    const waiting = Array.from({ length: 64 }, () => busy.read(file));
+    expect(() => busy.read(file)).toThrow('Too many files wait');
+    for (const each of await Promise.all(waiting)) expect(each).toEqual({ result: 'read', text: 'x' });
+    await busy.close();
+  });
+});

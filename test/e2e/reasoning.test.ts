@@ -1,0 +1,205 @@
+import OpenAI from 'openai';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
+import { hasOpenAiSpec, openOpenAiSpec, type OpenAiSpec } from '#test/openai-spec';
+import { startUsher, type UsherProcess } from '#test/process';
+import { accumulated, heard, isGapless, plain } from '#test/response-oracle';
+import { usherFiles } from '#test/usher-files';
+import { startToolServer, type ToolServer } from '../chaos/tool-server.ts';
+
+type InputItem = OpenAI.Responses.ResponseInputItem;
+type Reasoning = OpenAI.Responses.ResponseReasoningItem;
+
+const model = 'helper';
+const input = '[[sim:think Row seven is free.]] [[sim:say Row seven]]';
+const user = (content: string) => ({ role: 'user' as const, content });
+const seats = { type: 'function' as const, name: 'seats', parameters: {}, strict: false };
+
+let simulator: ModelSimulator;
+let tools: ToolServer;
+let usher: UsherProcess;
+let client: OpenAI;
+let spec: OpenAiSpec | undefined;
+
+beforeAll(async () => {
+  spec = hasOpenAiSpec ? openOpenAiSpec() : undefined;
+  simulator = await startModelSimulator();
+  tools = await startToolServer(0);
+  const book = {
+    kind: 'http',
+    name: 'book',
+    description: 'Books a seat.',
+    method: 'POST',
+    url: `${tools.origin}/book`,
+    parameters: { type: 'object', properties: { seat: { type: 'integer' } } },
+  };
+  const assistants = { [model]: {}, booker: { spec: { tools: [book] } } };
+  usher = await startUsher(
+    usherFiles([simulator.baseUrl], { assistants, config: { tools: { privateOrigins: [tools.origin] } } }),
+  );
+  const fetch = spec === undefined ? {} : { fetch: spec.fetch };
+  client = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: usher.apiKey, maxRetries: 0, ...fetch });
+});
+beforeEach(() => simulator.clear());
+afterEach(async () => {
+  expect((await spec?.violations()) ?? []).toEqual([]);
+});
+afterAll(async () => {
+  await usher?.stop();
+  await Promise.all([simulator?.stop(), tools?.stop()]);
+});
+
+async function asked(): Promise<
+  { messages: { role: string; reasoning_content?: string }[] } & Record<string, unknown>
+> {
+  const { requests } = await simulator.log();
+  return requests.at(-1)!.body as Awaited<ReturnType<typeof asked>>;
+}
+
+const thoughtsAsked = async () => (await asked()).messages.map((message) => message.reasoning_content ?? null);
+
+describe('what a model thinks', () => {
+  test('is an item of its own before the message, told as it comes, stored, and heard again the same', async () => {
+    const body = { model, input, reasoning: { effort: 'low' as const, summary: 'auto' as const } };
+    const events = await heard(await client.responses.create({ ...body, stream: true }));
+    const types = events.map(({ type }) => type);
+    expect(types.filter((type, index) => type !== types[index - 1])).toEqual([
+      'response.created',
+      'response.in_progress',
+      'response.output_item.added',
+      'response.content_part.added',
+      'response.reasoning_text.delta',
+      'response.reasoning_text.done',
+      'response.content_part.done',
+      'response.output_item.done',
+      'response.output_item.added',
+      'response.content_part.added',
+      'response.output_text.delta',
+      'response.output_text.done',
+      'response.content_part.done',
+      'response.output_item.done',
+      'response.completed',
+    ]);
+    expect(isGapless(events, 0)).toBe(true);
+    const final = await accumulated(events);
+    expect(final.output).toMatchObject([
+      {
+        type: 'reasoning',
+        id: expect.stringMatching(/^rs_[0-9a-f]{32}$/),
+        summary: [],
+        content: [{ type: 'reasoning_text', text: 'Row seven is free.' }],
+        status: 'completed',
+      },
+      { type: 'message' },
+    ]);
+    expect(final.output[0]).not.toHaveProperty('encrypted_content');
+    expect(final).toMatchObject({ output_text: 'Row seven', reasoning: { effort: 'low', summary: 'auto' } });
+    expect(final.usage?.output_tokens_details.reasoning_tokens).toBeGreaterThan(1);
+    expect((await asked())['reasoning_effort']).toBe('low');
+    expect(final).toEqual(plain(await client.responses.retrieve(final.id)));
+    for (let offset = 0; offset < events.length; offset += 1) {
+      const again = await heard(await client.responses.retrieve(final.id, { stream: true, starting_after: offset }));
+      expect(again).toEqual(events.slice(offset + 1));
+    }
+  });
+
+  test('is beside the message on Chat Completions, as clients of vLLM and DeepSeek read it', async () => {
+    const body = { model, messages: [user(input)] };
+    const { message } = (await client.chat.completions.create(body)).choices[0]!;
+    expect(message).toMatchObject({ content: 'Row seven', reasoning_content: 'Row seven is free.' });
+    let thought = '';
+    let text = '';
+    for await (const { choices } of await client.chat.completions.create({ ...body, stream: true })) {
+      const delta = choices[0]?.delta as { content?: string; reasoning_content?: string };
+      if (delta.reasoning_content !== undefined) expect(text).toBe('');
+      thought += delta.reasoning_content ?? '';
+      text += delta.content ?? '';
+    }
+    expect([thought, text]).toEqual(['Row seven is free.', 'Row seven']);
+  });
+
+  test('goes back to it between its calls of tools, and no further', async () => {
+    const question = '[[sim:think Book it.]] [[sim:call book {"seat":7}]] [[sim:say Done]]';
+    const { output, id } = await client.responses.create({ model: 'booker', input: question });
+    expect(output.map(({ type }) => type)).toEqual(['reasoning', 'mcp_call', 'reasoning', 'message']);
+    expect((await asked()).messages.slice(2)).toMatchObject([
+      { role: 'assistant', reasoning_content: 'Book it.', tool_calls: [{ function: { name: 'book' } }] },
+      { role: 'tool' },
+    ]);
+    await client.responses.create({ model: 'booker', previous_response_id: id, input: 'And now?' });
+    expect((await thoughtsAsked()).every((thought) => thought === null)).toBe(true);
+  });
+
+  test('also where the calls are the caller’s, on both wires', async () => {
+    const question = '[[sim:think Look it up.]] [[sim:call seats {}]] [[sim:say Free]]';
+    const body = { model, tools: [seats] };
+    const first = await client.responses.create({ ...body, input: question });
+    const call = first.output.find((item) => item.type === 'function_call')!;
+    const result = { type: 'function_call_output' as const, call_id: call.call_id, output: 'free' };
+    await client.responses.create({ ...body, previous_response_id: first.id, input: [result] });
+    expect(await thoughtsAsked()).toEqual([null, null, 'Look it up.', null]);
+    await client.responses.create({ ...body, input: [user(question), ...(first.output as InputItem[]), result] });
+    expect(await thoughtsAsked()).toEqual([null, null, 'Look it up.', null]);
+    const chat = { model, tools: [{ type: 'function' as const, function: { name: 'seats' } }] };
+    const { message } = (await client.chat.completions.create({ ...chat, messages: [user(question)] })).choices[0]!;
+    const tool = { role: 'tool' as const, tool_call_id: message.tool_calls![0]!.id, content: 'free' };
+    await client.chat.completions.create({ ...chat, messages: [user(question), message, tool] });
+    expect(await thoughtsAsked()).toEqual([null, null, 'Look it up.', null]);
+  });
+
+  test('is given sealed where the caller wants it so, and opens for that person alone', async () => {
+    const question = '[[sim:think Look it up.]] [[sim:call seats {}]] [[sim:say Free]]';
+    const body = { model, tools: [seats], store: false, safety_identifier: 'ann' };
+    const include = ['reasoning.encrypted_content' as const];
+    const { output } = await client.responses.create({ ...body, input: question, include });
+    const thought = output[0] as Reasoning;
+    expect(thought.encrypted_content).toMatch(/^[\w-]+$/);
+    const sealed: Reasoning = {
+      type: 'reasoning',
+      id: thought.id,
+      summary: [],
+      encrypted_content: thought.encrypted_content!,
+    };
+    const call = output.find((item) => item.type === 'function_call')!;
+    const result = { type: 'function_call_output' as const, call_id: call.call_id, output: 'free' };
+    const said = [user(question), sealed, call as InputItem, result];
+    await client.responses.create({ ...body, input: said });
+    expect(await thoughtsAsked()).toEqual([null, null, 'Look it up.', null]);
+    const other = client.responses.create({ ...body, input: said, safety_identifier: 'bob' });
+    await expect(other).rejects.toMatchObject({ status: 400, param: 'input' });
+    await expect(client.responses.create({ ...body, input, include: ['telepathy' as never] })).rejects.toMatchObject({
+      status: 400,
+      param: 'include[0]',
+    });
+  });
+
+  test('told by a backend that then breaks is made anew elsewhere, though nothing else may be', async () => {
+    const broken = await startModelSimulator();
+    try {
+      const names = ['broken', 'whole'];
+      const backends = [broken, simulator].map(({ baseUrl: url }, index) => {
+        return { name: names[index], kind: 'openai-compatible', url, model: 'simulated' };
+      });
+      await using other = await startUsher(
+        usherFiles([], {
+          assistants: { [model]: { spec: { pools: names, turns: { rescue: 'fail' } } } },
+          config: { backends, pools: names.map((name) => ({ name, backends: [name] })) },
+        }),
+      );
+      const rescued = new OpenAI({ baseURL: `${other.url}/v1`, apiKey: other.apiKey, maxRetries: 0 });
+      await broken.planAll('[[sim:think Row eight is free.]] [[sim:cut after=2]]');
+      await simulator.planAll(input);
+      const events = await heard(await rescued.responses.create({ model, input: 'Seat?', stream: true }));
+      expect(events.filter(({ type }) => type === 'response.in_progress')).toHaveLength(2);
+      const final = await accumulated(events);
+      expect(final).toMatchObject({ status: 'completed', output_text: 'Row seven' });
+      expect(final.output.map(({ type }) => type)).toEqual(['reasoning', 'message']);
+      expect(final).toEqual(plain(await rescued.responses.retrieve(final.id)));
+      const chat = await rescued.chat.completions.stream({ model, messages: [user('Seat?')] }).finalChatCompletion();
+      expect(chat.choices[0]?.message.content).toBe('Row seven');
+      expect((await broken.log()).requests).toHaveLength(2);
+    } finally {
+      await broken.stop();
+    }
+  });
+});
