@@ -22,6 +22,7 @@ import {
   begunCall,
   begunItem,
   callItem,
+  cancelledTool,
   deltaOf,
   isOpenCall,
   isWhole,
@@ -416,6 +417,3 @@ export class Answer {
     return this.#relay({ type: 'cited', index: open.index, itemId: open.id, citation });
   }
 }
-
-/** What the model reads of a tool that was stopped. */
-const cancelledTool = 'The call was cancelled before it was done.';

@@ -169,6 +169,9 @@ export function callItem(open: OpenCall, status: ItemStatus): CallItem {
   return { kind: 'call', id, callId, name, arguments: open.arguments, ...(custom && { custom }), status };
 }
 
+/** What the model reads of a tool that was stopped. */
+export const cancelledTool = 'The call was cancelled before it was done.';
+
 export function toolItem(open: OpenTool, status: ItemStatus): ToolItem {
   const { id, callId, source, name } = open;
   return { kind: 'tool', id, callId, source, name, arguments: open.arguments, output: null, error: null, status };
