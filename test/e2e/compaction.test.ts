@@ -322,6 +322,8 @@ describe('a caller who keeps the conversation itself', () => {
     expect(short.output.at(-1)?.type).toBe('compaction');
     const [prompt] = await promptsSince(from);
     expect(prompt!.messages[1]!.content).toContain('My name is Ophelia.');
+    const odd = { model: 'plain', previous_response_id: id, tools: 'x', include: 1, text: [], context_management: 1 };
+    expect(await client.responses.compact(odd as { model: 'plain' })).toMatchObject({ object: 'response.compaction' });
     const nothing = client.responses.compact({ model: 'plain' });
     await expect(nothing).rejects.toMatchObject({ status: 400, param: 'input' });
     await simulator.plan({ fault: { kind: 'status', status: 400 } });

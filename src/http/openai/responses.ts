@@ -129,7 +129,10 @@ async function countInput(rooms: TurnRooms, exchange: Exchange): Promise<void> {
 
 async function compact(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const body = readBody(compactSchema, await exchange.json());
-  const asked = { ...body, input: body.input ?? [], store: false };
+  // Field by field: what it does not know was not looked at.
+  const { model, previous_response_id, user, safety_identifier, instructions } = body;
+  const input = body.input ?? [];
+  const asked = { model, previous_response_id, user, safety_identifier, instructions, input, store: false };
   const request = await readRequest(rooms, exchange, asked, readSettings(asked));
   const { id, createdAtMs, said, compaction, usage } = await compactInput(rooms, request, exchange.signal);
   exchange.sendJson(200, {
