@@ -101,7 +101,7 @@ async function createResponse(rooms: TurnRooms, exchange: Exchange): Promise<voi
   const request = await readRequest(rooms, exchange, body, settings);
   if (request.background) return createInBackground(rooms, exchange, request, body.stream === true);
   const telling: Telling = (relay) => runTurn(rooms, request, relay, exchange.signal);
-  if (body.stream === true) return answerStreamed(exchange, new ResponseEventWriter(settings), telling);
+  if (body.stream === true) return answerStreamed(exchange, [{ writer: new ResponseEventWriter(settings), telling }]);
   const { turn, items, outcome, usage, finishedAtMs } = await answerWhole(telling);
   exchange.setHeader('x-usher-release', turn.release);
   exchange.sendJson(
@@ -187,7 +187,8 @@ async function streamStored(
 ): Promise<void> {
   const turn = await readTurn(rooms, exchange.principal, id);
   const writer = new ResponseEventWriter(JSON.parse(turn.settings) as ResponseSettings, after);
-  return answerStreamed(exchange, writer, (relay) => followTurn(rooms, exchange.principal, id, relay, exchange.signal));
+  const telling: Telling = (relay) => followTurn(rooms, exchange.principal, id, relay, exchange.signal);
+  return answerStreamed(exchange, [{ writer, telling }]);
 }
 
 async function cancel(rooms: TurnRooms, exchange: Exchange): Promise<void> {
