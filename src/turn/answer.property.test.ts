@@ -2,7 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { newId } from '#base';
 import type { ModelEvent } from '#backend';
-import { noUsage, replay, type TurnEvent } from '#conversation';
+import { noUsage, replay, textOf, type Item, type TurnEvent } from '#conversation';
 import { Answer } from './answer.ts';
 
 const modelEvents = fc.array(
@@ -24,6 +24,12 @@ function play(events: readonly ModelEvent[]): { told: TurnEvent[]; answer: Answe
   for (const event of events) void answer.add(event);
   void answer.close('completed');
   return { told, answer };
+}
+
+function piecesOf(item: Item): string {
+  if (item.kind === 'reasoning') return item.text;
+  if (item.kind === 'message') return textOf(item.content);
+  return item.kind === 'call' ? item.arguments : '';
 }
 
 describe('Answer', () => {
@@ -132,6 +138,18 @@ describe('Answer', () => {
           expect(name).toBe(callId.replace('c', 'f'));
           expect(text).toBe(wanted[Number(callId.slice(1))]);
         }
+      }),
+    );
+  });
+
+  test('another node finds in what was told all that had come, wherever it ends', () => {
+    fc.assert(
+      fc.property(modelEvents, fc.nat({ max: 80 }), (events, count) => {
+        const told = play(events).told.slice(0, count);
+        const answer = new Answer(() => undefined, { from: replay(told) });
+        void answer.close('incomplete');
+        const pieces = told.map((event) => ('delta' in event ? event.delta : '')).join('');
+        expect(answer.items.map(piecesOf).join('')).toBe(pieces);
       }),
     );
   });

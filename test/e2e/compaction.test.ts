@@ -399,6 +399,8 @@ describe('a caller who keeps the conversation itself', () => {
     await simulator.clear();
     const small = client.responses.compact({ model: 'small', input: 'x' });
     await expect(small).rejects.toMatchObject({ status: 400, param: 'model' });
+    const odd = { model: 'plain', previous_response_id: id, tools: 'x', include: 1, text: [], context_management: 1 };
+    expect(await client.responses.compact(odd as { model: 'plain' })).toMatchObject({ object: 'response.compaction' });
     const nothing = client.responses.compact({ model: 'plain' });
     await expect(nothing).rejects.toMatchObject({ status: 400, param: 'input' });
     await simulator.plan({ fault: { kind: 'status', status: 400 } });

@@ -202,4 +202,52 @@ describe('what a model thinks', () => {
       await broken.stop();
     }
   });
+
+  test('is not told again by a model that goes on with the text of another', async () => {
+    await using able = await startUsher(
+      usherFiles([simulator.baseUrl], { assistants: { [model]: {} }, backend: { continuation: 'assistant' } }),
+    );
+    const rescued = new OpenAI({ baseURL: `${able.url}/v1`, apiKey: able.apiKey, maxRetries: 0 });
+    const says = '[[sim:think Look.]] [[sim:say Row seven has the best view of the stage.]]';
+    const thoughts = (await simulator.log()).totals.tokens;
+    await client.responses.create({ model, input: '[[sim:think Look.]] [[sim:tokens 0]]' });
+    const thinking = (await simulator.log()).totals.tokens - thoughts;
+    await simulator.plan(`${says} [[sim:cut after=${thinking + 4}]]`);
+    await simulator.plan(says);
+    const events = await heard(await rescued.responses.create({ model, input: 'where?', stream: true }));
+    expect(events.filter(({ type }) => type === 'response.output_item.added')).toHaveLength(2);
+    const final = await accumulated(events);
+    expect(final.output).toMatchObject([{ content: [{ text: 'Look.' }] }, { type: 'message' }]);
+    expect(final.output_text).toBe('Row seven has the best view of the stage.');
+    expect(final).toEqual(plain(await rescued.responses.retrieve(final.id)));
+  });
+
+  test(
+    'is durable as the rest: a node that takes the turn over begins anew, and says so',
+    { timeout: 60_000 },
+    async () => {
+      await using lost = await startUsher(usherFiles([simulator.baseUrl], { assistants: { [model]: {} } }));
+      const talking = new OpenAI({ baseURL: `${lost.url}/v1`, apiKey: lost.apiKey, maxRetries: 0 });
+      await simulator.plan('[[sim:think Row seven is free, and row eight.]] [[sim:stall after=3]]');
+      const taken = await talking.responses.create({ model, input: 'where?', background: true });
+      const early: OpenAI.Responses.ResponseStreamEvent[] = [];
+      for await (const event of await talking.responses.retrieve(taken.id, { stream: true })) {
+        early.push(event);
+        if (event.type === 'response.reasoning_text.delta') break;
+      }
+      await lost.kill();
+      await simulator.control({ do: 'release' });
+      await simulator.plan(input);
+      await lost.restart();
+      const state = async (): Promise<string | undefined> => (await talking.responses.retrieve(taken.id)).status;
+      await expect.poll(state, { timeout: 30_000 }).toBe('completed');
+      const events = await heard(await talking.responses.retrieve(taken.id, { stream: true }));
+      expect(isGapless(events, 0)).toBe(true);
+      expect(events.slice(0, early.length)).toEqual(early);
+      expect(events.filter(({ type }) => type === 'response.in_progress')).toHaveLength(2);
+      const final = await accumulated(events);
+      expect(final.output.map(({ type }) => type)).toEqual(['reasoning', 'message']);
+      expect(final).toEqual(plain(await talking.responses.retrieve(taken.id)));
+    },
+  );
 });

@@ -85,7 +85,7 @@ const cases: Readonly<Record<string, Case>> = {
     to: chats,
     body: chat({ messages: [{ role: 'robot', content: 'x' }] }),
     param: 'messages[0].role',
-    says: '"messages[0].role" must be "system", "developer", "user", "assistant" or "tool".',
+    says: '"messages[0].role" must be "system", "developer", "user", "assistant", "function" or "tool".',
   },
   'a role in other letters': {
     to: responses,
@@ -203,11 +203,11 @@ const cases: Readonly<Record<string, Case>> = {
     param: 'model',
     says: 'The assistant "guide" has no environment "sha256:xyz", and no release is named so. Environments: production.',
   },
-  'two choices as a stream': {
+  'two choices, to be kept': {
     to: chats,
-    body: chat({ n: 2, stream: true }),
+    body: chat({ n: 2, store: true }),
     param: 'n',
-    says: 'More than one choice is neither streamed nor stored. Leave "stream" and "store" out.',
+    says: 'More than one choice is not stored. Leave "store" out.',
   },
   'log probabilities': {
     to: chats,

@@ -33,8 +33,8 @@ describe('a chat completion', () => {
       [2, 'Yes'],
     ]);
     expect(three.usage?.completion_tokens).toBe(3 * one.usage!.completion_tokens);
-    const streamed = client.chat.completions.create({ model, messages: ask('x'), n: 2, stream: true });
-    await expect(streamed).rejects.toMatchObject({ status: 400, param: 'n' });
+    const stored = client.chat.completions.create({ model, messages: ask('x'), n: 2, store: true });
+    await expect(stored).rejects.toMatchObject({ status: 400, param: 'n' });
   });
 
   test('stops its other choices where one fails', async () => {

@@ -56,18 +56,72 @@ export async function answerWhole(telling: Telling): Promise<WholeAnswer> {
   return { turn, items: heard.kept.map(({ item }) => item), outcome, usage, finishedAtMs, logprobs };
 }
 
+/** One turn to be streamed, and what turns its events into blocks. */
+export interface Voice {
+  readonly writer: StreamWriter;
+  readonly telling: Telling;
+}
+
 /**
- * Streams a turn. Until the wire has something to say, failure is still an HTTP status; after it, an
- * in-band event and a torn connection, so that nobody takes the rest for the whole.
+ * Streams a turn, or several into one stream as their events come. Until the wire has something to
+ * say, failure is still an HTTP status; after it, an in-band event and a torn connection, so that
+ * nobody takes the rest for the whole. Settles with the first turn that breaks; the others are the
+ * caller's to stop.
  */
-export async function answerStreamed(exchange: Exchange, writer: StreamWriter, telling: Telling): Promise<void> {
-  let stream: EventStream | undefined;
-  let keepAlive: NodeJS.Timeout | undefined;
+export async function answerStreamed(exchange: Exchange, voices: readonly Voice[]): Promise<void> {
+  const opened = new OpenedStream(exchange);
+  try {
+    const { outcome, isTold, writer } = await brokenOrLast(voices.map((voice) => hear(exchange, opened, voice)));
+    // Without its terminal event a stream never ends cleanly, whatever became of the turn.
+    if (opened.stream !== undefined && !isTold) opened.stream.destroy();
+    else await finishStream(exchange, opened.stream, outcome, writer);
+  } catch (error) {
+    opened.stream?.destroy();
+    throw error;
+  } finally {
+    opened.close();
+  }
+}
+
+/** Opened with its first block, and kept alive from then on. */
+class OpenedStream {
+  stream: EventStream | undefined;
+  readonly #exchange: Exchange;
+  #keepAlive: NodeJS.Timeout | undefined;
+
+  constructor(exchange: Exchange) {
+    this.#exchange = exchange;
+  }
+
+  write(block: string): void | Promise<void> {
+    if (this.stream === undefined) {
+      const opened = this.#exchange.openStream();
+      this.stream = opened;
+      this.#keepAlive = setInterval(() => void opened.write(': keep-alive\n\n'), keepAliveMs);
+    } else this.#keepAlive?.refresh();
+    return this.stream.write(block);
+  }
+
+  close(): void {
+    clearInterval(this.#keepAlive);
+  }
+}
+
+interface Heard {
+  readonly outcome: TurnOutcome;
+  /** Whether its last event was told. */
+  readonly isTold: boolean;
+  readonly writer: StreamWriter;
+}
+
+async function hear(exchange: Exchange, opened: OpenedStream, { writer, telling }: Voice): Promise<Heard> {
   let isTold = false;
   let unwritable: unknown;
   const relay: Relay = (event) => {
     if (unwritable !== undefined) return undefined;
-    if (event.type === 'started' && stream === undefined) exchange.setHeader('x-usher-release', event.turn.release);
+    if (event.type === 'started' && opened.stream === undefined) {
+      exchange.setHeader('x-usher-release', event.turn.release);
+    }
     isTold = event.type === 'finished';
     let block: string;
     try {
@@ -77,27 +131,23 @@ export async function answerStreamed(exchange: Exchange, writer: StreamWriter, t
       unwritable = error;
       return Promise.reject(error instanceof Error ? error : new Error('unwritable'));
     }
-    if (block === '') return undefined;
-    if (stream === undefined) {
-      const opened = exchange.openStream();
-      stream = opened;
-      keepAlive = setInterval(() => void opened.write(': keep-alive\n\n'), keepAliveMs);
-    } else keepAlive?.refresh();
-    return stream.write(block);
+    return block === '' ? undefined : opened.write(block);
   };
-  try {
-    const { outcome } = await telling(relay);
-    if (unwritable !== undefined) throw unwritable;
-    // Without its terminal event a stream never ends cleanly, whatever became of the turn.
-    if (stream !== undefined && !isTold) stream.destroy();
-    else await finishStream(exchange, stream, outcome, writer);
-  } catch (error) {
-    if (stream === undefined) throw error;
-    stream.destroy();
-    throw error;
-  } finally {
-    clearInterval(keepAlive);
-  }
+  const { outcome } = await telling(relay);
+  if (unwritable !== undefined) throw unwritable;
+  return { outcome, isTold, writer };
+}
+
+function isBroken({ outcome }: Heard): boolean {
+  return outcome.state === 'failed' || outcome.state === 'cancelled';
+}
+
+/** The first that broke, or where none does the last of all. */
+function brokenOrLast(hearing: readonly Promise<Heard>[]): Promise<Heard> {
+  return new Promise((resolve, reject) => {
+    for (const each of hearing) void each.then((heard) => isBroken(heard) && resolve(heard), reject);
+    void Promise.all(hearing).then((all) => resolve(all.find(({ isTold }) => !isTold) ?? all.at(-1)!), reject);
+  });
 }
 
 async function finishStream(

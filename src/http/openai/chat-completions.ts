@@ -3,9 +3,10 @@ import { runTurn, type TurnRooms } from '#turn';
 import type { Exchange, Route } from '../exchange.ts';
 import { answerStreamed, answerWhole, type Telling } from './answer-exchange.ts';
 import { chatCompletionSchema, readChatRequest } from './read-chat-request.ts';
+import { asksFunctions } from './read-functions.ts';
 import { readBody } from './read-body.ts';
 import { talkPolicy } from './talk-policy.ts';
-import { ChunkWriter, writeCompletion } from './write-completion.ts';
+import { ChunkStream, ChunkWriter, writeCompletion } from './write-completion.ts';
 
 export function chatCompletionRoutes(rooms: TurnRooms): Route[] {
   return [
@@ -25,24 +26,24 @@ async function createCompletion(rooms: TurnRooms, exchange: Exchange): Promise<v
   const body = readBody(chatCompletionSchema, await exchange.json());
   const request = await readChatRequest(rooms, exchange, body);
   const choices = body.n ?? 1;
-  if (choices > 1 && (body.stream === true || request.stored)) {
-    throw new UsherError(
-      'invalid_request',
-      'More than one choice is neither streamed nor stored. Leave "stream" and "store" out.',
-      {
-        param: 'n',
-      },
-    );
+  if (choices > 1 && request.stored) {
+    throw new UsherError('invalid_request', 'More than one choice is not stored. Leave "store" out.', { param: 'n' });
   }
   // One choice that fails, fails the completion: the others are stopped.
   const failed = new AbortController();
   const signal = AbortSignal.any([exchange.signal, failed.signal]);
   const telling: Telling = (relay) => runTurn(rooms, request, relay, signal);
+  const isLegacy = asksFunctions(body);
   if (body.stream === true) {
-    return answerStreamed(exchange, new ChunkWriter(body.stream_options?.include_usage === true), telling);
+    const includeUsage = body.stream_options?.include_usage === true;
+    const stream = new ChunkStream({ choices, includeUsage, asksFunctions: isLegacy });
+    const voices = Array.from({ length: choices }, (_, choice) => {
+      return { writer: new ChunkWriter(stream, choice), telling };
+    });
+    return answerStreamed(exchange, voices).finally(() => failed.abort());
   }
   const answering = Array.from({ length: choices }, () => answerWhole(telling));
   const answers = await Promise.all(answering).finally(() => failed.abort());
   exchange.setHeader('x-usher-release', answers[0]!.turn.release);
-  exchange.sendJson(200, writeCompletion(answers));
+  exchange.sendJson(200, writeCompletion(answers, isLegacy));
 }

@@ -5,6 +5,14 @@ import type { TurnRequest, TurnRooms } from '#turn';
 import type { Exchange } from '../exchange.ts';
 import { metadataSchema, modelSchema, streamSchema, subjectSchema, userSchema } from './read-body.ts';
 import { argumentsSchema, calledNameSchema, callIdSchema, detailSchema, imageUrlSchema } from './read-items.ts';
+import {
+  asksFunctions,
+  calledFunctionSchema,
+  functionsShape,
+  readCalledFunction,
+  tieResults,
+  type NamedResult,
+} from './read-functions.ts';
 import { readCaller } from './read-caller.ts';
 import { FileParts, fileShape } from './read-file.ts';
 import { effortSchema, readParameters, samplingShape, tokensSchema, topLogprobsSchema } from './read-parameters.ts';
@@ -41,6 +49,7 @@ const messageSchema = z.discriminatedUnion('role', [
     role: z.literal('assistant'),
     content: contentSchema.nullish().describe('What the assistant said.'),
     refusal: z.string().nullish().describe('Why it would not answer, as it was answered.'),
+    function_call: calledFunctionSchema.nullish().describe('The older form of `tool_calls`.'),
     reasoning_content: z.string().nullish().describe('What it thought, as it was answered.'),
     tool_calls: z
       .array(
@@ -59,6 +68,11 @@ const messageSchema = z.discriminatedUnion('role', [
       )
       .nullish()
       .describe('The functions and custom tools that it asked for.'),
+  }),
+  z.object({
+    role: z.literal('function'),
+    name: calledNameSchema,
+    content: contentSchema.nullish().describe('What the function returned; the older form of a `tool` message.'),
   }),
   z.object({
     role: z.literal('tool'),
@@ -86,9 +100,7 @@ export const chatCompletionSchema = z.looseObject({
     .min(1)
     .max(8)
     .nullish()
-    .describe(
-      'Answers to choose from, each a turn of its own. More than one is neither streamed nor stored. Absent: 1.',
-    ),
+    .describe('Answers to choose from, each a turn of its own. More than one is not stored. Absent: 1.'),
   logprobs: z
     .boolean()
     .nullish()
@@ -148,6 +160,7 @@ export const chatCompletionSchema = z.looseObject({
     .nullish()
     .describe('Whether the model may, must or must not ask for a function, or which. Absent: `auto`.'),
   parallel_tool_calls: parallelSchema.nullish(),
+  ...functionsShape,
   response_format: z
     .discriminatedUnion('type', [
       z.object({ type: z.literal('text') }),
@@ -165,7 +178,8 @@ export async function readChatRequest(
   body: ChatBody,
 ): Promise<TurnRequest> {
   const stored = body.store === true;
-  const { tool_choice: choice, response_format: format } = body;
+  const { tool_choice: choice, function_call: called, response_format: format } = body;
+  const isLegacy = asksFunctions(body);
   const files = new FileParts(rooms, exchange.principal);
   const input = await Promise.all(body.messages.map((message) => readMessage(message, files)));
   return {
@@ -182,16 +196,16 @@ export async function readChatRequest(
     toolCallsMax: undefined,
     whenFull: undefined,
     compaction: undefined,
-    input: input.flat(),
+    input: tieResults(input.flat()),
     instructions: undefined,
     parameters: readParameters({ ...body, max_output_tokens: body.max_completion_tokens ?? body.max_tokens }),
     extra: readExtra(body),
     fileSearch: undefined,
-    tools: (body.tools ?? []).map((tool) =>
-      tool.type === 'custom' ? readCustom(tool.custom, tool.custom.format) : readFunction(tool.function),
-    ),
-    toolChoice: readChoice(typeof choice === 'object' && choice !== null ? namedChoice(choice) : choice),
-    parallelCalls: body.parallel_tool_calls ?? undefined,
+    tools: isLegacy ? (body.functions ?? []).map(readFunction) : (body.tools ?? []).map(readTool),
+    toolChoice: isLegacy
+      ? readChoice(typeof called === 'object' && called !== null ? { type: 'function', name: called.name } : called)
+      : readChoice(typeof choice === 'object' && choice !== null ? namedChoice(choice) : choice),
+    parallelCalls: isLegacy ? false : (body.parallel_tool_calls ?? undefined),
     format: readFormat(format?.type === 'json_schema' ? { ...format.json_schema, type: format.type } : format),
     sealsReasoning: false,
     settings: stored ? JSON.stringify({ ...plainSettings, metadata: body.metadata ?? {} }) : '',
@@ -202,8 +216,6 @@ export async function readChatRequest(
 const reserved = new Set([
   'stream_options',
   'response_format',
-  'functions',
-  'function_call',
   'conversation',
   'continue_final_message',
   'add_generation_prompt',
@@ -226,7 +238,10 @@ function readExtra(body: ChatBody): Readonly<Record<string, unknown>> {
   return extra;
 }
 
-async function readMessage(message: ChatBody['messages'][number], files: FileParts): Promise<Item[]> {
+async function readMessage(message: ChatBody['messages'][number], files: FileParts): Promise<(Item | NamedResult)[]> {
+  if (message.role === 'function') {
+    return [{ kind: 'named-result', name: message.name, output: plainText(message.content ?? '') }];
+  }
   if (message.role === 'tool') {
     return [
       {
@@ -249,7 +264,8 @@ async function readMessage(message: ChatBody['messages'][number], files: FilePar
   const thought = message.reasoning_content ?? '';
   const thoughts: Item[] =
     thought === '' ? [] : [{ kind: 'reasoning', id: newId('reasoning'), text: thought, status: 'completed' }];
-  const calls = (message.tool_calls ?? []).map(readCall);
+  const called = message.function_call == null ? [] : [readCalledFunction(message.function_call)];
+  const calls = [...(message.tool_calls ?? []).map(readCall), ...called];
   const isSilent = calls.length > 0 && plainText(message.content ?? '') === '';
   return [...thoughts, ...(isSilent ? [] : [spoken]), ...calls];
 }
@@ -261,6 +277,10 @@ function readCall(call: ToolCall): Item {
   return call.type === 'custom'
     ? { ...head, name: call.custom.name, arguments: call.custom.input, custom: true }
     : { ...head, name: call.function.name, arguments: call.function.arguments };
+}
+
+function readTool(tool: NonNullable<ChatBody['tools']>[number]): TurnRequest['tools'][number] {
+  return tool.type === 'custom' ? readCustom(tool.custom, tool.custom.format) : readFunction(tool.function);
 }
 
 type NamedChoice = Exclude<NonNullable<ChatBody['tool_choice']>, string>;

@@ -108,7 +108,7 @@ async function createResponse(rooms: TurnRooms, exchange: Exchange): Promise<voi
   const request = await readRequest(rooms, exchange, body, settings);
   if (request.background) return createInBackground(rooms, exchange, request, body.stream === true);
   const telling: Telling = (relay) => runTurn(rooms, request, relay, exchange.signal);
-  if (body.stream === true) return answerStreamed(exchange, new ResponseEventWriter(settings), telling);
+  if (body.stream === true) return answerStreamed(exchange, [{ writer: new ResponseEventWriter(settings), telling }]);
   const { turn, items, outcome, usage, finishedAtMs } = await answerWhole(telling);
   exchange.setHeader('x-usher-release', turn.release);
   exchange.sendJson(
@@ -136,7 +136,10 @@ async function countInput(rooms: TurnRooms, exchange: Exchange): Promise<void> {
 
 async function compact(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const body = readBody(compactSchema, await exchange.json());
-  const asked = { ...body, input: body.input ?? [], store: false };
+  // Field by field: what it does not know was not looked at.
+  const { model, previous_response_id, user, safety_identifier, instructions } = body;
+  const input = body.input ?? [];
+  const asked = { model, previous_response_id, user, safety_identifier, instructions, input, store: false };
   const request = await readRequest(rooms, exchange, asked, readSettings(asked));
   const { id, createdAtMs, said, compaction, usage } = await compactInput(rooms, request, exchange.signal);
   exchange.sendJson(200, {
@@ -199,7 +202,8 @@ async function streamStored(
 ): Promise<void> {
   const turn = await readTurn(rooms, exchange.principal, id);
   const writer = new ResponseEventWriter({ ...(JSON.parse(turn.settings) as ResponseSettings), ...shown }, after);
-  return answerStreamed(exchange, writer, (relay) => followTurn(rooms, exchange.principal, id, relay, exchange.signal));
+  const telling: Telling = (relay) => followTurn(rooms, exchange.principal, id, relay, exchange.signal);
+  return answerStreamed(exchange, [{ writer, telling }]);
 }
 
 async function cancel(rooms: TurnRooms, exchange: Exchange): Promise<void> {

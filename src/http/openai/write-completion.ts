@@ -1,5 +1,15 @@
 import { parseId, UsherError } from '#base';
-import { addUsage, noUsage, textOf, type Item, type TurnEvent, type TurnOutcome, type Usage } from '#conversation';
+import {
+  addUsage,
+  noUsage,
+  textOf,
+  type CallItem,
+  type Item,
+  type StartedTurn,
+  type TurnEvent,
+  type TurnOutcome,
+  type Usage,
+} from '#conversation';
 import type { ErrorBody } from '../rescue.ts';
 import type { StreamWriter, WholeAnswer } from './answer-exchange.ts';
 import { ToldText, toldOtherwise } from './told-text.ts';
@@ -12,7 +22,7 @@ const between = '\n\n';
 type Answered = Omit<WholeAnswer, 'finishedAtMs'>;
 
 /** A whole completion: one choice for each answer. */
-export function writeCompletion(answers: readonly Answered[]): object {
+export function writeCompletion(answers: readonly Answered[], asksFunctions = false): object {
   const [first] = answers;
   if (first === undefined) throw new UsherError('internal', 'A completion without an answer.');
   const { turn } = first;
@@ -21,13 +31,13 @@ export function writeCompletion(answers: readonly Answered[]): object {
     object: 'chat.completion',
     created: Math.floor(turn.startedAtMs / 1000),
     model: servedModel(turn.assistant, turn.release),
-    choices: answers.map(writeChoice),
+    choices: answers.map((answer, index) => writeChoice(answer, index, asksFunctions)),
     usage: writeUsage(answers.reduce((sum, { usage }) => addUsage(sum, usage), noUsage)),
     service_tier: 'default',
   };
 }
 
-function writeChoice({ items, outcome, logprobs }: Answered, index: number): object {
+function writeChoice({ items, outcome, logprobs }: Answered, index: number, asksFunctions: boolean): object {
   const texts = items.flatMap((item) => (item.kind === 'message' ? [item.content] : []));
   const calls = items.filter((item) => item.kind === 'call');
   const content = texts
@@ -48,17 +58,26 @@ function writeChoice({ items, outcome, logprobs }: Answered, index: number): obj
       // Not of OpenAI's own wire: what clients of vLLM and DeepSeek read.
       ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
       annotations: [],
-      ...(calls.length === 0 ? {} : { tool_calls: calls.map(writeCall) }),
+      ...writeCalls(calls, asksFunctions),
     },
     logprobs: logprobs.length === 0 ? null : { content: logprobs, refusal: null },
-    finish_reason: finishReason(outcome),
+    finish_reason: finishReason(outcome, asksFunctions),
   };
 }
 
-function finishReason(outcome: TurnOutcome): string {
+/** By their older name there is one call at the most. */
+function writeCalls(calls: readonly CallItem[], asksFunctions: boolean): object {
+  const [first] = calls;
+  if (first === undefined) return {};
+  if (!asksFunctions) return { tool_calls: calls.map(writeCall) };
+  return { function_call: { name: first.name, arguments: first.arguments } };
+}
+
+function finishReason(outcome: TurnOutcome, asksFunctions: boolean): string {
   switch (outcome.state) {
     case 'completed':
-      return outcome.reason === 'call' ? 'tool_calls' : 'stop';
+      if (outcome.reason !== 'call') return 'stop';
+      return asksFunctions ? 'function_call' : 'tool_calls';
     case 'incomplete':
       return outcome.reason === 'length' ? 'length' : 'content_filter';
     case 'cancelled':
@@ -83,10 +102,48 @@ function writeUsage(usage: Usage): object {
   };
 }
 
-/** Chunks of one completion. The part that never changes is written once: it is most of each chunk. */
-export class ChunkWriter implements StreamWriter {
+/** What the choices of a streamed completion have in common, and its end. */
+export class ChunkStream {
+  readonly asksFunctions: boolean;
   readonly #includeUsage: boolean;
+  #choices: number;
+  #usage = noUsage;
+  /** The part that never changes is written once: it is most of each chunk. Of the turn that started first. */
   #head = '';
+
+  constructor(asked: { readonly choices: number; readonly includeUsage: boolean; readonly asksFunctions: boolean }) {
+    this.asksFunctions = asked.asksFunctions;
+    this.#includeUsage = asked.includeUsage;
+    this.#choices = asked.choices;
+  }
+
+  begin({ id, startedAtMs, assistant, release }: StartedTurn): void {
+    if (this.#head !== '') return;
+    const created = Math.floor(startedAtMs / 1000);
+    const model = JSON.stringify(servedModel(assistant, release));
+    this.#head = `data: {"id":"${completionIdOf(id)}","object":"chat.completion.chunk","created":${created},"model":${model},"service_tier":"default",`;
+  }
+
+  chunk(choice: string): string {
+    return `${this.#head}"choices":[${choice}]${this.#includeUsage ? ',"usage":null' : ''}}\n\n`;
+  }
+
+  /** A choice is whole; after the last there is what ends the stream. */
+  end(usage: Usage): string {
+    this.#choices -= 1;
+    this.#usage = addUsage(this.#usage, usage);
+    if (this.#choices > 0) return '';
+    const total = this.#includeUsage
+      ? `${this.#head}"choices":[],"usage":${JSON.stringify(writeUsage(this.#usage))}}\n\n`
+      : '';
+    return `${total}data: [DONE]\n\n`;
+  }
+}
+
+/** Chunks of one choice of a completion. */
+export class ChunkWriter implements StreamWriter {
+  readonly #stream: ChunkStream;
+  readonly #choice: number;
   #calls = -1;
   /** Whether the open call is of a custom tool. */
   #isCustom = false;
@@ -98,21 +155,18 @@ export class ChunkWriter implements StreamWriter {
   readonly tellsCancelled = false;
   readonly #told = new ToldText();
 
-  constructor(includeUsage: boolean) {
-    this.#includeUsage = includeUsage;
+  constructor(stream: ChunkStream, choice: number) {
+    this.#stream = stream;
+    this.#choice = choice;
   }
 
   write(event: TurnEvent): string {
     switch (event.type) {
       case 'queued':
         return '';
-      case 'started': {
-        const { id, startedAtMs, assistant, release } = event.turn;
-        const created = Math.floor(startedAtMs / 1000);
-        const model = JSON.stringify(servedModel(assistant, release));
-        this.#head = `data: {"id":"${completionIdOf(id)}","object":"chat.completion.chunk","created":${created},"model":${model},"service_tier":"default",`;
+      case 'started':
+        this.#stream.begin(event.turn);
         return '';
-      }
       case 'opened':
         return this.#opened(event.item);
       case 'text':
@@ -148,7 +202,13 @@ export class ChunkWriter implements StreamWriter {
     return `data: ${JSON.stringify(body)}\n\n`;
   }
 
+  /** By its older name there is one call at the most. */
+  #functionCall(call: string): string {
+    return this.#calls > 0 ? '' : this.#delta(`{"function_call":${call}}`);
+  }
+
   #arguments(delta: string): string {
+    if (this.#stream.asksFunctions) return this.#functionCall(`{"arguments":${delta}}`);
     const piece = this.#isCustom ? `"custom":{"input":${delta}}` : `"function":{"arguments":${delta}}`;
     return this.#delta(`{"tool_calls":[{"index":${this.#calls},${piece}}]}`);
   }
@@ -170,6 +230,9 @@ export class ChunkWriter implements StreamWriter {
     const role = this.#role();
     if (item.kind !== 'call') return role;
     this.#calls += 1;
+    if (this.#stream.asksFunctions) {
+      return role + this.#functionCall(JSON.stringify({ name: item.name, arguments: '' }));
+    }
     this.#isCustom = item.custom === true;
     const head = { index: this.#calls, id: item.callId };
     const call = this.#isCustom
@@ -186,19 +249,15 @@ export class ChunkWriter implements StreamWriter {
   }
 
   #delta(delta: string, logprobs = 'null'): string {
-    const usage = this.#includeUsage ? ',"usage":null' : '';
-    return `${this.#head}"choices":[{"index":0,"delta":${delta},"logprobs":${logprobs},"finish_reason":null}]${usage}}\n\n`;
+    return this.#stream.chunk(`{"index":${this.#choice},"delta":${delta},"logprobs":${logprobs},"finish_reason":null}`);
   }
 
   #finished(outcome: TurnOutcome, usage: Usage): string {
     if (outcome.state === 'failed' || outcome.state === 'cancelled') return '';
     if (this.#told.isOwed) throw toldOtherwise();
-    const noUsage = this.#includeUsage ? ',"usage":null' : '';
-    const last = `${this.#head}"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"${finishReason(outcome)}"}]${noUsage}}\n\n`;
-    const total = this.#includeUsage
-      ? `${this.#head}"choices":[],"usage":${JSON.stringify(writeUsage(usage))}}\n\n`
-      : '';
-    return `${this.#role()}${last}${total}data: [DONE]\n\n`;
+    const finish = finishReason(outcome, this.#stream.asksFunctions);
+    const last = `{"index":${this.#choice},"delta":{},"logprobs":null,"finish_reason":"${finish}"}`;
+    return `${this.#role()}${this.#stream.chunk(last)}${this.#stream.end(usage)}`;
   }
 }
 

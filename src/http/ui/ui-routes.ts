@@ -3,7 +3,7 @@ import { newId, parseId, UsherError } from '#base';
 import type { ContentPart, Item } from '#conversation';
 import { followTurn, readConversation, runningTurnOf, runTurn, type TurnRequest, type TurnRooms } from '#turn';
 import type { Exchange, Route } from '../exchange.ts';
-import { answerStreamed } from '../openai/answer-exchange.ts';
+import { answerStreamed, type Telling } from '../openai/answer-exchange.ts';
 import { modelSchema, readBody, subjectSchema } from '../openai/read-body.ts';
 import { readCaller } from '../openai/read-caller.ts';
 import { plainSettings } from '../openai/response-body.ts';
@@ -66,7 +66,8 @@ async function chat(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const body = readBody(uiChatSchema, await exchange.json());
   const request = readRequest(exchange, body);
   exchange.setHeader('x-vercel-ai-ui-message-stream', 'v1');
-  await answerStreamed(exchange, new UiWriter(), (relay) => runTurn(rooms, request, relay, exchange.signal));
+  const telling: Telling = (relay) => runTurn(rooms, request, relay, exchange.signal);
+  await answerStreamed(exchange, [{ writer: new UiWriter(), telling }]);
 }
 
 async function resume(rooms: TurnRooms, exchange: Exchange): Promise<void> {
@@ -78,7 +79,8 @@ async function resume(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const turn = await runningTurnOf(rooms, principal, conversation);
   if (turn === undefined) return exchange.send(204, 'text/plain', '');
   exchange.setHeader('x-vercel-ai-ui-message-stream', 'v1');
-  await answerStreamed(exchange, new UiWriter(), (relay) => followTurn(rooms, principal, turn, relay, exchange.signal));
+  const telling: Telling = (relay) => followTurn(rooms, principal, turn, relay, exchange.signal);
+  await answerStreamed(exchange, [{ writer: new UiWriter(), telling }]);
 }
 
 function readRequest(exchange: Exchange, body: UiChat): TurnRequest {
