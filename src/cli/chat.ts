@@ -104,7 +104,7 @@ async function answerAtTerminal(
   signal: AbortSignal,
 ): Promise<readonly AskedCall[]> {
   const waiting = (): void => {
-    process.stdout.write(`${colors.dim('Waiting for a person. Ctrl-C ends that.')}\n`);
+    process.stdout.write(`\n${colors.dim('Waiting for a person. Ctrl-C ends that.')}\n`);
   };
   try {
     const asked = await client.ask(said, { piece: (piece) => process.stdout.write(piece), waiting }, signal);
