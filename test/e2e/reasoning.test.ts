@@ -203,6 +203,14 @@ describe('what a model thinks', () => {
     }
   });
 
+  test('is thought anew where its one model server breaks off, and the owner lets answers be made anew', async () => {
+    await simulator.plan('[[sim:think Row eight is free.]] [[sim:cut after=2]]');
+    await simulator.plan(input);
+    const final = await accumulated(await heard(await client.responses.create({ model, input: 'x', stream: true })));
+    expect(final).toMatchObject({ status: 'completed', output_text: 'Row seven' });
+    expect(final.output).toMatchObject([{ content: [{ text: 'Row seven is free.' }] }, { type: 'message' }]);
+  });
+
   test('is not told again by a model that goes on with the text of another', async () => {
     await using able = await startUsher(
       usherFiles([simulator.baseUrl], { assistants: { [model]: {} }, backend: { continuation: 'assistant' } }),
