@@ -9,6 +9,7 @@ import { findTurn } from './find-turn.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import { openInput, openSettings } from './asked-turn.ts';
 import { openItem, sealItem } from './seal-items.ts';
+import { shownTo } from './shown-to.ts';
 import { openSealed } from './seal-for-caller.ts';
 
 type ArchiveRooms = Pick<TurnRooms, 'store' | 'vault' | 'clock'>;
@@ -233,7 +234,11 @@ async function openConversation(
 
 /** Each row under its own subject's key: an application may read across people. */
 function openItems(rooms: ArchiveRooms, principal: Principal, rows: readonly ItemRow[]): Promise<Item[]> {
-  return Promise.all(rows.map(async (row) => openItem(await rooms.vault.subject(principal.tenant, row.subject), row)));
+  return Promise.all(
+    rows.map(async (row) =>
+      shownTo(principal, openItem(await rooms.vault.subject(principal.tenant, row.subject), row)),
+    ),
+  );
 }
 
 function metadataPlace(id: Id<'conversation'>): { table: string; row: string } {

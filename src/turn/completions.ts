@@ -8,6 +8,7 @@ import { isBeyond } from './beyond.ts';
 import type { cancelTurn } from './cancel-turn.ts';
 import { outcomeOf } from './follow-turn.ts';
 import { openItem } from './seal-items.ts';
+import { shownTo } from './shown-to.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 
 type CompletionRooms = Pick<TurnRooms, 'store' | 'vault' | 'clock'>;
@@ -110,7 +111,7 @@ async function openCompletion(rooms: CompletionRooms, principal: Principal, row:
   return {
     turn: row,
     settings: openSettings(vault, row.id, row.settings),
-    items: items.map((item) => openItem(vault, item)),
+    items: items.map((item) => shownTo(principal, openItem(vault, item))),
     outcome: outcomeOf(row),
     usage: row.usage ?? noUsage,
   };

@@ -73,7 +73,8 @@ export async function dispatch(rooms: TurnRooms, turn: PromptedTurn, question: Q
       failure = attempt.failure;
       failedPool = pool;
       if (failure.kind === 'refused') return failed(question, failure, attempt.trace, wasted);
-      if (attempt.told) {
+      // Of thoughts alone nobody has an answer yet: another is made whatever the owner wants of one that broke.
+      if (attempt.told && (rescue !== 'fail' || answer.spoke)) {
         rescues += 1;
         if (rescue === 'fail' || rescues > rescuesMax) return failed(question, failure, attempt.trace, wasted);
         wasted = addUsage(wasted, estimatedUsage(question));

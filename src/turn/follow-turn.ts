@@ -9,6 +9,7 @@ import { isBeyond } from './beyond.ts';
 import { findTurn } from './find-turn.ts';
 import type { LiveTurn } from './live-turns.ts';
 import type { FinishedEvent } from './record.ts';
+import { relayTo } from './shown-to.ts';
 import { eventsPlace } from './turn-log.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 
@@ -29,9 +30,10 @@ export async function followTurn(
   rooms: FollowRooms,
   principal: Principal,
   id: Id<'turn'>,
-  relay: Relay,
+  listener: Relay,
   signal: AbortSignal,
 ): Promise<FinishedEvent> {
+  const relay = relayTo(principal, listener);
   const store = rooms.store.reach(reachOf(principal));
   let after = 0;
   let isQueuedTold = false;

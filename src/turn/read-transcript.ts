@@ -5,6 +5,7 @@ import type { FeedbackRow, PageRequest, TenantStore, TurnRow } from '#store';
 import type { SubjectVault } from '#vault';
 import { openSettings } from './asked-turn.ts';
 import { openItem } from './seal-items.ts';
+import { shownTo } from './shown-to.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 
 /** A turn as the person sees it again. */
@@ -51,7 +52,7 @@ export async function readTranscript(
     title: row.title === null ? null : vault.openText({ table: 'conversations', row: `${row.id}/title` }, row.title),
     // A compaction is for models alone: nobody said it.
     items: shown
-      .map((row) => ({ item: openItem(vault, row), turn: row.turn }))
+      .map((row) => ({ item: shownTo(principal, openItem(vault, row)), turn: row.turn }))
       .filter(({ item }) => item.kind !== 'compaction'),
     turns: read.filter((turn) => turn !== undefined),
     hasMore: found.length > page.limit,

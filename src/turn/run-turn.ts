@@ -9,6 +9,7 @@ import { recall } from './recall.ts';
 import { begin, conversationLocked, nameConversation, type FinishedEvent } from './record.ts';
 import { findRepeated } from './repeats.ts';
 import { resolve } from './resolve.ts';
+import { relayTo } from './shown-to.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import type { AdmittedTurn, PlannedTurn, TurnRequest } from './turn-steps.ts';
 
@@ -24,9 +25,10 @@ import type { AdmittedTurn, PlannedTurn, TurnRequest } from './turn-steps.ts';
 export async function runTurn(
   rooms: TurnRooms,
   request: TurnRequest,
-  relay: Relay,
+  listener: Relay,
   signal: AbortSignal,
 ): Promise<FinishedEvent> {
+  const relay = relayTo(request.principal, listener);
   const repeated = await findRepeated(rooms, request);
   if (repeated !== undefined) return followTurn(rooms, request.principal, repeated, relay, signal);
   const admitted = admit(rooms, request);

@@ -64,7 +64,7 @@ export async function tryBackend(
     );
     ending = { result: 'ended', end };
   } catch (error) {
-    ending = endingOf(error, answer, signal, firstTokenMs !== undefined && answer.spoke);
+    ending = endingOf(error, answer, signal, firstTokenMs !== undefined);
     if (ending.result === 'failed') pool.head(ticket, ending.failure.limits);
   } finally {
     signal.removeEventListener('abort', abort);

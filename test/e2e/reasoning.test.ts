@@ -103,6 +103,30 @@ describe('what a model thinks', () => {
     }
   });
 
+  test('is not shown to a person with a token of their own, in no form and from no offset', async () => {
+    const post = async (path: string, body: object) => {
+      const headers = { authorization: `Bearer ${usher.apiKey}`, 'content-type': 'application/json' };
+      return (await fetch(usher.url + path, { method: 'POST', headers, body: JSON.stringify(body) })).json();
+    };
+    const { token } = (await post('/v1/user_tokens', { assistant: model, subject: 'ann' })) as { token: string };
+    const person = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: token, maxRetries: 0 });
+    const { id: conversation } = await person.conversations.create();
+    const events = await heard(await person.responses.create({ model, conversation, input, stream: true }));
+    expect(isGapless(events, 0)).toBe(true);
+    const final = await accumulated(events);
+    expect(final.output).toMatchObject([{ type: 'reasoning', content: [] }, { type: 'message' }]);
+    expect(final).toEqual(plain(await person.responses.retrieve(final.id)));
+    const whole = await heard(await person.responses.retrieve(final.id, { stream: true }));
+    expect(whole).toEqual(events);
+    const { data } = await person.conversations.items.list(conversation);
+    const seen = [events, final, data.filter((item) => !('role' in item && item.role === 'user'))];
+    expect(JSON.stringify(seen)).not.toContain('is free.');
+    // Numbers mean the same to the application, which sees all of it.
+    const told = await heard(await client.responses.retrieve(final.id, { stream: true }));
+    expect(told.map(({ type }) => type)).toEqual(events.map(({ type }) => type));
+    expect(JSON.stringify(told)).toContain('is free.');
+  });
+
   test('is beside the message on Chat Completions, as clients of vLLM and DeepSeek read it', async () => {
     const body = { model, messages: [user(input)] };
     const { message } = (await client.chat.completions.create(body)).choices[0]!;
@@ -201,6 +225,14 @@ describe('what a model thinks', () => {
     } finally {
       await broken.stop();
     }
+  });
+
+  test('is thought anew where its one model server breaks off, and the owner lets answers be made anew', async () => {
+    await simulator.plan('[[sim:think Row eight is free.]] [[sim:cut after=2]]');
+    await simulator.plan(input);
+    const final = await accumulated(await heard(await client.responses.create({ model, input: 'x', stream: true })));
+    expect(final).toMatchObject({ status: 'completed', output_text: 'Row seven' });
+    expect(final.output).toMatchObject([{ content: [{ text: 'Row seven is free.' }] }, { type: 'message' }]);
   });
 
   test('is not told again by a model that goes on with the text of another', async () => {

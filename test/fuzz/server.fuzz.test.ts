@@ -273,6 +273,46 @@ describe('the real server', () => {
       stream: true,
       metadata,
     };
+    const answered = {
+      ...response,
+      input: [
+        {
+          type: 'message',
+          id: 'msg_1',
+          status: 'incomplete',
+          role: 'assistant',
+          content: [{ type: 'output_text', text: 'a' }],
+        },
+        { type: 'reasoning', id: 'rs_1', summary: [], content: [{ type: 'reasoning_text', text: 'Hm' }] },
+        {
+          type: 'mcp_call',
+          id: 'mcp_1',
+          server_label: 'http',
+          name: 'book',
+          arguments: '{}',
+          output: null,
+          error: 'no',
+        },
+        { type: 'custom_tool_call', call_id: 'c', name: 'note', input: 'x' },
+        { type: 'custom_tool_call_output', call_id: 'c', output: 'y' },
+        { type: 'item_reference', id: acme.ids.item },
+        { role: 'user', content: [{ type: 'input_file', filename: 'a.html', file_data: 'data:text/html,%3Cp%3Ex' }] },
+      ],
+      tools: [{ type: 'custom', name: 'note', format: { type: 'grammar', definition: 'x', syntax: 'regex' } }],
+      include: ['reasoning.encrypted_content', 'message.output_text.logprobs'],
+      top_logprobs: 1,
+      text: { verbosity: 'low' },
+    };
+    const legacy = {
+      ...chat,
+      messages: [
+        { role: 'assistant', content: null, function_call: { name: 'seat', arguments: '{}' }, reasoning_content: 'Hm' },
+        { role: 'function', name: 'seat', content: 'free' },
+        { role: 'user', content: [{ type: 'file', file: { filename: 'a.txt', file_data: 'YQ==' } }] },
+      ],
+      functions: [{ name: 'seat' }],
+      n: 2,
+    };
     const spoken = { model: assistant, input: 'Where?', stream: true, conversation: ann.ids.conversation };
     const items = [{ type: 'message', role: 'user', content: [{ type: 'input_text', text: 'Hello.' }] }];
     const parties = [acme, other, ann, bob];
@@ -282,8 +322,13 @@ describe('the real server', () => {
       credentials: parties.map(({ headers }) => headers),
       words: [assistant, ...parties.flatMap(({ ids }) => Object.values(ids))],
       examples: {
-        'POST /v1/chat/completions': [chat, { ...chat, stream: false }],
-        'POST /v1/responses': [response, { ...response, stream: false, conversation: acme.ids.conversation }, spoken],
+        'POST /v1/chat/completions': [chat, { ...chat, stream: false, store: true }, legacy],
+        'POST /v1/responses': [
+          response,
+          { ...response, stream: false, conversation: acme.ids.conversation },
+          answered,
+          spoken,
+        ],
         'POST /v1/conversations': [{ metadata, items }],
         'POST /v1/conversations/:conversation': [{ metadata }],
         'POST /v1/chat/completions/:completion': [{ metadata }],

@@ -287,6 +287,34 @@ describe('what is sent', () => {
       ['max_completion_tokens'],
     ]);
   });
+
+  test('what a model thought is taken back by servers that know it, and left out for those that refuse it', async () => {
+    await using server = await scriptedBackend((request, response) => {
+      if (!JSON.stringify(request.body).includes('reasoning_content')) return answerText(response, 'good');
+      response.writeHead(422, { 'content-type': 'application/json' });
+      response.end(
+        JSON.stringify({ detail: [{ type: 'extra_forbidden', loc: ['messages', 1, 'reasoning_content'] }] }),
+      );
+    });
+    const call = { callId: 'call_1', name: 'seats', arguments: '{}' };
+    const messages = [
+      ...hello.messages,
+      { role: 'assistant' as const, content: '', reasoning: 'Look.', calls: [call] },
+      { role: 'tool' as const, callId: 'call_1', content: 'free' },
+    ];
+    const sink = { event: () => undefined };
+    const counts: number[] = [];
+    for (const kind of ['openai-compatible', 'openai'] as const) {
+      const backend = openOpenAiBackend({ name: 'main', kind, url: server.url, model: 'm' });
+      for (let turn = 0; turn < 2; turn += 1) {
+        await backend.answer({ ...hello, messages }, sink, timeouts, new AbortController().signal);
+        counts.push(server.requests.length);
+      }
+      await backend.close();
+    }
+    // Refused once by the first, and never sent to the second.
+    expect(counts).toEqual([2, 3, 4, 5]);
+  });
 });
 
 describe('a failure is told for what it is', () => {

@@ -67,7 +67,7 @@ async function ask(
 ): Promise<{ readonly end: AnswerEnd; readonly dialect: Dialect }> {
   const startMs = performance.now();
   let current = dialect;
-  // One retry for each of the two parameters that can be adapted.
+  // One retry for each of what can be adapted.
   for (let adaptations = 0; ; adaptations++) {
     const spentMs = adaptations === 0 ? 0 : performance.now() - startMs;
     const result = await exchange({
@@ -84,7 +84,7 @@ async function ask(
       signal: question.signal,
     });
     if (result.type === 'answered') return { end: result.end, dialect: current };
-    const adapted = adaptations < 2 ? adapt(current, result.refusal) : undefined;
+    const adapted = adaptations < 3 ? adapt(current, result.refusal) : undefined;
     if (adapted === undefined) throw refusalFailure(endpoint, result.refusal);
     current = adapted;
   }
@@ -95,6 +95,7 @@ function adapt(dialect: Dialect, refusal: Refusal): Dialect | undefined {
   if (dialect.includeUsage && /stream_options|include_usage/.test(refusal.body)) {
     return { ...dialect, includeUsage: false };
   }
+  if (dialect.takesReasoning && /reasoning_content/.test(refusal.body)) return { ...dialect, takesReasoning: false };
   const isUnknown = /unsupported|unrecognized|unknown|not supported|not permitted|extra_forbidden/i.test(refusal.body);
   if (!isUnknown || !new RegExp(`\\b${dialect.tokensField}\\b`).test(refusal.body)) return undefined;
   const tokensField = dialect.tokensField === 'max_tokens' ? 'max_completion_tokens' : 'max_tokens';
