@@ -11,6 +11,7 @@ import { recall } from './recall.ts';
 import { nameConversation, newTurn } from './record.ts';
 import { outliveMs } from './run-turn.ts';
 import { openItem, sealItem } from './seal-items.ts';
+import { isStoreAway } from './store-away.ts';
 import { eventsPlace } from './turn-log.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import type { PlannedTurn, PromptedTurn, TurnRequest } from './turn-steps.ts';
@@ -38,6 +39,8 @@ export async function beginQueued(rooms: TurnRooms, tenant: TenantId, id: Id<'tu
   try {
     prompted = await recall(rooms, await plan(rooms, request, queued, queued.queuedAtMs));
   } catch (error) {
+    // It waits on, for a look at which the database is there.
+    if (isStoreAway(error)) throw error;
     const { code, message } = error instanceof UsherError ? error : new UsherError('internal', 'The server failed.');
     return drop(code, message);
   }

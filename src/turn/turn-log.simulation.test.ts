@@ -1,19 +1,21 @@
 import { afterEach, expect, test, vi } from 'vitest';
 import { newId, seededRandom, UsherError, type Id, type Random } from '#base';
 import type { SubjectId, TenantId } from '#access';
-import { replay, textOf, type Item, type TurnEvent } from '#conversation';
+import { noUsage, replay, textOf, type CompactionItem, type Item, type Replayed, type TurnEvent } from '#conversation';
 import type { ClaimedTurn, EventBatch, HeldTurn } from '#store';
 import type { Telemetry } from '#telemetry';
 import type { Sealed, SubjectVault } from '#vault';
-import { Answer } from './answer.ts';
+import { Answer, type PendingTool } from './answer.ts';
 import { bridge } from './bridge.ts';
 import { EventWriter } from './event-writer.ts';
+import { conclude, handoverSource, handoverTool } from './hand-over.ts';
 import { TurnLeases, turnLeaseMs } from './turn-leases.ts';
 import { deltasAheadMax, TurnLog } from './turn-log.ts';
 
 /*
  * Three nodes and one database in virtual time. The real log, writer, leases and answer run on each
- * node; what is simulated is the database's rules, the network before it, the model, and death.
+ * node; what is simulated is the database's rules, the network before it, the model, its tools, the
+ * person who answers in its place, and death.
  */
 
 const seeds = Number(process.env['USHER_SIMULATIONS'] ?? 2000);
@@ -27,6 +29,37 @@ const vault = {
   seal: (_place, content) => Buffer.from(content) as unknown as Sealed,
 } as SubjectVault;
 
+const announced = 'A person will answer you here. ';
+const replied = 'You get your money back.';
+const compactedUsage = { ...noUsage, inputTokens: 7 };
+const deltas: readonly TurnEvent['type'][] = ['text', 'refusal', 'arguments', 'cited'];
+
+/** What one seed's turn is like, whoever carries it out. */
+interface Shape {
+  readonly compacts: boolean;
+  /** What the model calls before it answers; a person answers in its place. */
+  readonly calls: 'nothing' | 'tool' | 'person';
+  /** When the person answers, and whether it is they, or the words for the case that nobody comes. */
+  readonly personMs: number;
+  readonly operator: string | undefined;
+  /** Whether somebody hears the turn from the store: the writer then hurries. */
+  readonly isFollowed: () => boolean;
+  readonly pace: 'followed' | 'alone' | 'changing';
+}
+
+function shapeOf(random: Random): Shape {
+  const [calling, following] = [random(), random()];
+  const pace = following < 0.3 ? 'followed' : following < 0.6 ? 'alone' : 'changing';
+  return {
+    compacts: random() < 0.4,
+    calls: calling < 0.4 ? 'nothing' : calling < 0.7 ? 'tool' : 'person',
+    personMs: Date.now() + random() * 12_000,
+    operator: random() < 0.5 ? 'Mira' : undefined,
+    isFollowed: () => (pace === 'changing' ? random() < 0.5 : pace === 'followed'),
+    pace,
+  };
+}
+
 /** The rows of one turn, and the rules by which they change. */
 class Database {
   owner: Id<'node'> | undefined;
@@ -34,6 +67,11 @@ class Database {
   attempts = 0;
   leaseUntilMs = 0;
   isFinished = false;
+  /** How often the tool, which is not idempotent, had its effect; and how often a summary was asked for. */
+  effects = 0;
+  /** From when the first delta of a batch was told to when it was durable, at the longest. */
+  lagMs = 0;
+  readonly toldAtMs = new Map<number, number>();
   readonly rows: (EventBatch & { readonly events: readonly TurnEvent[] })[] = [];
 
   append(batches: readonly EventBatch[]): readonly HeldTurn[] {
@@ -55,6 +93,9 @@ class Database {
     expect(batch.firstSeq).toBe((last?.lastSeq ?? 0) + 1);
     expect(batch.lastSeq - batch.firstSeq + 1).toBe(events.length);
     this.rows.push({ ...batch, events });
+    const deltaAt = events.findIndex(({ type }) => deltas.includes(type));
+    const toldAtMs = deltaAt === -1 ? undefined : this.toldAtMs.get(batch.firstSeq + deltaAt);
+    if (toldAtMs !== undefined) this.lagMs = Math.max(this.lagMs, Date.now() - toldAtMs);
     return true;
   }
 
@@ -115,13 +156,15 @@ class SimulatedNode {
   readonly #leases: TurnLeases;
   readonly #writer: EventWriter;
   readonly #hear: (event: TurnEvent) => void;
+  readonly #shape: Shape;
   isDead = false;
 
-  constructor(database: Database, random: Random, hear: (event: TurnEvent) => void) {
+  constructor(database: Database, random: Random, shape: Shape, hear: (event: TurnEvent) => void) {
     this.network = new Network(random);
     this.#database = database;
     this.#random = random;
     this.#hear = hear;
+    this.#shape = shape;
     const over = <T>(run: () => T): Promise<T> => this.network.call(run);
     this.#leases = new TurnLeases(
       {
@@ -149,8 +192,9 @@ class SimulatedNode {
     const told = await this.network.call(() => this.#database.told);
     const from = replay(told);
     const lease = this.#leases.hold(turn, epoch, begunAtMs, () => undefined);
+    let seq = told.length;
     const log = new TurnLog({
-      isFollowed: () => this.#random() < 0.5,
+      isFollowed: this.#shape.isFollowed,
       turn,
       tenant: 'north' as TenantId,
       subject: 'ann' as SubjectId,
@@ -167,9 +211,13 @@ class SimulatedNode {
       nowMs: () => Date.now(),
     });
     try {
-      bridge(from, log.tell);
-      const answer = new Answer(log.tell, { from });
-      await this.#answer(answer, lease);
+      const tell: typeof log.tell = (event) => {
+        this.#database.toldAtMs.set((seq += 1), Date.now());
+        return log.tell(event);
+      };
+      bridge(from, tell);
+      const answer = new Answer(tell, { from, toolOf });
+      await this.#answer(answer, from, () => lease.isHeld() && !this.isDead);
       if (!lease.isHeld() || this.isDead) return;
       await answer.close('completed');
       const last = await log.last();
@@ -188,8 +236,55 @@ class SimulatedNode {
     }
   }
 
+  /** In the order of a real one: what is too long is compacted, then the model calls, and answers. */
+  async #answer(answer: Answer, from: Replayed, isOurs: () => boolean): Promise<void> {
+    const { calls, compacts } = this.#shape;
+    const hasBegun = from.nextIndex > 0 || from.steps > 0;
+    if (compacts && !hasBegun) {
+      await sleep(this.#random() * 1500);
+      if (!isOurs()) return;
+      await answer.compact(newCompaction(), compactedUsage);
+    }
+    if (calls !== 'nothing' && from.steps === 0)
+      await this.#call(answer, calls === 'tool' ? 'book' : handoverTool.name);
+    for (const pending of answer.pending) {
+      if (!isOurs()) return;
+      await (pending.item.source === handoverSource ? this.#await : this.#use)(answer, pending, isOurs);
+    }
+    if (isOurs() && calls !== 'person') await this.#speak(answer, isOurs);
+  }
+
+  async #call(answer: Answer, name: string): Promise<void> {
+    if (answer.begun) await answer.restart();
+    for (const piece of ['{"seat"', ':7', '}']) {
+      await answer.add({ type: 'call', index: 0, callId: 'call_1', name, arguments: piece });
+      await sleep(this.#random() * 60);
+    }
+    await answer.endStep({ usage: noUsage, backend: null, finish: 'call' });
+  }
+
+  readonly #use = async (answer: Answer, pending: PendingTool, isOurs: () => boolean): Promise<void> => {
+    if (pending.acting) return void (await answer.settle(pending, { output: null, error: 'Not known.' }));
+    await answer.act(pending);
+    if (!isOurs()) return;
+    this.#database.effects += 1;
+    await sleep(this.#random() * 2500);
+    if (isOurs()) await answer.settle(pending, { output: 'booked', error: null });
+  };
+
+  /** Pending for as long as it takes, over however many nodes. */
+  readonly #await = async (answer: Answer, pending: PendingTool, isOurs: () => boolean): Promise<void> => {
+    if (pending.acting && answer.isInterrupted) await answer.restart();
+    if (!pending.acting) await answer.act(pending);
+    if (!answer.items.some(({ kind }) => kind === 'message')) await answer.say(announced);
+    const { personMs, operator } = this.#shape;
+    while (isOurs() && Date.now() < personMs) await sleep(500);
+    const said = { text: replied, output: 'answered', ...(operator === undefined ? {} : { operator }) };
+    if (isOurs()) await conclude(answer, pending, said);
+  };
+
   /** The model says the same whoever asks; half of the backends can go on with what is there. */
-  async #answer(answer: Answer, lease: ReturnType<TurnLeases['hold']>): Promise<void> {
+  async #speak(answer: Answer, isOurs: () => boolean): Promise<void> {
     const { prefix } = answer;
     const goesOn = prefix !== undefined && this.#random() < 0.5;
     let rest = whole;
@@ -199,12 +294,18 @@ class SimulatedNode {
     } else if (answer.begun) await answer.restart();
     while (rest !== '') {
       await sleep(this.#random() < 0.05 ? 1500 : this.#random() * 60);
-      if (!lease.isHeld() || this.isDead) return;
+      if (!isOurs()) return;
       const length = 1 + Math.floor(this.#random() * 6);
       await answer.add({ type: 'text', text: rest.slice(0, length) });
       rest = rest.slice(length);
     }
   }
+}
+
+const toolOf = (name: string) => ({ source: name === handoverTool.name ? handoverSource : 'http', asksFirst: false });
+
+function newCompaction(): CompactionItem {
+  return { kind: 'compaction', id: newId('compaction'), sealed: 'c2VhbGVk', covers: null, status: 'completed' };
 }
 
 function sleep(ms: number): Promise<void> {
@@ -221,10 +322,10 @@ function earOf(database: Database): { readonly hear: (event: TurnEvent) => void 
     hear(event) {
       if (epoch !== database.epoch) ahead = 0;
       epoch = database.epoch;
-      if (['text', 'refusal', 'arguments', 'cited'].includes(event.type)) {
+      if (deltas.includes(event.type)) {
         ahead += 1;
         const durable = database.rows.filter((row) => row.epoch === epoch).flatMap(({ events }) => events);
-        const known = durable.filter(({ type }) => type === 'text').length;
+        const known = durable.filter(({ type }) => deltas.includes(type)).length;
         expect(ahead - known).toBeLessThanOrEqual(deltasAheadMax);
       } else {
         // Structure is durable before it is told.
@@ -236,18 +337,30 @@ function earOf(database: Database): { readonly hear: (event: TurnEvent) => void 
 
 const simulated = ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date', 'performance'] as const;
 
+interface Simulated {
+  readonly shape: Shape;
+  readonly epochs: number;
+  readonly database: Database;
+  /** Whether every node could reach the database all the time. */
+  readonly isQuiet: boolean;
+}
+
 /** Each begins at the same moment, so that a seed is the whole of it. */
-async function simulate(seed: number): Promise<{ readonly epochs: number; readonly text: string }> {
+async function simulate(seed: number): Promise<Simulated> {
   vi.useFakeTimers({ toFake: [...simulated], now: 1_000_000 });
   const random = seededRandom(seed);
+  const shape = shapeOf(random);
   const database = new Database();
   const ear = earOf(database);
-  const nodes = Array.from({ length: 3 }, () => new SimulatedNode(database, random, ear.hear));
+  const nodes = Array.from({ length: 3 }, () => new SimulatedNode(database, random, shape, ear.hear));
   const working = nodes.map((node) => node.work());
+  let isQuiet = true;
   const fate = (async () => {
     for (let blow = 0; blow < 4 && !database.isFinished; blow += 1) {
       await sleep(random() * 2500);
       const node = nodes[Math.floor(random() * nodes.length)]!;
+      if (database.isFinished) return;
+      isQuiet = false;
       if (random() < 0.35 && nodes.filter(({ isDead }) => !isDead).length > 1) node.isDead = true;
       else {
         node.network.isCut = true;
@@ -262,9 +375,20 @@ async function simulate(seed: number): Promise<{ readonly epochs: number; readon
   await vi.advanceTimersByTimeAsync(20_000);
   await done;
   vi.useRealTimers();
-  const { kept, open } = replay(database.told);
-  expect(open).toBeUndefined();
-  return { epochs: database.epoch, text: kept.map(({ item }) => wordsOf(item)).join('') };
+  return { shape, epochs: database.epoch, database, isQuiet };
+}
+
+/** What the log has to hold in the end, whatever happened on the way. */
+function check({ shape, database }: Simulated): void {
+  const { kept, open, pending, usage } = replay(database.told);
+  expect([open, pending]).toEqual([undefined, []]);
+  const items = kept.map(({ item }) => item);
+  const made = (kind: Item['kind']): number => items.filter((item) => item.kind === kind).length;
+  expect(items.map(wordsOf).join('')).toBe(shape.calls === 'person' ? announced + replied : whole);
+  expect(made('compaction')).toBe(shape.compacts ? 1 : 0);
+  expect(made('tool')).toBe(shape.calls === 'nothing' ? 0 : 1);
+  expect(usage.inputTokens).toBe(shape.compacts ? compactedUsage.inputTokens : 0);
+  expect(database.effects).toBeLessThanOrEqual(1);
 }
 
 function wordsOf(item: Item): string {
@@ -280,14 +404,29 @@ test(
   { timeout: 240_000 },
   async () => {
     let taken = 0;
+    let waitedOver = 0;
+    const quiet = { followed: [0, 0], alone: [0, 0], changing: [0, 0] };
     for (let seed = 1; seed <= seeds; seed += 1) {
-      const { epochs, text } = await simulate(seed).catch((error: unknown) => {
+      try {
+        const one = await simulate(seed);
+        check(one);
+        taken += one.epochs - 1;
+        const { shape, database } = one;
+        if (shape.calls === 'person' && one.epochs > 1) waitedOver += 1;
+        if (!one.isQuiet || shape.calls !== 'nothing') continue;
+        quiet[shape.pace][0]! += 1;
+        quiet[shape.pace][1]! += database.rows.length;
+        // The pace, a write that was under way, and its own way there.
+        expect(database.lagMs).toBeLessThan(shape.pace === 'followed' ? 350 : 650);
+      } catch (error) {
         throw new Error(`seed ${seed}: ${String(error)}`, { cause: error });
-      });
-      expect(text, `seed ${seed}`).toBe(whole);
-      taken += epochs - 1;
+      }
     }
     // Takeovers are what this is about: a run without them would prove nothing.
     expect(taken).toBeGreaterThan(seeds / 4);
+    expect(waitedOver).toBeGreaterThan(seeds / 20);
+    const batches = ([turns, rows]: readonly number[]): number => rows! / turns!;
+    console.log(quiet, taken, waitedOver);
+    expect(batches(quiet.alone)).toBeLessThan(batches(quiet.followed));
   },
 );

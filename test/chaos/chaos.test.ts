@@ -5,7 +5,7 @@ import { runChaos, type Trial } from './run-chaos.ts';
 const plan: readonly Trial[] = [
   { fault: 'kill', fleet: 'shared', victim: 'worker' },
   { fault: 'restart', fleet: 'alone', victim: 'worker' },
-  { fault: 'reset-database', fleet: 'shared', victim: 'worker' },
+  { fault: 'restart-database', fleet: 'shared', victim: 'worker' },
   { fault: 'kill', fleet: 'split', victim: 'worker' },
   { fault: 'freeze', fleet: 'shared', victim: 'worker' },
   { fault: 'kill', fleet: 'split', victim: 'gateway' },

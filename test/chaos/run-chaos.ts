@@ -5,7 +5,7 @@ import { startFleet, type Fleet, type FleetKind } from './fleet.ts';
 import { prepare, turnKinds } from './script.ts';
 import { talk, type Talked } from './talk.ts';
 
-export const faults = ['kill', 'freeze', 'cut-database', 'reset-database', 'restart'] as const;
+export const faults = ['kill', 'freeze', 'cut-database', 'restart-database', 'restart'] as const;
 export type Fault = (typeof faults)[number];
 
 /** One trial: what breaks, where. A restart is that of the one process over SQLite. */
@@ -62,7 +62,7 @@ function faultAt(drawn: number): Fault {
   if (drawn < 0.65) return 'kill';
   if (drawn < 0.75) return 'freeze';
   if (drawn < 0.82) return 'cut-database';
-  return drawn < 0.88 ? 'reset-database' : 'restart';
+  return drawn < 0.9 ? 'restart-database' : 'restart';
 }
 
 type TrialTalked = Talked & { readonly trial: Trial; readonly nth: number };
@@ -141,12 +141,13 @@ async function strike(
       fleet.proxy?.set('both', {});
       fleet.proxy?.reset();
       return;
-    case 'reset-database':
-      // As a database that fails over, or a proxy before it that is restarted.
+    case 'restart-database':
+      // Connections break and are refused, for less than any lease: nobody takes a turn over.
+      await fleet.proxy?.setListening(false);
       fleet.proxy?.reset();
       struck();
-      await delay(how.random() * 1500);
-      fleet.proxy?.reset();
+      await delay(500 + how.random() * 1500);
+      await fleet.proxy?.setListening(true);
   }
 }
 
