@@ -65,7 +65,11 @@ function faultAt(drawn: number): Fault {
   return drawn < 0.9 ? 'restart-database' : 'restart';
 }
 
-type TrialTalked = Talked & { readonly trial: Trial; readonly nth: number };
+interface TrialTalked {
+  readonly talked: Talked;
+  readonly trial: Trial;
+  readonly nth: number;
+}
 
 /** Runs every trial of the plan against real processes, the fleets side by side; each has a turn of every kind under way. */
 export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
@@ -101,7 +105,7 @@ async function runTrial(fleet: Fleet, trial: Trial, nth: number, options: ChaosO
   const results = await Promise.all(talks);
   const found = results.flatMap(({ kind, problems }) => problems.map((problem) => `${kind}: ${problem}`));
   say(`${nth + 1}/${plan.length} ${nameOf(trial)}: ${found.join('; ') || 'whole'}`);
-  return results.map((one) => ({ ...one, trial, nth }));
+  return results.map((one) => ({ talked: one, trial, nth }));
 }
 
 const nameOf = ({ fault, fleet, victim }: Trial): string =>
@@ -164,14 +168,14 @@ function doubledOf({ tools }: Fleet): number {
 function reportOf(
   seed: number,
   plan: readonly Trial[],
-  talked: readonly TrialTalked[],
+  all: readonly TrialTalked[],
   counts: Pick<ChaosReport, 'staleRows' | 'doubledEffects'>,
 ): ChaosReport {
-  const problems = talked.flatMap(({ kind, trial, nth, problems: found }) =>
-    found.map((problem) => `trial ${nth + 1}, ${nameOf(trial)}, ${kind}: ${problem}`),
+  const problems = all.flatMap(({ talked, trial, nth }) =>
+    talked.problems.map((problem) => `trial ${nth + 1}, ${nameOf(trial)}, ${talked.kind}: ${problem}`),
   );
   // A node that sleeps, or a database that is away, is waited for: the promise is about nodes that die.
-  const resumed = talked.flatMap(({ resumedMs, trial }) =>
+  const resumed = all.flatMap(({ talked: { resumedMs }, trial }) =>
     trial.fault === 'kill' && resumedMs !== undefined ? [resumedMs] : [],
   );
   const sorted = resumed.toSorted((one, other) => one - other);
@@ -181,11 +185,11 @@ function reportOf(
   return {
     seed,
     trials: plan.length,
-    turns: talked.length,
+    turns: all.length,
     byFault: countBy(plan.map(({ fault }) => fault)),
     byFleet: countBy(plan.map(({ fleet }) => fleet)),
-    byKind: countBy(talked.map(({ kind }) => kind)),
-    lostTurns: talked.filter(({ problems: found }) => found.some((one) => /^(never ended|ended as)/.test(one))).length,
+    byKind: countBy(all.map(({ talked }) => talked.kind)),
+    lostTurns: all.filter(({ talked }) => talked.problems.some((one) => /^(never ended|ended as)/.test(one))).length,
     ...counts,
     resumes: resumed.length,
     resumeP50Ms: at(0.5),
