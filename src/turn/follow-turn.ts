@@ -12,8 +12,11 @@ import type { FinishedEvent } from './record.ts';
 import { eventsPlace } from './turn-log.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 
-/** How often a turn that runs elsewhere, or waits, is looked at. */
-const lookEveryMs = 100;
+/**
+ * How often a turn that runs elsewhere, or waits, is looked at: the longer it was silent, the more
+ * rarely. Thousands may wait for models that think, or for a person.
+ */
+const lookEveryMs = { least: 100, most: 1000, perSilentMs: 0.1 } as const;
 /** A turn that runs here wakes its followers; this is for what could be missed. */
 const lookAnywayMs = 1000;
 /** How often, and for how long, another node is told that its turn has a listener here. */
@@ -42,6 +45,7 @@ export async function followTurn(
   let isQueuedTold = false;
   let isStartedTold = false;
   let heardAtMs = -Infinity;
+  let newAtMs = rooms.clock.monotonicMs();
   let live: LiveTurn | undefined;
   let leave: (() => void) | undefined;
   try {
@@ -64,7 +68,9 @@ export async function followTurn(
       if (turn !== undefined) {
         if (!isStartedTold) await relay({ type: 'started', turn: startedTurn(turn) });
         isStartedTold = true;
-        after = await tellStored(store, vault, turn, after, relay);
+        const told = after;
+        after = await tellStored(store, vault, turn, told, relay);
+        if (after > told) newAtMs = rooms.clock.monotonicMs();
         if (turn.state !== 'running') return await tellEnd(turn, relay);
         if (live === undefined && rooms.clock.monotonicMs() - heardAtMs > hearEveryMs) {
           heardAtMs = rooms.clock.monotonicMs();
@@ -72,7 +78,7 @@ export async function followTurn(
         }
       }
       if (signal.aborted) throw new UsherError('client_gone', 'The listener left.');
-      await pause(changed, signal);
+      await pause(changed, rooms.clock.monotonicMs() - newAtMs, signal);
     }
   } finally {
     leave?.();
@@ -129,9 +135,11 @@ function startedTurn(row: TurnRow | QueuedTurn): Extract<TurnEvent, { type: 'sta
   return { id, assistant, environment, release, startedAtMs: 'startedAtMs' in row ? row.startedAtMs : row.queuedAtMs };
 }
 
-async function pause(changed: Promise<void> | undefined, signal: AbortSignal): Promise<void> {
+async function pause(changed: Promise<void> | undefined, silentMs: number, signal: AbortSignal): Promise<void> {
+  const { least, most, perSilentMs } = lookEveryMs;
+  const lookMs = Math.min(Math.max(silentMs * perSilentMs, least), most);
   const ended = new AbortController();
-  const timer = delay(changed === undefined ? lookEveryMs : lookAnywayMs, undefined, {
+  const timer = delay(changed === undefined ? lookMs : lookAnywayMs, undefined, {
     signal: AbortSignal.any([signal, ended.signal]),
   }).catch(() => undefined);
   await Promise.race([timer, ...(changed === undefined ? [] : [changed])]);

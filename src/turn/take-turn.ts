@@ -22,9 +22,14 @@ const batchesPerRead = 500;
 
 /**
  * Begins a turn that waited in the queue, or ends it where it waited too long or cannot begin any
- * more. Nothing where it is not its turn.
+ * more. Nothing where it is not its turn. `begun` hears when it is out of the queue.
  */
-export async function beginQueued(rooms: TurnRooms, tenant: TenantId, id: Id<'turn'>): Promise<void> {
+export async function beginQueued(
+  rooms: TurnRooms,
+  tenant: TenantId,
+  id: Id<'turn'>,
+  begun: () => void,
+): Promise<void> {
   const store = rooms.store.reach({ tenant, subject: null });
   const queued = await store.queuedTurn(id);
   if (queued === undefined) return;
@@ -60,6 +65,7 @@ export async function beginQueued(rooms: TurnRooms, tenant: TenantId, id: Id<'tu
     case 'conversation_missing':
       return drop('not_found', 'The conversation was deleted before this response began.');
   }
+  begun();
   const audience = new Audience(outliveMs(prompted));
   const held = holdTurn(rooms, audience, { id, epoch: 1, begunAtMs });
   await nameConversation(rooms, prompted);
