@@ -8,6 +8,7 @@ import { failedDispatch, type Dispatched } from './dispatch.ts';
 import { LiveTurn } from './live-turns.ts';
 import { record, type FinishedEvent } from './record.ts';
 import { sealThought } from './seal-for-caller.ts';
+import { isStoreAway } from './store-away.ts';
 import { TurnLog } from './turn-log.ts';
 import type { TurnLease } from './turn-leases.ts';
 import type { TurnRooms } from './turn-rooms.ts';
@@ -53,7 +54,7 @@ export async function carryOut(rooms: TurnRooms, turn: PromptedTurn, run: Run): 
     bridge(from, tell);
     const answered =
       givenUp === undefined
-        ? await answerSafely(rooms, turn, { answer, audience, tools, from, signal: stop })
+        ? await answerSafely(rooms, turn, { answer, audience, tools, from, signal: stop }, held)
         : endGivenUp(givenUp, from);
     if (held !== undefined && isNoLongerOurs(rooms, held, answered)) throw log?.failure ?? movedElsewhere();
     await answer.close(answered.outcome.state === 'completed' ? 'completed' : 'incomplete');
@@ -127,15 +128,20 @@ function stopSignal(rooms: TurnRooms, { audience, held }: Run): AbortSignal {
   return AbortSignal.any([audience.gone, held.lease.lost, held.live.cancelled, rooms.stopping]);
 }
 
-/** A defect of ours after the turn began must not leave it running for ever: it is recorded as failed. */
+/**
+ * A defect of ours after the turn began must not leave it running for ever: it is recorded as failed.
+ * A database that is away is none: whoever reaches it when the lease is over goes on.
+ */
 async function answerSafely(
   rooms: TurnRooms,
   turn: PromptedTurn,
   work: Parameters<typeof answerTurn>[2],
+  held: HeldRun | undefined,
 ): Promise<Dispatched> {
   try {
     return await answerTurn(rooms, turn, work);
   } catch (error) {
+    if (held !== undefined && isStoreAway(error)) throw error;
     rooms.telemetry.unexpected({ where: 'answer', error });
     return failedDispatch(turn, work.answer);
   }

@@ -13,8 +13,11 @@ import { relayTo } from './shown-to.ts';
 import { eventsPlace } from './turn-log.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 
-/** Followers are woken when there is more; this is for what could be missed. */
-const lookAnywayMs = 1000;
+/**
+ * Followers are woken when there is more; this is for what could be missed. Thousands may wait for
+ * models that think, or for a person.
+ */
+const lookAnywayMs = { here: 1000, elsewhere: 10_000 } as const;
 const batchesPerRead = 200;
 
 type FollowRooms = Pick<TurnRooms, 'store' | 'vault' | 'live' | 'watch'>;
@@ -65,7 +68,7 @@ export async function followTurn(
         if (turn.state !== 'running') return await tellEnd(turn, relay);
       }
       if (signal.aborted) throw new UsherError('client_gone', 'The listener left.');
-      await pause(changed, signal);
+      await pause(changed, live === undefined ? lookAnywayMs.elsewhere : lookAnywayMs.here, signal);
     }
   } finally {
     leave?.();
@@ -123,9 +126,9 @@ function startedTurn(row: TurnRow | QueuedTurn): Extract<TurnEvent, { type: 'sta
   return { id, assistant, environment, release, startedAtMs: 'startedAtMs' in row ? row.startedAtMs : row.queuedAtMs };
 }
 
-async function pause(changed: Promise<void>, signal: AbortSignal): Promise<void> {
+async function pause(changed: Promise<void>, mostMs: number, signal: AbortSignal): Promise<void> {
   const ended = new AbortController();
-  const timer = delay(lookAnywayMs, undefined, {
+  const timer = delay(mostMs, undefined, {
     signal: AbortSignal.any([signal, ended.signal]),
   }).catch(() => undefined);
   await Promise.race([timer, changed]);

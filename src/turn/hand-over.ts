@@ -7,6 +7,7 @@ import type { HandoverRow } from '#store';
 import type { Sealed, SubjectVault } from '#vault';
 import type { Answer } from './answer.ts';
 import type { PendingTool } from './told-items.ts';
+import { isStoreAway } from './store-away.ts';
 import type { Audience } from './audience.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import type { PromptedTurn } from './turn-steps.ts';
@@ -114,7 +115,8 @@ export async function awaitPerson(
   if (!pending.acting) await answer.act(pending);
   // Once in a turn: a model that asks again does not make the person wait again.
   const mayAsk = settings !== undefined && !answer.items.some(isHandover);
-  const handover = mayAsk ? await open(rooms, turn, pending.item) : undefined;
+  const ask = askPatiently(rooms, signal);
+  const handover = mayAsk ? await ask(() => open(rooms, turn, pending.item)) : undefined;
   if (settings === undefined || handover === undefined) return handBack(answer, pending, 'No person can be asked now.');
   const isOpenedHere = handover.openedAtMs >= turn.startedAtMs;
   if (isOpenedHere && !answer.items.some(({ kind }) => kind === 'message')) await answer.say(settings.announce);
@@ -125,7 +127,7 @@ export async function awaitPerson(
   const store = rooms.store.reach(turn.reach);
   while (!signal.aborted) {
     const changed = rooms.live.get(turn.id)?.changed;
-    const found = await store.replyTo(turn.id);
+    const found = await ask(() => store.replyTo(turn.id));
     if (found?.reply != null) {
       const { text, name } = openReply(turn, found.reply);
       rooms.telemetry.handover({ assistant: turn.served.assistant, event: 'answered' });
@@ -133,7 +135,7 @@ export async function awaitPerson(
     }
     if (found?.state !== 'open') return handBack(answer, pending, 'The conversation was handed back to the assistant.');
     if (rooms.clock.wallMs() >= deadlineMs) {
-      const isMissed = await store.endHandover(handover.id, 'missed', rooms.clock.wallMs());
+      const isMissed = await ask(() => store.endHandover(handover.id, 'missed', rooms.clock.wallMs()));
       if (isMissed) rooms.telemetry.handover({ assistant: turn.served.assistant, event: 'missed' });
       const { missed } = settings;
       if (missed === undefined) return handBack(answer, pending, 'No person answered in time.');
@@ -144,14 +146,14 @@ export async function awaitPerson(
   return 'stopped';
 }
 
-/** Said before the call is settled: who takes the turn over in between reads the answer once more. */
-async function conclude(
+/** The words and the end of the call become durable together: nobody who takes the turn over says them again. */
+export async function conclude(
   answer: Answer,
   pending: PendingTool,
   said: { readonly text: string; readonly operator?: string; readonly output: string },
 ): Promise<'over'> {
-  await answer.say(said.text, said.operator);
-  await answer.settle(pending, { output: said.output, error: null });
+  const saying = answer.say(said.text, said.operator);
+  await Promise.all([saying, answer.settle(pending, { output: said.output, error: null })]);
   return 'over';
 }
 
@@ -218,6 +220,21 @@ export function sealReply(vault: SubjectVault, turn: Id<'turn'>, reply: Reply): 
 function openReply({ id, vault }: PromptedTurn, sealed: Sealed): Reply {
   if (vault === undefined) throw new UsherError('internal', 'A stored turn has no key.');
   return JSON.parse(vault.openText(place(id), sealed)) as Reply;
+}
+
+/** A database that is away for a moment ends no wait for a person; one that is away for long ends the lease. */
+function askPatiently(rooms: TurnRooms, signal: AbortSignal): <T>(question: () => Promise<T>) => Promise<T> {
+  return async (question) => {
+    for (;;) {
+      try {
+        return await question();
+      } catch (error) {
+        if (signal.aborted || !isStoreAway(error)) throw error;
+        rooms.telemetry.storeFailed({ operation: 'handover', code: 'storage_unavailable' });
+        await pause(undefined, signal);
+      }
+    }
+  };
 }
 
 async function pause(changed: Promise<void> | undefined, signal: AbortSignal): Promise<void> {

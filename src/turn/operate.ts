@@ -51,22 +51,30 @@ export type Delivery =
   | { readonly to: 'response'; readonly response: Id<'turn'> }
   | { readonly to: 'conversation'; readonly item: Id<'message'> };
 
-/** @throws UsherError `not_found`, `conflict` where it is not open, or nobody could ever read the answer */
+/**
+ * With `waiting`, the answer is to that response alone, which takes one: whoever does not know whether
+ * their answer came may send it again.
+ *
+ * @throws UsherError `not_found`, `conflict` where it is not open, the response does not wait, or
+ * nobody could ever read the answer
+ */
 export async function answerHandover(
   rooms: OperateRooms,
   principal: KeyPrincipal,
-  id: string,
+  { id, waiting: wanted }: { readonly id: string; readonly waiting: Id<'turn'> | undefined },
   reply: Reply,
 ): Promise<Delivery> {
   const handover = await openRow(rooms, principal, id);
   const store = rooms.store.reach(reachOf(principal));
   const vault = await rooms.vault.subject(principal.tenant, handover.subject);
   await putAudit(rooms, principal, 'handover.answer', handover.id);
-  const { waiting, conversation } = handover;
+  const { conversation } = handover;
+  const waiting = wanted ?? handover.waiting;
   if (waiting !== null && (await store.putReply(handover.id, waiting, sealReply(vault, waiting, reply)))) {
     rooms.live.get(waiting)?.change();
     return { to: 'response', response: waiting };
   }
+  if (wanted !== undefined) throw new UsherError('conflict', 'This response waits for no answer, or has one already.');
   const item = {
     kind: 'message',
     id: newId('message'),

@@ -11,6 +11,7 @@ import { recall } from './recall.ts';
 import { nameConversation, newTurn } from './record.ts';
 import { outliveMs } from './run-turn.ts';
 import { openItem, sealItem } from './seal-items.ts';
+import { isStoreAway } from './store-away.ts';
 import { eventsPlace } from './turn-log.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import type { PlannedTurn, PromptedTurn, TurnRequest } from './turn-steps.ts';
@@ -21,9 +22,14 @@ const batchesPerRead = 500;
 
 /**
  * Begins a turn that waited in the queue, or ends it where it waited too long or cannot begin any
- * more. Nothing where it is not its turn.
+ * more. Nothing where it is not its turn. `begun` hears when it is out of the queue.
  */
-export async function beginQueued(rooms: TurnRooms, tenant: TenantId, id: Id<'turn'>): Promise<void> {
+export async function beginQueued(
+  rooms: TurnRooms,
+  tenant: TenantId,
+  id: Id<'turn'>,
+  begun: () => void,
+): Promise<void> {
   const store = rooms.store.reach({ tenant, subject: null });
   const queued = await store.queuedTurn(id);
   if (queued === undefined) return;
@@ -38,6 +44,8 @@ export async function beginQueued(rooms: TurnRooms, tenant: TenantId, id: Id<'tu
   try {
     prompted = await recall(rooms, await plan(rooms, request, queued, queued.queuedAtMs));
   } catch (error) {
+    // It waits on, for a look at which the database is there.
+    if (isStoreAway(error)) throw error;
     const { code, message } = error instanceof UsherError ? error : new UsherError('internal', 'The server failed.');
     return drop(code, message);
   }
@@ -57,6 +65,7 @@ export async function beginQueued(rooms: TurnRooms, tenant: TenantId, id: Id<'tu
     case 'conversation_missing':
       return drop('not_found', 'The conversation was deleted before this response began.');
   }
+  begun();
   const audience = new Audience(outliveMs(prompted));
   const held = holdTurn(rooms, audience, { id, epoch: 1, begunAtMs });
   await nameConversation(rooms, prompted);

@@ -38,6 +38,8 @@ export class TurnWatch {
   readonly #telemetry: Pick<Telemetry, 'storeFailed'>;
   readonly #watched = new Map<string, Watched>();
   #isLooking = false;
+  /** The store did not answer at the last look. */
+  #isAway = false;
 
   constructor(
     system: Pick<Store['system'], 'turnProgress' | 'hearTurns'>,
@@ -76,20 +78,20 @@ export class TurnWatch {
     const elsewhere = [...this.#watched.values()].filter(({ turn }) => this.#live.get(turn) === undefined);
     if (elsewhere.length === 0) return;
     try {
-      for (const { tenant, turn, state, epoch, lastSeq } of await this.#system.turnProgress(elsewhere.map(keyOf))) {
-        const watched = this.#watched.get(`${tenant}/${turn}`);
-        const seen = `${state}/${epoch}/${lastSeq}`;
-        if (watched === undefined || watched.seen === seen) continue;
-        watched.seen = seen;
-        const { changed } = watched;
-        watched.changed = Promise.withResolvers();
-        changed.resolve();
+      const progress = await this.#system.turnProgress(elsewhere.map(keyOf));
+      const found = new Map(progress.map((row) => [`${row.tenant}/${row.turn}`, row]));
+      for (const watched of elsewhere) {
+        const row = found.get(`${watched.tenant}/${watched.turn}`);
+        // One that is not there waits in the queue, or was deleted.
+        see(watched, row === undefined ? '' : `${row.state}/${row.epoch}/${row.lastSeq}`);
       }
       await this.#hear(elsewhere);
+      this.#isAway = false;
     } catch (error) {
-      // Asked again at the next look; followers ask by themselves now and then.
+      // Asked again at the next look; told once.
       const code = error instanceof UsherError ? error.code : 'internal';
-      this.#telemetry.storeFailed({ operation: 'turnProgress', code });
+      if (!this.#isAway) this.#telemetry.storeFailed({ operation: 'turnProgress', code });
+      this.#isAway = true;
     }
   }
 
@@ -100,6 +102,14 @@ export class TurnWatch {
     await this.#system.hearTurns(due.map(keyOf), hearForMs);
     for (const watched of due) watched.looksSinceHearing = 0;
   }
+}
+
+function see(watched: Watched, seen: string): void {
+  if (watched.seen === seen) return;
+  watched.seen = seen;
+  const { changed } = watched;
+  watched.changed = Promise.withResolvers();
+  changed.resolve();
 }
 
 function keyOf({ tenant, turn }: Watched): TurnKey {

@@ -1,4 +1,5 @@
-import { UsherError } from '#base';
+import { UsherError, type Id } from '#base';
+import type { TenantId } from '#access';
 import { beginQueued, takeOver } from './take-turn.ts';
 import { turnLeaseMs } from './turn-leases.ts';
 import type { TurnRooms } from './turn-rooms.ts';
@@ -84,14 +85,26 @@ export class TurnWorker {
     const room = Math.min(turnsMax - this.#running.size, claimsPerLook);
     if (room <= 0) return;
     const ready = await this.#rooms.store.system.readyTurns(room, this.#rooms.lagsBehind() ? lagMs : 0);
-    for (const { tenant, turn } of ready) {
-      if (this.#beginning.has(turn)) continue;
-      this.#beginning.add(turn);
-      this.#run(
-        'begin queued',
-        beginQueued(this.#rooms, tenant, turn).finally(() => this.#beginning.delete(turn)),
-      );
-    }
+    const beginnings = ready.map(({ tenant, turn }) => this.#begin(tenant, turn));
+    // There may be more: as soon as these are out of the queue, not at the next look. Where none left it, that is soon enough.
+    if (ready.length === room) void this.#lookOnceBegun(beginnings);
+  }
+
+  async #lookOnceBegun(beginnings: readonly Promise<boolean>[]): Promise<void> {
+    if ((await Promise.all(beginnings)).includes(true)) this.wake();
+  }
+
+  /** Whether the turn left the queue by this. */
+  async #begin(tenant: TenantId, turn: Id<'turn'>): Promise<boolean> {
+    if (this.#beginning.has(turn)) return false;
+    this.#beginning.add(turn);
+    return new Promise((settle) => {
+      const running = beginQueued(this.#rooms, tenant, turn, () => settle(true)).finally(() => {
+        this.#beginning.delete(turn);
+        settle(false);
+      });
+      this.#run('begin queued', running);
+    });
   }
 
   /** Queued turns that this worker is at, so that one look does not begin what another began. */

@@ -13,10 +13,23 @@ import { startToolServer, type ToolServer } from './tool-server.ts';
 
 const launcher = fileURLToPath(new URL('../../bin/usher.js', import.meta.url));
 
+/**
+ * `shared`: three nodes that do all of it. `split`: two gateways, one of which controls, and two
+ * workers, one of which controls. `alone`: one process over SQLite.
+ */
+export type FleetKind = 'shared' | 'split' | 'alone';
+
 /** Real processes over one database, with all that they talk to. */
 export interface Fleet extends AsyncDisposable {
   readonly nodes: readonly UsherProcess[];
+  /** Those that clients talk to. */
+  readonly doors: readonly UsherProcess[];
+  /** Those that run turns. */
+  readonly workers: readonly UsherProcess[];
+  /** Those that people answer at. */
+  readonly desks: readonly UsherProcess[];
   readonly apiKey: string;
+  readonly operatorKey: string;
   readonly simulator: ModelSimulator;
   readonly tools: ToolServer;
   /** Between the nodes and PostgreSQL; undefined over SQLite. */
@@ -25,34 +38,57 @@ export interface Fleet extends AsyncDisposable {
   staleRows(): Promise<number>;
 }
 
-const bookTool = (origin: string, name: string, idempotent: boolean) => ({
+export const announced = 'A person will answer you here.';
+
+const bookTool = (origin: string, name: string, more: object) => ({
   kind: 'http',
   name,
   description: 'Books a seat.',
   method: 'POST',
   url: `${origin}/${name}`,
   parameters: { type: 'object', properties: { seat: { type: 'integer' } } },
-  idempotent,
+  ...more,
 });
 
-export async function startFleet(database: 'postgres' | 'sqlite'): Promise<Fleet> {
+const assistantsOf = (origin: string) => {
+  const turns = { rescue: 'continue', outliveClientMs: 120_000 };
+  const tools = [
+    bookTool(origin, 'book', {}),
+    bookTool(origin, 'reserve', { idempotent: true }),
+    bookTool(origin, 'pay', { confirm: true }),
+  ];
+  return {
+    guest: { spec: { turns, tools } },
+    desk: { spec: { turns, handover: { announce: announced } } },
+    keeper: { spec: { turns, context: { budgetTokens: 1500, whenFull: 'compact', compactAt: 0.6 } } },
+  };
+};
+
+/** Slow enough to be struck in the middle of it. */
+const summary = {
+  plan: { say: 'The guest would like a seat near the aisle, as was said before.', tokenMs: 60 },
+  rule: { contains: 'Write the summary.' },
+};
+
+const rolesOf: Readonly<Record<Exclude<FleetKind, 'alone'>, readonly string[]>> = {
+  shared: ['gateway,worker,control', 'gateway,worker,control', 'gateway,worker,control'],
+  // Who controls comes first: nobody else is ready before it has published.
+  split: ['gateway,control', 'gateway', 'worker,control', 'worker'],
+};
+
+export async function startFleet(kind: FleetKind): Promise<Fleet> {
   const stack = new AsyncDisposableStack();
   const simulator = stack.adopt(await startModelSimulator(), (opened) => opened.stop());
+  await simulator.planAll(summary.plan, summary.rule);
   const tools = stack.adopt(await startToolServer(150), (opened) => opened.stop());
-  const assistants = {
-    guest: {
-      spec: {
-        turns: { rescue: 'continue', outliveClientMs: 120_000 },
-        tools: [bookTool(tools.origin, 'book', false), bookTool(tools.origin, 'reserve', true)],
-      },
-    },
-  };
+  const assistants = assistantsOf(tools.origin);
   const common = { tools: { privateOrigins: [tools.origin] } };
-  if (database === 'sqlite') {
+  if (kind === 'alone') {
     const files = usherFiles([simulator.baseUrl], { assistants, config: common });
     const node = stack.adopt(await startUsher(files), (opened) => opened.stop());
-    const { apiKey } = node;
-    return fleet(stack, { nodes: [node], apiKey, simulator, tools, proxy: undefined, staleRows: async () => 0 });
+    const [nodes, { apiKey }, operatorKey] = [[node], node, await node.key('operate')];
+    const roles = { nodes, doors: nodes, workers: nodes, desks: nodes, staleRows: async () => 0 };
+    return fleet(stack, { ...roles, apiKey, operatorKey, simulator, tools, proxy: undefined });
   }
   const postgres = stack.adopt(await startPostgres(), (opened) => opened.stop());
   const direct = await postgres.freshDatabase();
@@ -74,21 +110,36 @@ export async function startFleet(database: 'postgres' | 'sqlite'): Promise<Fleet
     },
   });
   const nodes: UsherProcess[] = [];
-  for (let count = 0; count < 3; count += 1) {
-    nodes.push(stack.adopt(await startUsher({ ...files, env }), (opened) => opened.stop()));
+  for (const roles of rolesOf[kind]) {
+    const started = await startUsher({ ...files, env, args: ['--role', roles] });
+    nodes.push(stack.adopt(started, (opened) => opened.stop()));
   }
-  const apiKey = await makeKey(nodes[0]!, env);
-  const staleRows = (): Promise<number> => countStaleRows(direct);
-  return fleet(stack, { nodes, apiKey, simulator, tools, proxy, staleRows });
+  const having = (role: string) => nodes.filter((_, index) => rolesOf[kind][index]!.split(',').includes(role));
+  return fleet(stack, {
+    nodes,
+    doors: having('gateway'),
+    workers: having('worker'),
+    desks: having('control'),
+    apiKey: await makeKey(nodes[0]!, env, 'talk'),
+    operatorKey: await makeKey(nodes[0]!, env, 'operate'),
+    simulator,
+    tools,
+    proxy,
+    staleRows: () => countStaleRows(direct),
+  });
 }
 
 function fleet(stack: AsyncDisposableStack, parts: Omit<Fleet, keyof AsyncDisposable>): Fleet {
   return { ...parts, [Symbol.asyncDispose]: () => stack.disposeAsync() };
 }
 
-async function makeKey(node: UsherProcess, env: Readonly<Record<string, string>>): Promise<string> {
+async function makeKey(
+  node: UsherProcess,
+  env: Readonly<Record<string, string>>,
+  scope: 'talk' | 'operate',
+): Promise<string> {
   const where = ['--config', join(node.home, 'usher.yaml'), '--data', join(node.home, 'cli')];
-  const args = [launcher, 'keys', 'create', '--name', 'chaos', '--json', ...where];
+  const args = [launcher, 'keys', 'create', '--name', 'chaos', '--scope', scope, '--json', ...where];
   const { stdout } = await promisify(execFile)(process.execPath, args, { env: { ...process.env, ...env } });
   return (JSON.parse(stdout) as { key: string }).key;
 }

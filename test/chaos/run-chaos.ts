@@ -1,10 +1,20 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { seededRandom, type Random } from '#base';
-import { startFleet, type Fleet } from './fleet.ts';
-import { talk, type Talked, type TurnKind } from './talk.ts';
+import type { UsherProcess } from '#test/process';
+import { startFleet, type Fleet, type FleetKind } from './fleet.ts';
+import { prepare, turnKinds } from './script.ts';
+import { talk, type Talked } from './talk.ts';
 
-export const faults = ['kill', 'freeze', 'cut-database', 'restart'] as const;
+export const faults = ['kill', 'freeze', 'cut-database', 'restart-database', 'restart'] as const;
 export type Fault = (typeof faults)[number];
+
+/** One trial: what breaks, where. A restart is that of the one process over SQLite. */
+export interface Trial {
+  readonly fault: Fault;
+  readonly fleet: FleetKind;
+  /** Whom a fault of a node strikes. Where every node does all of it, that is the same. */
+  readonly victim: 'worker' | 'gateway';
+}
 
 /** What a run came to. */
 export interface ChaosReport {
@@ -12,6 +22,7 @@ export interface ChaosReport {
   readonly trials: number;
   readonly turns: number;
   readonly byFault: Readonly<Record<string, number>>;
+  readonly byFleet: Readonly<Record<string, number>>;
   readonly byKind: Readonly<Record<string, number>>;
   readonly lostTurns: number;
   readonly staleRows: number;
@@ -25,8 +36,8 @@ export interface ChaosReport {
 
 export interface ChaosOptions {
   readonly seed: number;
-  /** The faults of the trials, in order. */
-  readonly plan: readonly Fault[];
+  /** The trials, in order. */
+  readonly plan: readonly Trial[];
   readonly freezeMs: number;
   readonly cutMs: number;
   readonly say?: (line: string) => void;
@@ -34,86 +45,138 @@ export interface ChaosOptions {
 
 /** The promise: 95 of 100 clients whose connection was lost hear on within this. */
 const resumeP95MaxMs = 8000;
-const kinds: readonly TurnKind[] = ['streamed', 'background', 'background-streamed', 'tool', 'idempotent-tool'];
 
-/** A plan of so many trials: mostly kills, as the faults of the field are. */
-export function planOf(trials: number, seed: number): readonly Fault[] {
+/** A plan of so many trials: mostly kills, as the faults of the field are. `both`: half of the clusters have split roles. */
+export function planOf(trials: number, seed: number, fleets: 'shared' | 'split' | 'both' = 'both'): readonly Trial[] {
   const random = seededRandom(seed);
   return Array.from({ length: trials }, () => {
-    const drawn = random();
-    if (drawn < 0.7) return 'kill';
-    if (drawn < 0.8) return 'freeze';
-    return drawn < 0.87 ? 'cut-database' : 'restart';
+    const fault = faultAt(random());
+    const [drawn, struck] = [random(), random()];
+    const cluster = fleets === 'both' ? (drawn < 0.5 ? 'shared' : 'split') : fleets;
+    const victim = struck < 0.65 ? 'worker' : 'gateway';
+    return { fault, fleet: fault === 'restart' ? 'alone' : cluster, victim };
   });
 }
 
-/** Runs every trial of the plan against real processes; each has a turn of every kind under way. */
-export async function runChaos({ seed, plan, freezeMs, cutMs, say = () => {} }: ChaosOptions): Promise<ChaosReport> {
-  const random = seededRandom(seed);
-  await using cluster = plan.some((fault) => fault !== 'restart') ? await startFleet('postgres') : undefined;
-  await using alone = plan.includes('restart') ? await startFleet('sqlite') : undefined;
-  const talked: (Talked & { readonly fault: Fault; readonly trial: number })[] = [];
-  for (const [trial, fault] of plan.entries()) {
-    const fleet = fault === 'restart' ? alone! : cluster!;
-    const target = Math.floor(random() * fleet.nodes.length);
-    const talks = kinds.map((kind, index) =>
-      talk(fleet, kind, index === 0 ? target : target + index, trial * 10 + index),
-    );
-    await strike(fleet, fault, { target, random, freezeMs, cutMs });
-    const results = await Promise.all(talks);
-    talked.push(...results.map((one) => ({ ...one, fault, trial })));
-    say(`${trial + 1}/${plan.length} ${fault}: ${results.flatMap(({ problems }) => problems).join('; ') || 'whole'}`);
-  }
+function faultAt(drawn: number): Fault {
+  if (drawn < 0.65) return 'kill';
+  if (drawn < 0.75) return 'freeze';
+  if (drawn < 0.82) return 'cut-database';
+  return drawn < 0.9 ? 'restart-database' : 'restart';
+}
+
+interface TrialTalked {
+  readonly talked: Talked;
+  readonly trial: Trial;
+  readonly nth: number;
+}
+
+/** Runs every trial of the plan against real processes, the fleets side by side; each has a turn of every kind under way. */
+export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
+  const { seed, plan } = options;
+  await using stack = new AsyncDisposableStack();
+  const fleets = new Map<FleetKind, Fleet>();
+  for (const kind of new Set(plan.map(({ fleet }) => fleet))) fleets.set(kind, stack.use(await startFleet(kind)));
+  const talked: TrialTalked[] = [];
+  const running = [...fleets].map(async ([kind, fleet]) => {
+    for (const [nth, trial] of plan.entries()) {
+      if (trial.fleet === kind) talked.push(...(await runTrial(fleet, trial, nth, options)));
+    }
+  });
+  await Promise.all(running);
+  const opened = [...fleets.values()];
   return reportOf(seed, plan, talked, {
-    staleRows: (await cluster?.staleRows()) ?? 0,
-    doubledEffects: [cluster, alone].reduce((sum, fleet) => sum + doubledOf(fleet), 0),
+    staleRows: (await Promise.all(opened.map((fleet) => fleet.staleRows()))).reduce((sum, rows) => sum + rows, 0),
+    doubledEffects: opened.reduce((sum, fleet) => sum + doubledOf(fleet), 0),
   });
 }
+
+async function runTrial(fleet: Fleet, trial: Trial, nth: number, options: ChaosOptions): Promise<TrialTalked[]> {
+  const { seed, plan, freezeMs, cutMs, say = () => {} } = options;
+  const random = seededRandom(seed + nth);
+  const victims = trial.victim === 'worker' ? fleet.workers : fleet.doors;
+  const victim = victims[Math.floor(random() * victims.length)]!;
+  const scripts = await Promise.all(turnKinds.map((kind, index) => prepare(fleet, kind, nth * 10 + index)));
+  // The first client of all talks to the node that is struck, where that has a door.
+  const first = Math.max(fleet.doors.indexOf(victim), 0);
+  const struck = Promise.withResolvers<void>();
+  const talks = scripts.map((script, index) => talk(fleet, script, first + index, struck.promise));
+  await strike(fleet, trial.fault, { node: victim, random, freezeMs, cutMs, struck: () => struck.resolve() });
+  const results = await Promise.all(talks);
+  const found = results.flatMap(({ kind, problems }) => problems.map((problem) => `${kind}: ${problem}`));
+  say(`${nth + 1}/${plan.length} ${nameOf(trial)}: ${found.join('; ') || 'whole'}`);
+  return results.map((one) => ({ talked: one, trial, nth }));
+}
+
+const nameOf = ({ fault, fleet, victim }: Trial): string =>
+  `${fault} (${fleet}${fleet === 'split' && (fault === 'kill' || fault === 'freeze') ? `, a ${victim}` : ''})`;
 
 async function strike(
   fleet: Fleet,
   fault: Fault,
-  how: { readonly target: number; readonly random: Random; readonly freezeMs: number; readonly cutMs: number },
+  how: {
+    readonly node: UsherProcess;
+    readonly random: Random;
+    readonly freezeMs: number;
+    readonly cutMs: number;
+    /** The blow has fallen. */
+    readonly struck: () => void;
+  },
 ): Promise<void> {
-  const node = fleet.nodes[how.target]!;
+  const { node, struck } = how;
   await delay(how.random() * 1200);
   switch (fault) {
     case 'kill':
     case 'restart':
       await node.kill('SIGKILL');
+      struck();
       await node.restart();
       return;
     case 'freeze':
       process.kill(-node.pid, 'SIGSTOP');
+      struck();
       await delay(how.freezeMs);
       process.kill(-node.pid, 'SIGCONT');
       return;
     case 'cut-database':
       fleet.proxy?.set('both', { blackhole: true });
+      struck();
       await delay(how.cutMs);
       fleet.proxy?.set('both', {});
       fleet.proxy?.reset();
+      return;
+    case 'restart-database':
+      // Connections break and are refused, for less than any lease: nobody takes a turn over.
+      await fleet.proxy?.setListening(false);
+      fleet.proxy?.reset();
+      struck();
+      await delay(500 + how.random() * 1500);
+      await fleet.proxy?.setListening(true);
   }
 }
 
-/** A tool that is not idempotent takes effect once at the most. */
-function doubledOf(fleet: Fleet | undefined): number {
-  if (fleet === undefined) return 0;
-  return [...fleet.tools.hits].filter(([key, hits]) => key.startsWith('/book ') && hits > 1).length;
+/**
+ * A tool that is not idempotent takes effect once at the most; one that is may be asked again, but as
+ * the same call.
+ */
+function doubledOf({ tools }: Fleet): number {
+  return [...tools.effects].filter(([effect, keys]) => {
+    return effect.startsWith('/reserve ') ? new Set(keys).size > 1 : keys.length > 1;
+  }).length;
 }
 
 function reportOf(
   seed: number,
-  plan: readonly Fault[],
-  talked: readonly (Talked & { readonly fault: Fault; readonly trial: number })[],
+  plan: readonly Trial[],
+  all: readonly TrialTalked[],
   counts: Pick<ChaosReport, 'staleRows' | 'doubledEffects'>,
 ): ChaosReport {
-  const problems = talked.flatMap(({ fault, kind, trial, problems: found }) =>
-    found.map((problem) => `trial ${trial} (${fault}, ${kind}): ${problem}`),
+  const problems = all.flatMap(({ talked, trial, nth }) =>
+    talked.problems.map((problem) => `trial ${nth + 1}, ${nameOf(trial)}, ${talked.kind}: ${problem}`),
   );
   // A node that sleeps, or a database that is away, is waited for: the promise is about nodes that die.
-  const resumed = talked.flatMap(({ resumedMs, fault }) =>
-    fault === 'kill' && resumedMs !== undefined ? [resumedMs] : [],
+  const resumed = all.flatMap(({ talked: { resumedMs }, trial }) =>
+    trial.fault === 'kill' && resumedMs !== undefined ? [resumedMs] : [],
   );
   const sorted = resumed.toSorted((one, other) => one - other);
   const at = (share: number): number =>
@@ -122,10 +185,11 @@ function reportOf(
   return {
     seed,
     trials: plan.length,
-    turns: talked.length,
-    byFault: countBy(plan),
-    byKind: countBy(talked.map(({ kind }) => kind)),
-    lostTurns: talked.filter(({ problems: found }) => found.some((one) => /^(never ended|ended as)/.test(one))).length,
+    turns: all.length,
+    byFault: countBy(plan.map(({ fault }) => fault)),
+    byFleet: countBy(plan.map(({ fleet }) => fleet)),
+    byKind: countBy(all.map(({ talked }) => talked.kind)),
+    lostTurns: all.filter(({ talked }) => talked.problems.some((one) => /^(never ended|ended as)/.test(one))).length,
     ...counts,
     resumes: resumed.length,
     resumeP50Ms: at(0.5),

@@ -1,12 +1,10 @@
 import OpenAI, { APIError } from 'openai';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { UsherProcess } from '#test/process';
 import { accumulated, isGapless, plain } from '#test/response-oracle';
 import type { Fleet } from './fleet.ts';
+import { differences, type Asked, type Script, type TurnKind } from './script.ts';
 
 type Event = OpenAI.Responses.ResponseStreamEvent;
-
-export type TurnKind = 'streamed' | 'background' | 'background-streamed' | 'tool' | 'idempotent-tool';
 
 /** What one client saw of one turn. */
 export interface Talked {
@@ -19,27 +17,27 @@ export interface Talked {
 }
 
 const giveUpMs = 90_000;
-const words = 'Row seven has the best view of the stage and the shortest way to the bar in the interval';
 
 /**
- * Asks for one turn at one node and hears it to its end, wherever that is made: a client that knows
- * nothing of nodes but their addresses.
+ * Asks for one turn at one door and hears it to its end, wherever that is made: a client that knows
+ * nothing of nodes but the addresses of their doors.
  */
-export async function talk(fleet: Fleet, kind: TurnKind, at: number, id: number): Promise<Talked> {
-  const said = `Answer ${id}: ${words}.`;
-  const tool = kind === 'tool' ? 'book' : kind === 'idempotent-tool' ? 'reserve' : undefined;
-  const call = tool === undefined ? '' : `[[sim:call ${tool} {"seat":${id}}]] `;
-  const input = `${call}[[sim:pace 40]] [[sim:say ${said}]]`;
-  const ear = new Ear(fleet, at, { model: 'guest', input, background: kind.startsWith('background') });
+export async function talk(fleet: Fleet, script: Script, at: number, struck: Promise<unknown>): Promise<Talked> {
+  const { kind, body } = script;
+  const ear = new Ear(fleet, at, body);
   const problems: string[] = [];
+  const person = script.person?.(struck).catch((error: unknown) => {
+    problems.push(`the person at the desk: ${String(error)}`);
+  });
   try {
     await ear.hear(kind !== 'background');
+    await person;
   } catch (error) {
-    return { kind, problems: [`never ended: ${String(error)}`], resumedMs: ear.resumedMs, retries: ear.retries };
+    problems.push(`never ended: ${String(error)}`);
+    return { kind, problems, resumedMs: ear.resumedMs, retries: ear.retries };
   }
   const stored = await ear.stored();
-  if (stored.status !== 'completed') problems.push(`ended as ${stored.status}: ${JSON.stringify(stored.error)}`);
-  else if (stored.output_text !== said) problems.push(`says ${JSON.stringify(stored.output_text)}`);
+  problems.push(...(await differences(fleet, script, stored)));
   if (!isGapless(ear.events, 0)) problems.push(`numbers ${ear.events.map((event) => event.sequence_number).join(' ')}`);
   const seen = await accumulated(ear.events).catch((error: unknown) => String(error));
   if (JSON.stringify(seen) !== JSON.stringify(plain(stored))) {
@@ -47,20 +45,11 @@ export async function talk(fleet: Fleet, kind: TurnKind, at: number, id: number)
       `the client has ${JSON.stringify(seen).slice(0, 600)}, stored is ${JSON.stringify(plain(stored)).slice(0, 600)}`,
     );
   }
-  if (tool !== undefined) {
-    const calls = stored.output.filter((item) => item.type === 'mcp_call').length;
-    if (calls !== 1) problems.push(`has ${calls} calls of its tool`);
-  }
-  return { kind, problems, resumedMs: ear.resumedMs, retries: ear.retries };
+  // Who waits for a person hears on when that one answers: no measure of the cluster.
+  return { kind, problems, resumedMs: person === undefined ? ear.resumedMs : undefined, retries: ear.retries };
 }
 
-interface Asked {
-  readonly model: string;
-  readonly input: string;
-  readonly background: boolean;
-}
-
-/** One client: it goes to the next node when a connection breaks. */
+/** One client: it goes to the next door when a connection breaks. */
 class Ear {
   readonly events: Event[] = [];
   resumedMs: number | undefined;
@@ -108,7 +97,11 @@ class Ear {
   /** Whether the terminal event came. */
   async #listen(streamed: boolean): Promise<boolean> {
     if (this.#id === undefined && !streamed) {
-      this.#id = (await this.#client().responses.create(this.#body, { headers: this.#headers() })).id;
+      const made = await this.#client().responses.create(
+        { ...this.#body, stream: false },
+        { headers: this.#headers() },
+      );
+      this.#id = made.id;
     }
     const stream = await this.#open();
     for await (const event of stream) {
@@ -138,8 +131,9 @@ class Ear {
   }
 
   #client(): OpenAI {
-    const node: UsherProcess = this.#fleet.nodes[this.#at % this.#fleet.nodes.length]!;
-    return new OpenAI({ baseURL: `${node.url}/v1`, apiKey: this.#fleet.apiKey, maxRetries: 0, timeout: 60_000 });
+    const { doors, apiKey } = this.#fleet;
+    const door = doors[this.#at % doors.length]!;
+    return new OpenAI({ baseURL: `${door.url}/v1`, apiKey, maxRetries: 0, timeout: 60_000 });
   }
 }
 

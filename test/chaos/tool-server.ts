@@ -7,16 +7,26 @@ export interface ToolServer {
   readonly origin: string;
   /** How often each idempotency key came, by the path that it came to. */
   readonly hits: ReadonlyMap<string, number>;
+  /** The idempotency keys that came with each body, by path and body: one for every time that it was asked for. */
+  readonly effects: ReadonlyMap<string, readonly string[]>;
   stop(): Promise<void>;
 }
 
 /** Answers `{"booked":true}` after `delayMs`, so that a node can be killed in the middle of it. */
 export async function startToolServer(delayMs: number): Promise<ToolServer> {
   const hits = new Map<string, number>();
+  const effects = new Map<string, readonly string[]>();
   const server: Server = createServer((request, response) => {
-    const key = `${request.url ?? ''} ${String(request.headers['idempotency-key'])}`;
+    const path = request.url ?? '';
+    const idempotencyKey = String(request.headers['idempotency-key']);
+    const key = `${path} ${idempotencyKey}`;
     hits.set(key, (hits.get(key) ?? 0) + 1);
-    request.resume();
+    let body = '';
+    request.setEncoding('utf8').on('data', (piece: string) => (body += piece));
+    request.on('end', () => {
+      const effect = `${path} ${body}`;
+      effects.set(effect, [...(effects.get(effect) ?? []), idempotencyKey]);
+    });
     setTimeout(() => response.setHeader('content-type', 'application/json').end('{"booked":true}'), delayMs);
   });
   server.listen(0, '127.0.0.1');
@@ -25,6 +35,7 @@ export async function startToolServer(delayMs: number): Promise<ToolServer> {
   return {
     origin: `http://127.0.0.1:${port}`,
     hits,
+    effects,
     async stop() {
       server.closeAllConnections();
       server.close();

@@ -71,8 +71,11 @@ describe('a conversation that is handed over', () => {
     const { items } = await admin<Handover>('GET', `/${id}`);
     expect(items?.map(({ type }) => type)).toEqual(['message']);
     const reply = { text: 'You get your money back.', name: 'Mira' };
-    const answered = await admin('POST', `/${id}/answers`, reply);
+    const answered = await admin('POST', `/${id}/answers`, { ...reply, response: waiting });
     expect(answered).toEqual({ status: 200, to: 'response', response: waiting });
+    // Who does not know whether it came sends it again, and it is not said twice.
+    const again = await admin('POST', `/${id}/answers`, { ...reply, response: waiting });
+    expect(again).toMatchObject({ status: 409, error: { code: 'conflict' } });
 
     const events = await streamed;
     expect(isGapless(events, 0)).toBe(true);
@@ -99,7 +102,9 @@ describe('a conversation that is handed over', () => {
     const last = await client.responses.create({ model, conversation, input: '[[sim:say Here again.]]' });
     expect(last.output_text).toBe('Here again.');
     const prompt = JSON.stringify((await simulator.log()).requests.at(-1)?.body);
-    for (const said of ['You get your money back.', 'Tomorrow.', 'One more thing.']) expect(prompt).toContain(said);
+    for (const said of ['You get your money back.', 'Tomorrow.', 'One more thing.']) {
+      expect(prompt.split(said)).toHaveLength(2);
+    }
     expect((await spec?.violations()) ?? []).toEqual([]);
   });
 

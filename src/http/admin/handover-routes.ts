@@ -4,7 +4,7 @@ import type { KeyPrincipal } from '#access';
 import { answerHandover, listHandovers, readHandover, returnHandover, takeConversation, type TurnRooms } from '#turn';
 import type { Exchange, Policy, Route } from '../exchange.ts';
 import { readBody } from '../openai/read-body.ts';
-import { responseIdOf } from '../openai/wire-ids.ts';
+import { responseIdOf, turnOfResponseId } from '../openai/wire-ids.ts';
 import { writeItem } from '../openai/write-items.ts';
 
 const operatePolicy: Policy = { access: 'principal', kinds: ['key'], scope: 'operate' };
@@ -19,6 +19,12 @@ const answerSchema = z.object({
     .refine((text) => text.isWellFormed() && !/\p{Cc}/u.test(text), 'must be text without control characters')
     .default('A colleague')
     .describe('Who answers, as the person reads it.'),
+  response: z
+    .string()
+    .optional()
+    .describe(
+      'The response that is answered, as `waiting` names it. It takes one answer: sent again, or too late, it is refused with 409 and goes nowhere else.',
+    ),
 });
 const takeSchema = z.object({ conversation: z.string().describe('The conversation to take over.') });
 const pageSchema = z.object({
@@ -79,8 +85,9 @@ export function handoverRoutes(rooms: TurnRooms): Route[] {
       answer:
         '`{"to":"response","response":…}` where a response waited: it ends with this answer. Else `{"to":"conversation","item":…}`: it was added to the conversation.',
       handle: async (exchange) => {
-        const reply = readBody(answerSchema, await exchange.json());
-        const delivery = await answerHandover(rooms, keyOf(exchange), idOf(exchange), reply);
+        const { response, ...reply } = readBody(answerSchema, await exchange.json());
+        const waiting = response === undefined ? undefined : turnOfResponseId(response, 'response');
+        const delivery = await answerHandover(rooms, keyOf(exchange), { id: idOf(exchange), waiting }, reply);
         exchange.sendJson(
           200,
           delivery.to === 'response' ? { ...delivery, response: responseIdOf(delivery.response) } : delivery,
