@@ -98,6 +98,22 @@ inBrowser('talking at the page', () => {
       expect(complaints).toEqual([]);
     });
 
+    test('names the sources of its marks, under their numbers, after a reload too', async () => {
+      await using visitor = await fixture.visit('helper');
+      const { page, complaints } = visitor;
+      await fixture.simulator.plan({
+        say: 'We open at seven [1], the bar as well [1]. Not marked: list[1] of `a[1]`.',
+      });
+      await ask(page, 'When do you open, at which opening hours?');
+      await answered(page);
+      const sources = ended(page).locator('.sources li');
+      expect(await sources.allInnerTexts()).toEqual(['[1] Opening hours']);
+      await page.reload();
+      await ended(page).waitFor();
+      expect(await sources.allInnerTexts()).toEqual(['[1] Opening hours']);
+      expect(complaints).toEqual([]);
+    });
+
     test('asks before a tool runs that the person has to agree to, once', async () => {
       await using visitor = await fixture.visit('booking');
       const { page, complaints } = visitor;

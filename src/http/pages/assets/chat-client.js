@@ -18,6 +18,7 @@ import { failureOf, unreachable } from './failure.js';
  * @typedef {object} Annotation
  * @property {string} file_id
  * @property {string} filename
+ * @property {number} [index] where what it is a source of ends, in the text of its message
  *
  * @typedef {object} Item
  * @property {string} id

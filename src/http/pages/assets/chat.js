@@ -256,9 +256,12 @@ class Chat {
   #recorded(group, response) {
     const view = this.#view(group.question);
     view.response = response?.id;
-    for (const part of group.parts) {
-      view.add(part.text ?? part.refusal ?? '');
-      for (const annotation of part.annotations ?? []) view.cite(annotation);
+    for (const parts of group.messages) {
+      view.separate();
+      for (const part of parts) {
+        view.add(part.text ?? part.refusal ?? '');
+        for (const annotation of part.annotations ?? []) view.cite(annotation);
+      }
     }
     for (const asked of group.asked) view.askApproval(asked);
     if (group.person !== null) view.handedOver(group.person);

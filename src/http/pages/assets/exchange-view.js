@@ -52,8 +52,10 @@ export class ExchangeView {
   /** What the person has to agree to, by its name on the server. @type {Map<string, HTMLElement>} */
   #asked = new Map();
   #person = make('p', { class: 'person', role: 'status' });
-  /** By where they come from. @type {Map<string, Annotation>} */
+  /** By where they come from, with the marks that name them. @type {Map<string, Annotation & {marks: Set<string>}>} */
   #sources = new Map();
+  /** Where the present message begins in the text of all. */
+  #messageAt = 0;
   #countdown = 0;
   #anew = false;
 
@@ -83,6 +85,7 @@ export class ExchangeView {
   /** What follows is another message of the same answer. */
   separate() {
     if (this.text !== '') this.#markdown.add('\n\n');
+    this.#messageAt = this.text.length;
   }
 
   /** A person was asked to answer. */
@@ -129,6 +132,7 @@ export class ExchangeView {
   /** What came so far counts no more. */
   restart() {
     this.#sources.clear();
+    this.#messageAt = 0;
     this.#markdown.clear();
   }
 
@@ -141,7 +145,11 @@ export class ExchangeView {
 
   /** @param {Annotation} annotation */
   cite(annotation) {
-    this.#sources.set(annotation.file_id, annotation);
+    const { file_id: id, index = 0 } = annotation;
+    const marks = this.#sources.get(id)?.marks ?? new Set();
+    const mark = /\[\d+\]$/.exec(this.text.slice(this.#messageAt, this.#messageAt + index))?.[0];
+    if (mark !== undefined) marks.add(mark);
+    this.#sources.set(id, { ...annotation, marks });
   }
 
   /**
@@ -180,7 +188,12 @@ export class ExchangeView {
   #sourceList() {
     if (this.#sources.size === 0) return null;
     const entries = [...this.#sources.values()].map((source) =>
-      make('li', { title: source.file_id }, icon('source'), make('span', {}, source.filename || source.file_id)),
+      make(
+        'li',
+        { title: source.file_id },
+        icon('source'),
+        make('span', {}, [...source.marks, source.filename || source.file_id].join(' ')),
+      ),
     );
     return make('div', { class: 'sources' }, make('h3', {}, 'Sources'), make('ul', {}, ...entries));
   }

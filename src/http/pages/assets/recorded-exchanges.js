@@ -6,7 +6,7 @@ import { isHandover } from './answer-end.js';
  * @typedef {object} RecordedExchange
  * @property {string} question '' where its page of the history ends before it
  * @property {string | null} response
- * @property {NonNullable<Item['content']>} parts of the answer
+ * @property {NonNullable<Item['content']>[]} messages of the answer
  * @property {Item[]} asked calls that the person had to agree to
  * @property {string | null} person who answered in the assistant's place, in a sentence
  */
@@ -22,27 +22,25 @@ export function recordedExchanges(items) {
   for (const item of items) {
     const { type, role, content = [], response } = item;
     const last = exchanges.at(-1);
-    if (isHandover(item) && last !== undefined && last.response === response) last.person = item.output ?? null;
-    if (type === 'mcp_approval_request' && last !== undefined && last.response === response) last.asked.push(item);
-    if (type === 'mcp_approval_response') {
-      exchanges.push({ question: decisionWords(item.approve === true), response, parts: [], person: null, asked: [] });
-    }
+    const own = last !== undefined && last.response === response ? last : undefined;
+    if (isHandover(item) && own !== undefined) own.person = item.output ?? null;
+    if (type === 'mcp_approval_request') own?.asked.push(item);
+    if (type === 'mcp_approval_response') exchanges.push(exchange(decisionWords(item.approve === true), response));
     if (type !== 'message') continue;
-    if (role === 'user') {
-      exchanges.push({
-        question: content.map((part) => part.text ?? '').join(''),
-        response,
-        parts: [],
-        person: null,
-        asked: [],
-      });
-    } else if (role === 'assistant' && last !== undefined && last.response === response) {
-      if (last.parts.length > 0) last.parts.push({ type: 'output_text', text: '\n\n' });
-      last.parts.push(...content);
-    } else if (role === 'assistant')
-      exchanges.push({ question: '', response, parts: [...content], person: null, asked: [] });
+    if (role === 'user') exchanges.push(exchange(content.map((part) => part.text ?? '').join(''), response));
+    else if (role === 'assistant' && own !== undefined) own.messages.push(content);
+    else if (role === 'assistant') exchanges.push({ ...exchange('', response), messages: [content] });
   }
   return exchanges;
+}
+
+/**
+ * @param {string} question
+ * @param {string | null} response
+ * @returns {RecordedExchange}
+ */
+function exchange(question, response) {
+  return { question, response, messages: [], asked: [], person: null };
 }
 
 /**
