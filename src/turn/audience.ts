@@ -13,6 +13,7 @@ export class Audience {
   #relay: Relay | undefined;
   #others = 0;
   #isHeardElsewhere = false;
+  #isClosed = false;
   #timer: NodeJS.Timeout | undefined;
   #unlisten: () => void = () => {};
 
@@ -63,7 +64,9 @@ export class Audience {
     if (is) this.#wait(elsewhereMs);
   }
 
+  /** The turn is over here: whoever leaves after that is waited for no more. */
   close(): void {
+    this.#isClosed = true;
     clearTimeout(this.#timer);
     this.#unlisten();
     this.#relay = undefined;
@@ -76,7 +79,7 @@ export class Audience {
 
   #wait(leastMs = 0): void {
     clearTimeout(this.#timer);
-    if (this.#relay !== undefined || this.#others > 0 || this.#outliveMs === Infinity) return;
+    if (this.#isClosed || this.#relay !== undefined || this.#others > 0 || this.#outliveMs === Infinity) return;
     const waitMs = Math.max(this.#outliveMs, leastMs);
     if (waitMs === 0) this.#gone.abort();
     else this.#timer = setTimeout(() => this.#gone.abort(), waitMs);

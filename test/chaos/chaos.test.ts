@@ -7,6 +7,7 @@ const plan: readonly Trial[] = [
   { fault: 'restart', fleet: 'alone', victim: 'worker' },
   { fault: 'restart-database', fleet: 'shared', victim: 'worker' },
   { fault: 'kill', fleet: 'split', victim: 'worker' },
+  { fault: 'stop', fleet: 'shared', victim: 'worker' },
   { fault: 'freeze', fleet: 'shared', victim: 'worker' },
   { fault: 'kill', fleet: 'split', victim: 'gateway' },
   { fault: 'cut-database', fleet: 'split', victim: 'worker' },

@@ -82,7 +82,8 @@ export async function startFleet(kind: FleetKind): Promise<Fleet> {
   await simulator.planAll(summary.plan, summary.rule);
   const tools = stack.adopt(await startToolServer(150), (opened) => opened.stop());
   const assistants = assistantsOf(tools.origin);
-  const common = { tools: { privateOrigins: [tools.origin] } };
+  const limits = { connections: 20_000, drainMs: 2000 };
+  const common = { tools: { privateOrigins: [tools.origin] }, limits };
   if (kind === 'alone') {
     const files = usherFiles([simulator.baseUrl], { assistants, config: common });
     const node = stack.adopt(await startUsher(files), (opened) => opened.stop());

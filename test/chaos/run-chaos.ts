@@ -5,7 +5,7 @@ import { startFleet, type Fleet, type FleetKind } from './fleet.ts';
 import { prepare, turnKinds } from './script.ts';
 import { talk, type Talked } from './talk.ts';
 
-export const faults = ['kill', 'freeze', 'cut-database', 'restart-database', 'restart'] as const;
+export const faults = ['kill', 'stop', 'freeze', 'cut-database', 'restart-database', 'restart'] as const;
 export type Fault = (typeof faults)[number];
 
 /** One trial: what breaks, where. A restart is that of the one process over SQLite. */
@@ -59,7 +59,8 @@ export function planOf(trials: number, seed: number, fleets: 'shared' | 'split' 
 }
 
 function faultAt(drawn: number): Fault {
-  if (drawn < 0.65) return 'kill';
+  if (drawn < 0.55) return 'kill';
+  if (drawn < 0.65) return 'stop';
   if (drawn < 0.75) return 'freeze';
   if (drawn < 0.82) return 'cut-database';
   return drawn < 0.9 ? 'restart-database' : 'restart';
@@ -109,7 +110,7 @@ async function runTrial(fleet: Fleet, trial: Trial, nth: number, options: ChaosO
 }
 
 const nameOf = ({ fault, fleet, victim }: Trial): string =>
-  `${fault} (${fleet}${fleet === 'split' && (fault === 'kill' || fault === 'freeze') ? `, a ${victim}` : ''})`;
+  `${fault} (${fleet}${fleet === 'split' && ['kill', 'stop', 'freeze'].includes(fault) ? `, a ${victim}` : ''})`;
 
 async function strike(
   fleet: Fleet,
@@ -132,6 +133,14 @@ async function strike(
       struck();
       await node.restart();
       return;
+    case 'stop': {
+      // As an upgrade does, node by node: what is not over in its time is left to others.
+      const stopped = node.kill('SIGTERM');
+      struck();
+      await stopped;
+      await node.restart();
+      return;
+    }
     case 'freeze':
       process.kill(-node.pid, 'SIGSTOP');
       struck();
