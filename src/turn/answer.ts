@@ -127,12 +127,6 @@ export class Answer {
     return isOpen || this.#told.stepHas((item) => item.kind !== 'reasoning') || this.#waiting.size > 0;
   }
 
-  /** Whether what the present answer told breaks off in an item, or has a person's words already. */
-  get isInterrupted(): boolean {
-    if (this.#open !== undefined) return true;
-    return this.#told.stepHas((item) => item.kind === 'message' && item.operator !== undefined);
-  }
-
   /** The text that the present answer came to, where it is nothing else: another model can go on with it. */
   get prefix(): string | undefined {
     return this.#openText === '' ? undefined : this.#openText;

@@ -84,7 +84,6 @@ function play(script: Script, told: TurnEvent[], answer: Answer, goesOn = false)
   let { steps, isStepOver } = from;
   if (script.isCompacted && from.nextIndex === 0) void answer.compact(compaction, { ...noUsage, inputTokens: 7 });
   if (steps === 0 && firstSteps === 1) {
-    if (answer.begun) void answer.restart();
     for (let count = 0; count < script.approvals; count += 1) void answer.callApproved(request);
     void answer.endStep({ usage: noUsage, backend: null, finish: 'call' });
     steps = 1;
@@ -135,6 +134,13 @@ function run(answer: Answer, pending: PendingTool): void {
 
 function begin(told: TurnEvent[]): Answer {
   return new Answer((event) => void told.push(event), { ...options, from: replay(told) });
+}
+
+/** Wherever the events of an answer may end: those of what is called first become durable together. */
+function cutsOf(script: Script, whole: readonly TurnEvent[]): readonly number[] {
+  const from = script.isCompacted ? 1 : 0;
+  const to = script.approvals > 0 ? whole.findIndex(({ type }) => type === 'stepped') : from;
+  return Array.from({ length: whole.length + 1 }, (_, count) => count).filter((count) => count <= from || count > to);
 }
 
 /** What a listener of any wire relies on. */
@@ -218,10 +224,10 @@ describe('an answer of items of every kind that another node goes on with', () =
         const whole: TurnEvent[] = [];
         const answer = begin(whole);
         play(script, whole, answer);
-        for (let count = 0; count <= whole.length; count += 1) {
+        for (const count of cutsOf(script, whole)) {
           const told = whole.slice(0, count);
           play(script, told, begin(told), goesOn);
-          const cut = told.slice(0, count + again);
+          const cut = told.slice(0, cutsOf(script, told).find((at) => at >= count + again) ?? told.length);
           const last = begin(cut);
           play(script, cut, last, goesOn);
           expectOrder(cut);
