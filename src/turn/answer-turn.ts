@@ -1,12 +1,19 @@
 import type { ModelRequest, PromptMessage } from '#backend';
-import { addUsage, type Replayed } from '#conversation';
+import { addUsage, noUsage, type Replayed } from '#conversation';
+import { allOf } from './all-of.ts';
 import type { Answer } from './answer.ts';
-import { callApproved } from './approvals.ts';
 import type { Audience } from './audience.ts';
 import { compact } from './compact.ts';
 import { formatProblem, repairMessages } from './answer-format.ts';
 import { cancelledDispatch, dispatch, type Dispatched } from './dispatch.ts';
-import { awaitPerson, handOverFirst, isAnsweredByPerson, pendingHandover } from './hand-over.ts';
+import {
+  awaitPerson,
+  callPerson,
+  handedFirst,
+  isAnsweredByPerson,
+  pendingHandover,
+  type HandedFirst,
+} from './hand-over.ts';
 import { noHead, promptMessages } from './prompt-messages.ts';
 import { estimateItemTokens } from './tokens.ts';
 import { runPending, type TurnTools } from './turn-tools.ts';
@@ -34,15 +41,15 @@ export async function answerTurn(
   },
 ): Promise<Dispatched> {
   const { answer, tools, from, signal } = work;
-  const isCalled =
-    from.steps === 0 && ((await handOverFirst(rooms, asked, answer)) || (await callApproved(asked, answer)));
-  const isForPerson = pendingHandover(answer) !== undefined;
+  const handed = from.steps === 0 ? await handedFirst(rooms, asked) : undefined;
+  const isForPerson = handed !== undefined || pendingHandover(answer) !== undefined;
   const compacted = await compact(rooms, asked, { answer, from, signal, isForPerson });
   const { turn } = compacted;
   let usage = addUsage(from.usage, compacted.usage);
   let { steps, backend } = from;
   let firstTokenMs: number | undefined;
   if (compacted.ended !== undefined) return { ...compacted.ended, usage, backend, firstTokenMs };
+  const isCalled = from.steps === 0 && (await callFirst(turn, answer, handed));
   let isAsking = !from.isStepOver && !isCalled;
   let repair: readonly PromptMessage[] = [];
   for (;;) {
@@ -87,6 +94,17 @@ export async function answerTurn(
     }
     isAsking = true;
   }
+}
+
+/** What is called before any model is asked becomes durable at once: what the person has agreed to, and whoever answers them. */
+async function callFirst({ memory }: PromptedTurn, answer: Answer, handed: HandedFirst | undefined): Promise<boolean> {
+  if (handed === undefined && memory.approved.length === 0) return false;
+  await allOf(
+    ...memory.approved.map((request) => answer.callApproved(request)),
+    handed === undefined ? undefined : callPerson(answer, handed),
+    answer.endStep({ usage: noUsage, backend: null, finish: 'call' }),
+  );
+  return true;
 }
 
 /** What is wrong with the form of an answer that was to have one. */

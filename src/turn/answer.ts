@@ -127,12 +127,6 @@ export class Answer {
     return isOpen || this.#told.stepHas((item) => item.kind !== 'reasoning') || this.#waiting.size > 0;
   }
 
-  /** Whether what the present answer told breaks off in an item, or has a person's words already. */
-  get isInterrupted(): boolean {
-    if (this.#open !== undefined) return true;
-    return this.#told.stepHas((item) => item.kind === 'message' && item.operator !== undefined);
-  }
-
   /** The text that the present answer came to, where it is nothing else: another model can go on with it. */
   get prefix(): string | undefined {
     return this.#openText === '' ? undefined : this.#openText;
@@ -144,10 +138,12 @@ export class Answer {
   }
 
   get #openText(): string | undefined {
-    if (this.#open?.kind !== 'message' || this.#open.part !== 'text') return undefined;
-    return this.#told.stepHas((item) => item.kind !== 'reasoning') ? undefined : this.#open.text;
+    const open = this.#open;
+    if (open?.kind !== 'message' || open.part !== 'text') return undefined;
+    return this.#told.stepHas((item) => item.kind !== 'reasoning') ? undefined : open.text;
   }
 
+  /** Of what the model told that was asked last. */
   get characters(): number {
     return this.#characters;
   }
@@ -171,30 +167,28 @@ export class Answer {
     }
   }
 
-  /**
-   * What the present answer told counts no more: its open item is closed as it is, and what follows
-   * are new items. With `prefix` the first of them begins with the text so far, for a model that
-   * goes on with it.
-   */
-  restart(prefix?: string): void | Promise<void> {
+  /** What the present answer told counts no more: what is open of it is closed as it is, and what follows are new items. */
+  restart(): void | Promise<void> {
     this.#waiting.clear();
-    const closing = this.#closeOpen('incomplete');
-    const from = this.#told.dropStep();
-    this.#characters = 0;
-    this.#isTailUnknown = false;
     this.#goesOn = false;
-    return allOf(
-      closing,
-      this.#relay({ type: 'restarted', index: from }),
-      prefix === undefined ? undefined : this.#addText('text', prefix),
-    );
+    return this.#drop(this.#told.stepFrom);
   }
 
-  /** Makes ready for a model that goes on with `prefix`: on the open item, unless what was told of it is unknown. */
+  /** Makes ready for a model that goes on with `prefix`: on the open item, or on a new one where what was told of it is unknown. */
   resume(): void | Promise<void> {
-    const restarting = this.#isTailUnknown ? this.restart(this.prefix) : undefined;
     this.#goesOn = true;
-    return restarting;
+    this.#characters = 0;
+    const open = this.#open;
+    if (!this.#isTailUnknown || open?.kind !== 'message') return undefined;
+    return allOf(this.#drop(open.index), this.#openMessage(open.part, open.text, open.logprobs));
+  }
+
+  #drop(from: number): void | Promise<void> {
+    const closing = [this.#closeOpen('incomplete')];
+    for (const call of this.#told.pending) if (call.index >= from) closing.push(this.#cancel(call));
+    this.#told.drop(from);
+    this.#characters = 0;
+    return allOf(...closing, this.#relay({ type: 'restarted', index: from }));
   }
 
   /** What was said before is summarised: before any answer of a model begins. */
@@ -214,6 +208,7 @@ export class Answer {
     const closing = this.#closeAll('completed');
     this.#told.endStep();
     this.#goesOn = false;
+    this.#characters = 0;
     return allOf(closing, this.#relay({ type: 'stepped', ...step }));
   }
 
@@ -253,19 +248,19 @@ export class Answer {
   /** Closes all that is under way: whole, or cut short. */
   close(status: ItemStatus): void | Promise<void> {
     const closing = this.#closeAll(status);
-    const pending = this.#told.pending.map((call) =>
-      this.settle(call, { output: null, error: cancelledTool }, 'incomplete'),
-    );
-    return allOf(closing, ...pending);
+    return allOf(closing, ...this.#told.pending.map((call) => this.#cancel(call)));
+  }
+
+  #cancel(call: PendingTool): void | Promise<void> {
+    return this.settle(call, { output: null, error: cancelledTool }, 'incomplete');
   }
 
   #closeAll(status: ItemStatus): void | Promise<void> {
     const closing = this.#closeOpen(status);
     if (this.#waiting.size === 0) return closing;
-    const closings = [closing];
-    for (const call of this.#waiting.values()) closings.push(this.#openCall(call), this.#closeOpen(status));
+    const calls = [...this.#waiting.values()].flatMap((call) => [this.#openCall(call), this.#closeOpen(status)]);
     this.#waiting.clear();
-    return allOf(...closings);
+    return allOf(closing, ...calls);
   }
 
   #closeOpen(status: ItemStatus): void | Promise<void> {
@@ -305,7 +300,7 @@ export class Answer {
   #openMessage(
     part: 'text' | 'refusal',
     delta: string,
-    logprobs: readonly unknown[] | undefined,
+    logprobs: readonly unknown[] = [],
     said?: { readonly operator: string | undefined },
   ): void | Promise<void> {
     const closing = this.#closeAll('completed');
@@ -316,7 +311,7 @@ export class Answer {
       part,
       text: delta,
       citations: [],
-      logprobs: [...(logprobs ?? [])],
+      logprobs: [...logprobs],
       operator: said?.operator,
       scanner: new MarkScanner(),
     };
@@ -349,9 +344,9 @@ export class Answer {
       return this.#relay({ type: 'reasoning', index: open.index, itemId: open.id, delta });
     }
     const closing = this.#closeAll('completed');
-    const begun: OpenReasoning = { kind: 'reasoning', id: newId('reasoning'), index: this.#told.begin(), text: delta };
+    const [itemId, index] = [newId('reasoning'), this.#told.begin()];
+    const begun: OpenReasoning = { kind: 'reasoning', id: itemId, index, text: delta };
     this.#open = begun;
-    const { id: itemId, index } = begun;
     return allOf(
       closing,
       this.#relay({ type: 'opened', index, item: reasoningItem({ ...begun, text: '' }, 'incomplete') }),

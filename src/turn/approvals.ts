@@ -1,7 +1,5 @@
 import { UsherError } from '#base';
-import { noUsage, type ApprovalItem, type ApprovalRequestItem, type Item } from '#conversation';
-import type { Answer } from './answer.ts';
-import type { PromptedTurn } from './turn-steps.ts';
+import type { ApprovalItem, ApprovalRequestItem, Item } from '#conversation';
 
 /**
  * The calls that the input approves, by the requests in what was said before: nobody but the model
@@ -27,16 +25,6 @@ function refused(message: string): UsherError {
   return new UsherError('invalid_request', `${message} Send each approval once, to the response that asked for it.`, {
     param: 'input',
   });
-}
-
-/** Before any model is asked: what the person has agreed to is pending. */
-export async function callApproved({ memory }: PromptedTurn, answer: Answer): Promise<boolean> {
-  if (memory.approved.length === 0) return false;
-  // Its node was lost after a part of this was told; nothing of it has run.
-  if (answer.begun) await answer.restart();
-  for (const request of memory.approved) await answer.callApproved(request);
-  await answer.endStep({ usage: noUsage, backend: null, finish: 'call' });
-  return true;
 }
 
 /** What a model reads of a request that no call came of; undefined where one was approved. */

@@ -41,6 +41,7 @@ export class Audience {
   /** It is waited for at least so long from now on. */
   outlive(ms: number): void {
     this.#outliveMs = Math.max(this.#outliveMs, ms);
+    this.#wait();
   }
 
   /** Whether somebody hears the turn from the store, here or elsewhere. */

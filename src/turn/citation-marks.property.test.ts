@@ -1,5 +1,6 @@
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { replay, type TurnEvent } from '#conversation';
 import { Answer } from './answer.ts';
 import { MarkScanner, type CitationMark } from './citation-marks.ts';
 
@@ -61,9 +62,14 @@ const sources = [
 test('an answer cites the same passages however its text is cut, changes none of it, and begins anew with its marks', () => {
   fc.assert(
     fc.property(text, cuts, fc.nat({ max: 20 }), (whole, at, restartAt) => {
-      const answer = new Answer(() => undefined, { sources });
+      const told: TurnEvent[] = [];
+      const tell = (event: TurnEvent): void => void told.push(event);
+      let answer = new Answer(tell, { sources });
       for (const [index, piece] of split(whole, at).entries()) {
-        if (index === restartAt) void answer.restart(answer.prefix);
+        if (index === restartAt) {
+          answer = new Answer(tell, { sources, from: replay(told) });
+          void answer.resume();
+        }
         void answer.add({ type: 'text', text: piece });
       }
       void answer.close('completed');

@@ -5,6 +5,7 @@ import { noUsage, textOf, type Item, type MessageItem, type ToolItem } from '#co
 import type { AssistantSpec } from '#release';
 import type { HandoverRow } from '#store';
 import type { Sealed, SubjectVault } from '#vault';
+import { allOf } from './all-of.ts';
 import type { Answer } from './answer.ts';
 import type { PendingTool } from './told-items.ts';
 import { isStoreAway } from './store-away.ts';
@@ -49,27 +50,36 @@ export function handoverOf(turn: PromptedTurn): HandoverSettings | undefined {
   return turn.request.stored ? turn.served.release.spec.handover : undefined;
 }
 
-/** Before any model is asked: a conversation that a person has, or that a rule gives them, is handed over. */
-export async function handOverFirst(rooms: TurnRooms, turn: PromptedTurn, answer: Answer): Promise<boolean> {
+/** Why a person answers before any model is asked. */
+export interface HandedFirst {
+  readonly reason: string;
+  /** What is said first; undefined where they have the conversation already. */
+  readonly announce: string | undefined;
+}
+
+/** Whether a person has the conversation, or a rule gives it to them. */
+export async function handedFirst(rooms: TurnRooms, turn: PromptedTurn): Promise<HandedFirst | undefined> {
   const settings = handoverOf(turn);
-  if (settings === undefined) return false;
+  if (settings === undefined) return undefined;
   const { conversation, previous } = turn.request;
   const open = await rooms.store.reach(turn.reach).openHandoverOf(conversation ?? null, previous ?? null);
+  if (open !== undefined) return { reason: 'A person has this conversation.', announce: undefined };
   const phrase = phraseIn(settings, turn.request.input);
-  if (open === undefined && phrase === undefined) return false;
-  // Its node was lost after a part of this was told.
-  if (answer.begun) await answer.restart();
-  if (open === undefined) await answer.say(settings.announce);
-  const reason = open === undefined ? `The message says: ${phrase}` : 'A person has this conversation.';
-  await answer.add({
+  if (phrase === undefined) return undefined;
+  return { reason: `The message says: ${phrase}`, announce: settings.announce };
+}
+
+/** The same call that a model would make. */
+export function callPerson(answer: Answer, { reason, announce }: HandedFirst): void | Promise<void> {
+  const said = announce === undefined ? undefined : answer.say(announce);
+  const called = answer.add({
     type: 'call',
     index: 0,
     callId: newId('call').replace('fc_', 'call_'),
     name: handoverTool.name,
     arguments: JSON.stringify({ reason, by: 'rule' }),
   });
-  await answer.endStep({ usage: noUsage, backend: null, finish: 'call' });
-  return true;
+  return allOf(said, called);
 }
 
 /** The call that hands over, where it is not settled. */
@@ -111,7 +121,6 @@ export async function awaitPerson(
 ): Promise<'over' | 'stopped'> {
   const { answer, audience, signal } = work;
   const settings = handoverOf(turn);
-  if (pending.acting && answer.isInterrupted) await answer.restart();
   if (!pending.acting) await answer.act(pending);
   // Once in a turn: a model that asks again does not make the person wait again.
   const mayAsk = settings !== undefined && !answer.items.some(isHandover);
@@ -152,14 +161,15 @@ export async function conclude(
   pending: PendingTool,
   said: { readonly text: string; readonly operator?: string; readonly output: string },
 ): Promise<'over'> {
-  const saying = answer.say(said.text, said.operator);
-  await Promise.all([saying, answer.settle(pending, { output: said.output, error: null })]);
+  await allOf(answer.say(said.text, said.operator), answer.settle(pending, { output: said.output, error: null }));
   return 'over';
 }
 
 async function handBack(answer: Answer, pending: PendingTool, why: string): Promise<'over'> {
-  await answer.settle(pending, { output: null, error: `${why} Answer the last message yourself.` });
-  await answer.endStep({ usage: noUsage, backend: null, finish: 'call' });
+  await allOf(
+    answer.settle(pending, { output: null, error: `${why} Answer the last message yourself.` }),
+    answer.endStep({ usage: noUsage, backend: null, finish: 'call' }),
+  );
   return 'over';
 }
 

@@ -96,12 +96,8 @@ export function reopened({ index, item }: Placed<OpenedItem>): Open {
   }
 }
 
-export function deltaOf(
-  { part, index, id }: OpenMessage,
-  delta: string,
-  logprobs: readonly unknown[] | undefined,
-): TurnEvent {
-  if (part === 'refusal' || logprobs === undefined) return { type: part, index, itemId: id, delta };
+export function deltaOf({ part, index, id }: OpenMessage, delta: string, logprobs: readonly unknown[] = []): TurnEvent {
+  if (part === 'refusal' || logprobs.length === 0) return { type: part, index, itemId: id, delta };
   return { type: part, index, itemId: id, delta, logprobs };
 }
 

@@ -1,6 +1,6 @@
 import { UsherError, newId } from '#base';
 import { reachOf } from '#access';
-import type { Item } from '#conversation';
+import { isSearchId, type Item } from '#conversation';
 import { notSpoken } from './admit-said.ts';
 import { isBeyond } from './beyond.ts';
 import { subjectOf } from './resolve.ts';
@@ -74,7 +74,7 @@ function saidAgain(item: Item, param: string): Item {
     case 'result':
       return { ...item, id: newId('result') };
     case 'tool':
-      return { ...item, id: newId('tool') };
+      return { ...item, id: newId(isSearchId(item.id) ? 'search' : 'tool') };
     case 'reasoning':
       return { ...item, id: newId('reasoning') };
     case 'approval-request':

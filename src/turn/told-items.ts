@@ -34,6 +34,11 @@ export class ToldItems {
     return this.#pending;
   }
 
+  /** The first place of the present answer of a model. */
+  get stepFrom(): number {
+    return this.#stepFrom;
+  }
+
   /** How many items were begun. */
   get begun(): number {
     return this.#next;
@@ -63,12 +68,9 @@ export class ToldItems {
     this.#stepFrom = this.#next;
   }
 
-  /** The present answer counts no more; answers the place from which on. */
-  dropStep(): number {
-    const from = this.#stepFrom;
+  /** What stands from this place on counts no more. */
+  drop(from: number): void {
     this.#kept = this.#kept.filter(({ index }) => index < from);
     this.#pending = this.#pending.filter(({ index }) => index < from);
-    this.endStep();
-    return from;
   }
 }

@@ -62,6 +62,8 @@ export async function tryBackend(
       pool.timeouts,
       stop.signal,
     );
+    // An answer of nothing is one too: what another began does not stand in its place.
+    if (firstTokenMs === undefined) await begin();
     ending = { result: 'ended', end };
   } catch (error) {
     ending = endingOf(error, answer, signal, firstTokenMs !== undefined);
@@ -76,9 +78,9 @@ export async function tryBackend(
 }
 
 /**
- * What is asked where the answer has begun already, and what its first event does to it: it goes on
- * with the text so far, or what was told counts no more. Not before: a backend that tells nothing
- * changes nothing.
+ * What is asked where the answer has begun already, and what its first event, or its end, does to it: it goes on
+ * with the text so far, or what was told counts no more. Not before: a backend that fails before it
+ * tells anything changes nothing.
  */
 function beginning({ prompt, answer, pool, ticket, mayContinue }: Parameters<typeof tryBackend>[1]): {
   readonly prompt: ModelRequest;

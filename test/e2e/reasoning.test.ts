@@ -154,6 +154,19 @@ describe('what a model thinks', () => {
     expect((await thoughtsAsked()).every((thought) => thought === null)).toBe(true);
   });
 
+  test('before each of several steps is one text on Chat Completions, streamed or not', async () => {
+    const question = '[[sim:think Book it.]] [[sim:call book {"seat":7}]] [[sim:say Done]]';
+    const body = { model: 'booker', messages: [user(question)] };
+    const { message } = (await client.chat.completions.create(body)).choices[0]!;
+    expect(message).toMatchObject({ content: 'Done', reasoning_content: 'Book it.\n\nBook it.' });
+    let thought = '';
+    for await (const { choices } of await client.chat.completions.create({ ...body, stream: true })) {
+      const delta = choices[0]?.delta as { reasoning_content?: string } | undefined;
+      thought += delta?.reasoning_content ?? '';
+    }
+    expect(thought).toBe('Book it.\n\nBook it.');
+  });
+
   test('also where the calls are the caller’s, on both wires', async () => {
     const question = '[[sim:think Look it up.]] [[sim:call seats {}]] [[sim:say Free]]';
     const body = { model, tools: [seats] };

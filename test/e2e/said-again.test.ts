@@ -30,7 +30,12 @@ beforeAll(async () => {
     url: `${tools.origin}/book`,
     parameters: { type: 'object', properties: { seat: { type: 'integer' } } },
   };
-  const assistants = { [model]: { spec: { tools: [book] } } };
+  const assistants = {
+    [model]: {
+      spec: { tools: [book], knowledge: { search: 'tool' } },
+      knowledge: { 'bar.md': '# Bar\n\nIt opens at six.\n' },
+    },
+  };
   const config = { tools: { privateOrigins: [tools.origin] } };
   usher = await startUsher(usherFiles([simulator.baseUrl], { assistants, config }));
   client = clientWith(usher.apiKey);
@@ -115,6 +120,21 @@ describe('an item that is only referred to', () => {
     expect((await asked()).slice(0, 2)).toEqual(wanted);
     await client.responses.create({ model, previous_response_id: first.id, input: [references[0]!, user('So?')] });
     expect(await asked()).toMatchObject([{}, wanted[1]!, wanted[0]!, { content: 'So?' }]);
+  });
+
+  test('stays what it is: a search of the knowledge, with what it found', async () => {
+    const first = await client.responses.create({
+      model,
+      input: '[[sim:call file_search {"query":"bar"}]] [[sim:say Six]]',
+    });
+    const input = [user('When?'), refer(first.output[0]!.id!), user('[[sim:say Six]]')];
+    const next = await client.responses.create({ model, input });
+    expect((await asked())[2]).toMatchObject({
+      role: 'tool',
+      content: expect.stringContaining('<passage source="bar.md"') as string,
+    });
+    const { data } = await client.responses.inputItems.list(next.id, { order: 'asc' });
+    expect(data[1]).toMatchObject({ type: 'file_search_call', queries: ['bar'] });
   });
 
   test('is not found where there is none, or it is another person’s: nobody can tell which', async () => {

@@ -8,6 +8,7 @@ import { startToolServer, type ToolServer } from '../chaos/tool-server.ts';
 
 let simulator: ModelSimulator;
 let tools: ToolServer;
+let files: ReturnType<typeof usherFiles>;
 let usher: UsherProcess;
 let client: OpenAI;
 let transport: DefaultChatTransport<UIMessage>;
@@ -26,12 +27,10 @@ beforeAll(async () => {
   };
   const context = { budgetTokens: 1000, whenFull: 'compact', compactAt: 0.5 };
   const assistants = { [model]: { spec: { context, tools: [book], turns: { rescue: 'restart' } } } };
-  usher = await startUsher(
-    usherFiles([simulator.baseUrl], { assistants, config: { tools: { privateOrigins: [tools.origin] } } }),
-  );
+  files = usherFiles([simulator.baseUrl], { assistants, config: { tools: { privateOrigins: [tools.origin] } } });
+  usher = await startUsher(files);
   client = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: usher.apiKey, maxRetries: 0 });
-  const headers = { authorization: `Bearer ${usher.apiKey}` };
-  transport = new DefaultChatTransport({ api: `${usher.url}/v1/ui/chat`, headers, body: { model } });
+  transport = transportTo(usher);
 });
 beforeEach(() => simulator.clear());
 afterAll(async () => {
@@ -41,8 +40,13 @@ afterAll(async () => {
 
 const said = (text: string): UIMessage => ({ id: crypto.randomUUID(), role: 'user', parts: [{ type: 'text', text }] });
 
-async function send(chatId: string, text: string, abortSignal?: AbortSignal) {
-  return transport.sendMessages({
+function transportTo({ url, apiKey }: UsherProcess): DefaultChatTransport<UIMessage> {
+  const headers = { authorization: `Bearer ${apiKey}` };
+  return new DefaultChatTransport({ api: `${url}/v1/ui/chat`, headers, body: { model } });
+}
+
+async function send(chatId: string, text: string, abortSignal?: AbortSignal, to = transport) {
+  return to.sendMessages({
     trigger: 'submit-message',
     chatId,
     messageId: undefined,
@@ -127,6 +131,22 @@ describe('the hooks of the AI SDK', () => {
     await simulator.plan({ say: words, fault: { kind: 'cut', after: 5, how: 'reset' } });
     await simulator.plan({ say: 'Row' });
     await expect(send('x', 'where?').then(message)).rejects.toThrow(/differs from what was told/);
+  });
+
+  test('show a call once that was cut short, and one that counts no more as one that was not made', async () => {
+    // A server of its own: nothing else has used up what may be tried again.
+    await using fresh = await startUsher(files);
+    const own = transportTo(fresh);
+    for (const after of [2, 9]) {
+      await simulator.clear();
+      const calls = '[[sim:call book {"seat":7}]] [[sim:call book {"seat":8}]]';
+      await simulator.plan(`${calls} [[sim:cut after=${after} how=reset]]`);
+      await simulator.planAll(`${calls} [[sim:say Booked.]]`);
+      const shown = await message(await send('x', 'Book both.', undefined, own));
+      const made = shown.parts.filter((part) => part.type === 'dynamic-tool' && part.state === 'output-available');
+      expect(made).toHaveLength(2);
+      expect(textOf(shown)).toBe('Booked.');
+    }
   });
 
   test('are told of an answer that failed', async () => {

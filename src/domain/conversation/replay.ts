@@ -100,6 +100,8 @@ function after(state: Replayed, event: TurnEvent): Replayed {
         open: state.open?.index === index ? undefined : state.open,
         pending: state.pending.filter((call) => call.index !== index),
         nextIndex: Math.max(state.nextIndex, index + 1),
+        // Of these alone nothing is told before they are whole.
+        isStepOver: state.isStepOver && item.kind !== 'approval-request',
       };
     }
     case 'compacted':
@@ -118,7 +120,7 @@ function after(state: Replayed, event: TurnEvent): Replayed {
         stepFrom: state.nextIndex,
         steps: state.steps + 1,
         usage: addUsage(state.usage, event.usage),
-        backend: event.backend,
+        backend: event.backend ?? state.backend,
       };
     case 'restarted':
       return {
@@ -126,7 +128,6 @@ function after(state: Replayed, event: TurnEvent): Replayed {
         kept: state.kept.filter(({ index }) => index < event.index),
         pending: state.pending.filter(({ index }) => index < event.index),
         open: undefined,
-        stepFrom: state.nextIndex,
       };
   }
 }

@@ -32,8 +32,6 @@ export interface WholeAnswer {
   readonly outcome: TurnOutcome;
   readonly usage: Usage;
   readonly finishedAtMs: number;
-  /** Of the text, as backends told them; empty where they were not asked for. */
-  readonly logprobs: readonly unknown[];
 }
 
 /** Tells the events of a turn to `relay` and settles with its last. */
@@ -43,17 +41,14 @@ export type Telling = (relay: Relay) => Promise<FinishedEvent>;
 export async function answerWhole(telling: Telling): Promise<WholeAnswer> {
   let turn: StartedTurn | undefined;
   let heard = nothingTold;
-  const logprobs: unknown[] = [];
   const { outcome, usage, finishedAtMs } = await telling((event) => {
     if (event.type === 'started') turn = event.turn;
     if (event.type === 'closed' || event.type === 'compacted' || event.type === 'restarted')
       heard = replay([event], heard);
-    if (event.type === 'restarted') logprobs.length = 0;
-    if (event.type === 'text' && event.logprobs !== undefined) logprobs.push(...event.logprobs);
   });
   if (turn === undefined) throw new UsherError('internal', 'The turn ended before it started.');
   if (outcome.state === 'failed') throw failureOf(outcome);
-  return { turn, items: heard.kept.map(({ item }) => item), outcome, usage, finishedAtMs, logprobs };
+  return { turn, items: heard.kept.map(({ item }) => item), outcome, usage, finishedAtMs };
 }
 
 /** One turn to be streamed, and what turns its events into blocks. */

@@ -137,9 +137,7 @@ function metadataOf(settings: string): ResponseSettings['metadata'] {
 }
 
 function writeStored(completion: Completion): object {
-  const parts = completion.items.flatMap((item) => (item.kind === 'message' ? item.content : []));
-  const logprobs = parts.flatMap((part) => (part.type === 'text' ? (part.logprobs ?? []) : []));
-  return { ...writeCompletion([{ ...completion, logprobs }]), metadata: metadataOf(completion.settings) };
+  return { ...writeCompletion([completion]), metadata: metadataOf(completion.settings) };
 }
 
 function listOf(data: readonly object[], ids: readonly string[], hasMore: boolean): object {

@@ -16,7 +16,7 @@ import { ToldText, toldOtherwise } from './told-text.ts';
 import { completionIdOf, servedModel } from './wire-ids.ts';
 import { writeCall } from './write-messages.ts';
 
-/** Between messages of one answer, which this wire knows as one text. */
+/** Between messages of one answer, and between its thoughts, which this wire knows as one text each. */
 const between = '\n\n';
 
 type Answered = Omit<WholeAnswer, 'finishedAtMs'>;
@@ -37,7 +37,7 @@ export function writeCompletion(answers: readonly Answered[], asksFunctions = fa
   };
 }
 
-function writeChoice({ items, outcome, logprobs }: Answered, index: number, asksFunctions: boolean): object {
+function writeChoice({ items, outcome }: Answered, index: number, asksFunctions: boolean): object {
   const texts = items.flatMap((item) => (item.kind === 'message' ? [item.content] : []));
   const calls = items.filter((item) => item.kind === 'call');
   const content = texts
@@ -48,6 +48,7 @@ function writeChoice({ items, outcome, logprobs }: Answered, index: number, asks
     .flat()
     .map((part) => (part.type === 'refusal' ? part.text : ''))
     .join('');
+  const logprobs = texts.flat().flatMap((part) => (part.type === 'text' ? (part.logprobs ?? []) : []));
   const reasoning = items.flatMap((item) => (item.kind === 'reasoning' ? [item.text] : [])).join(between);
   return {
     index,
@@ -152,6 +153,9 @@ export class ChunkWriter implements StreamWriter {
   #isBetween = false;
   /** What a model thought was told already, of an answer that began anew. */
   #isAnew = false;
+  #thoughts = 0;
+  /** A thought has begun that follows another. */
+  #isBetweenThoughts = false;
   readonly tellsCancelled = false;
   readonly #told = new ToldText();
 
@@ -186,11 +190,13 @@ export class ChunkWriter implements StreamWriter {
       case 'closed':
         if (isSaid(event.item)) this.#isBetween = true;
         return '';
+      case 'stepped':
+        this.#isAnew = false;
+        return '';
       case 'cited':
       case 'compacted':
       case 'called':
       case 'acting':
-      case 'stepped':
       case 'bridged':
         return '';
       case 'finished':
@@ -214,7 +220,10 @@ export class ChunkWriter implements StreamWriter {
   }
 
   #thought(delta: string): string {
-    return this.#isAnew ? '' : this.#delta(`{"reasoning_content":${JSON.stringify(delta)}}`);
+    if (this.#isAnew) return '';
+    const text = this.#isBetweenThoughts ? between + delta : delta;
+    this.#isBetweenThoughts = false;
+    return this.#delta(`{"reasoning_content":${JSON.stringify(text)}}`);
   }
 
   #text(index: number, delta: string, logprobs: readonly unknown[] | undefined): string {
@@ -228,6 +237,7 @@ export class ChunkWriter implements StreamWriter {
 
   #opened(item: Item): string {
     const role = this.#role();
+    if (item.kind === 'reasoning') this.#isBetweenThoughts = this.#thoughts++ > 0;
     if (item.kind !== 'call') return role;
     this.#calls += 1;
     if (this.#stream.asksFunctions) {

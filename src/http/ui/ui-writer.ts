@@ -11,6 +11,8 @@ export class UiWriter implements StreamWriter {
   readonly tellsCancelled = true;
   readonly #told = new ToldText();
   readonly #cites = new Set<string>();
+  /** Calls that were told: of others the stream knows no end. */
+  readonly #called = new Set<string>();
   /** The answer was made anew and differs from what was told: nothing more can be said of it here. */
   #isLost = false;
   /** The text part that is open, and whether its item has ended: it goes on where the answer begins anew. */
@@ -41,7 +43,7 @@ export class UiWriter implements StreamWriter {
       case 'cited':
         return this.#cited(event.citation);
       case 'called':
-        return this.#called(event.item);
+        return this.#call(event.item);
       case 'closed':
         return this.#closed(event.item);
       case 'finished':
@@ -83,7 +85,8 @@ export class UiWriter implements StreamWriter {
     return rest === '' || this.#part === undefined ? '' : chunk({ type: 'text-delta', id: this.#part.id, delta: rest });
   }
 
-  #called(item: Extract<Item, { kind: 'call' | 'tool' }>): string {
+  #call(item: Extract<Item, { kind: 'call' | 'tool' }>): string {
+    this.#called.add(item.id);
     const { callId: toolCallId, name: toolName } = item;
     const begun = chunk({ type: 'tool-input-start', toolCallId, toolName, dynamic: true });
     return (
@@ -98,8 +101,9 @@ export class UiWriter implements StreamWriter {
         if (this.#part !== undefined) this.#part.isOver = true;
         return '';
       case 'call':
-        return item.status === 'completed' ? this.#called(item) : '';
+        return item.status === 'completed' ? this.#call(item) : '';
       case 'tool':
+        if (!this.#called.has(item.id)) return '';
         return item.error === null
           ? chunk({
               type: 'tool-output-available',
