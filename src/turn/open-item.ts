@@ -15,6 +15,7 @@ import {
   type TurnEvent,
 } from '#conversation';
 import { MarkScanner } from './citation-marks.ts';
+import { JsonEnd } from './json-end.ts';
 
 /** An item that a model is in the middle of, as far as it came. */
 export interface OpenMessage {
@@ -35,6 +36,7 @@ export interface BegunCall {
   readonly name: string;
   readonly custom?: true;
   arguments: string;
+  readonly end: JsonEnd;
 }
 
 export interface OpenCall extends BegunCall {
@@ -92,7 +94,7 @@ export function reopened({ index, item }: Placed<OpenedItem>): Open {
     case 'call':
     case 'tool':
       // No further piece of it can come: its index at the model it came from is of no use.
-      return { ...item, index, modelIndex: -1 };
+      return { ...item, index, modelIndex: -1, end: endIn(item.arguments) };
   }
 }
 
@@ -130,6 +132,7 @@ export function approvedCall(request: ApprovalRequestItem): { readonly begun: To
     arguments: text,
     index: 0,
     modelIndex: -1,
+    end: new JsonEnd(),
   } as const;
   return {
     begun: { ...toolItem({ ...open, arguments: '' }, 'incomplete'), approvalRequest },
@@ -190,16 +193,23 @@ export function begunCall(event: Extract<ModelEvent, { type: 'call' }>): BegunCa
     name: event.name ?? '',
     ...(event.custom && { custom: event.custom }),
     arguments: event.arguments,
+    end: endIn(event.arguments),
   };
 }
 
+/** A piece more of the arguments. */
+export function grow(call: BegunCall, piece: string): void {
+  call.arguments += piece;
+  call.end.add(piece);
+}
+
 /** Whether arguments have come to their end: they are one JSON value. Of any text nobody knows before the answer ends. */
-export function isWhole({ arguments: text, custom }: BegunCall): boolean {
-  if (custom === true) return false;
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
+export function isWhole({ end, custom }: BegunCall): boolean {
+  return custom !== true && end.isReached;
+}
+
+function endIn(text: string): JsonEnd {
+  const end = new JsonEnd();
+  end.add(text);
+  return end;
 }

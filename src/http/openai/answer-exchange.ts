@@ -49,7 +49,7 @@ export async function answerWhole(telling: Telling): Promise<WholeAnswer> {
     if (event.type === 'closed' || event.type === 'compacted' || event.type === 'restarted')
       heard = replay([event], heard);
     if (event.type === 'restarted') logprobs.length = 0;
-    if (event.type === 'text' && event.logprobs !== undefined) logprobs.push(...event.logprobs);
+    if (event.type === 'text') for (const each of event.logprobs ?? []) logprobs.push(each);
   });
   if (turn === undefined) throw new UsherError('internal', 'The turn ended before it started.');
   if (outcome.state === 'failed') throw failureOf(outcome);
