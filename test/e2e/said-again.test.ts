@@ -143,4 +143,13 @@ describe('an item that is only referred to', () => {
       await expect(ann.conversations.create({ items: [item] })).rejects.toMatchObject({ ...refused, param: 'items' });
     }
   });
+
+  test('no more than a request could say itself, however often it is referred to', async () => {
+    const { id: conversation } = await client.conversations.create();
+    const content = 'a'.repeat(8_000_000);
+    const { data } = await client.conversations.items.create(conversation, { items: [{ role: 'user', content }] });
+    const input = [...Array.from({ length: 500 }, () => refer(data[0]!.id!)), user('And now?')];
+    await expect(client.responses.create({ model, input })).rejects.toMatchObject({ status: 413, param: 'input' });
+    expect((await simulator.log()).requests).toHaveLength(0);
+  });
 });
