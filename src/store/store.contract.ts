@@ -834,6 +834,11 @@ export function storeContract(open: () => Promise<Store>): void {
       expect((await tenant.openHandover(found!, next.id))?.id).toBe(row.id);
       expect((await tenant.openHandoverOf(null, next.id))?.id).toBe(row.id);
       expect(await tenant.openHandoverOf(null, null)).toBeUndefined();
+      // It is of that person, as what they said is, and goes with the last of it.
+      await tenant.deleteTurn(first.id);
+      expect((await tenant.handover(row.id))?.latest).toBe(next.id);
+      await tenant.deleteTurn(next.id);
+      expect(await tenant.handover(row.id)).toBeUndefined();
     });
 
     test('is listed oldest first, page after page; many at once open one', async () => {

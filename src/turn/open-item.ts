@@ -2,6 +2,7 @@ import { newId, type Id } from '#base';
 import type { ModelEvent } from '#backend';
 import {
   searchSource,
+  searchTool,
   type ApprovalRequestItem,
   type CallItem,
   type Citation,
@@ -115,9 +116,10 @@ export function isOpenCall(open: Open | undefined): open is OpenAnyCall {
 export function openedCall(call: BegunCall, index: number, tool: OwnTool | undefined): OpenAnyCall {
   if (tool === undefined) return { ...call, kind: 'call', id: newId('call'), index };
   const { source } = tool;
+  const isSearch = source === searchSource && call.name === searchTool;
   return tool.asksFirst
     ? { ...call, kind: 'approval-request', id: newId('approvalRequest'), source, index }
-    : { ...call, kind: 'tool', id: newId(source === searchSource ? 'search' : 'tool'), source, index };
+    : { ...call, kind: 'tool', id: newId(isSearch ? 'search' : 'tool'), source, index };
 }
 
 /** A call that the person has agreed to, as it begins and when its arguments are there. */

@@ -150,6 +150,5 @@ describe('an item that is only referred to', () => {
     const { data } = await client.conversations.items.create(conversation, { items: [{ role: 'user', content }] });
     const input = [...Array.from({ length: 500 }, () => refer(data[0]!.id!)), user('And now?')];
     await expect(client.responses.create({ model, input })).rejects.toMatchObject({ status: 413, param: 'input' });
-    expect((await simulator.log()).requests).toHaveLength(0);
   });
 });
