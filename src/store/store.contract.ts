@@ -5,22 +5,23 @@ import type { SubjectId, TenantId } from '#access';
 import type { Usage } from '#conversation';
 import type { ReleaseDigest } from '#release';
 import type { Sealed, WrappedKey } from '#vault';
-import type {
-  ApiKeyRow,
-  AuditRecord,
-  EventBatch,
-  NewItem,
-  NewSnapshot,
-  NewTurn,
-  NodeReport,
-  QueuedTurn,
-  Store,
-  TenantStore,
-  TurnFinish,
-  HandoverRow,
-  UnstoredTurn,
-  PassageVectorRow,
-  PageRequest,
+import {
+  pageBytesMax,
+  type ApiKeyRow,
+  type AuditRecord,
+  type EventBatch,
+  type NewItem,
+  type NewSnapshot,
+  type NewTurn,
+  type NodeReport,
+  type QueuedTurn,
+  type Store,
+  type TenantStore,
+  type TurnFinish,
+  type HandoverRow,
+  type UnstoredTurn,
+  type PassageVectorRow,
+  type PageRequest,
 } from './store.ts';
 
 /** Any bytes: what is sealed is of no concern to the store. */
@@ -260,6 +261,19 @@ export function storeContract(open: () => Promise<Store>): void {
       }
       expect(await tenant.items(id, { limit: 9, order: 'oldest-first', after: 'msg_unknown' })).toEqual([]);
       expect(await tenant.items(id, { limit: 0, order: 'oldest-first' })).toEqual([]);
+    });
+
+    test('that are large make a page shorter, the last of it going beyond what a page holds', async () => {
+      const tenant = wholeTenant();
+      const id = await aConversation(tenant);
+      const turn = aTurn({ conversation: id });
+      const made = Array.from({ length: 4 }, () => ({ ...anItem(), content: sealed('a'.repeat(pageBytesMax / 2)) }));
+      await tenant.beginTurn(turn, made);
+      const [, second, third, fourth] = ids(made);
+      expect(ids(await tenant.items(id, { limit: 9, order: 'newest-first' }))).toEqual([fourth, third]);
+      const rest = await tenant.items(id, { limit: 9, order: 'oldest-first', after: second! });
+      expect(ids(rest)).toEqual([third, fourth]);
+      expect(ids(await tenant.chainItems(turn.id, 9))).toEqual([third, fourth]);
     });
 
     test('are not appended to a conversation that does not exist', async () => {
@@ -834,6 +848,11 @@ export function storeContract(open: () => Promise<Store>): void {
       expect((await tenant.openHandover(found!, next.id))?.id).toBe(row.id);
       expect((await tenant.openHandoverOf(null, next.id))?.id).toBe(row.id);
       expect(await tenant.openHandoverOf(null, null)).toBeUndefined();
+      // It is of that person, as what they said is, and goes with the last of it.
+      await tenant.deleteTurn(first.id);
+      expect((await tenant.handover(row.id))?.latest).toBe(next.id);
+      await tenant.deleteTurn(next.id);
+      expect(await tenant.handover(row.id)).toBeUndefined();
     });
 
     test('is listed oldest first, page after page; many at once open one', async () => {

@@ -214,6 +214,9 @@ export interface ListedHandover extends HandoverRow {
   readonly latest: Id<'turn'> | null;
 }
 
+/** Of sealed content that one page of items holds; one that goes beyond it is its page's last. */
+export const pageBytesMax = 33_554_432;
+
 export interface PageRequest {
   readonly limit: number;
   readonly order: 'oldest-first' | 'newest-first';
@@ -249,6 +252,7 @@ export interface TenantStore {
 
   /** Answers false where the conversation does not exist; `conversation_locked` is the caller's to check. */
   appendItems(conversation: Id<'conversation'>, items: readonly NewItem[], nowMs: number): Promise<boolean>;
+  /** Fewer than asked where together they come to `pageBytesMax`. */
   items(conversation: Id<'conversation'>, page: PageRequest): Promise<readonly ItemRow[]>;
   item(conversation: Id<'conversation'>, id: string): Promise<ItemRow | undefined>;
   /** An item wherever it is: in a conversation, or in a turn of none. */
@@ -299,7 +303,7 @@ export interface TenantStore {
   turnItems(id: Id<'turn'>, part: 'input' | 'output'): Promise<readonly ItemRow[]>;
   /**
    * Items of this turn and of those it follows, newest turns first counted, answered oldest first.
-   * Ends at a deleted turn, and at most `mostItems` turns back.
+   * Ends at a deleted turn, at most `mostItems` turns back, and where they come to `pageBytesMax`.
    */
   chainItems(id: Id<'turn'>, mostItems: number): Promise<readonly ItemRow[]>;
   /** With its items. Answers whether it existed. */

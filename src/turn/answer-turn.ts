@@ -123,10 +123,10 @@ const formatBroken: Dispatched['outcome'] = {
 };
 
 function promptOf(turn: PromptedTurn, answer: Answer, tools: TurnTools, steps: number): ModelRequest {
-  const { prompt } = turn;
-  const own = new Set(tools.functions.map(({ name }) => name));
-  const offered = [...tools.functions, ...(prompt.tools ?? []).filter(({ name }) => !own.has(name))];
-  const toolChoice = steps >= stepsMax ? 'none' : steps === 0 ? prompt.toolChoice : 'auto';
+  const { tools: functions = [], toolChoice: choice, ...prompt } = turn.prompt;
+  // A call of one that has the name of ours would be taken for ours.
+  const offered = [...tools.functions, ...functions.filter(({ name }) => tools.toolOf(name) === undefined)];
+  const toolChoice = steps >= stepsMax ? 'none' : steps === 0 ? choice : 'auto';
   return {
     ...prompt,
     messages: [

@@ -161,4 +161,28 @@ describe('Answer', () => {
     void answer.close('incomplete');
     expect(told.at(-1)).toMatchObject({ type: 'closed', item: { status: 'incomplete', content: [{ text: 'Hel' }] } });
   });
+
+  test('a piece with as many log probabilities as fit an event is taken as any other', () => {
+    const answer = new Answer(() => undefined);
+    void answer.add({ type: 'text', text: 'a' });
+    void answer.add({ type: 'text', text: 'b', logprobs: Array.from({ length: 500_000 }, () => 0) });
+    void answer.close('completed');
+    expect(answer.items).toMatchObject([{ content: [{ text: 'ab' }] }]);
+  });
+
+  test('arguments in small pieces cost no more for the calls that wait for their end', () => {
+    const answer = new Answer(() => undefined);
+    const begin = (index: number, text: string): ModelEvent => ({
+      type: 'call',
+      index,
+      callId: `c${index}`,
+      name: 'f',
+      arguments: text,
+    });
+    void answer.add(begin(0, '{"text":"'));
+    void answer.add(begin(1, '{}'));
+    for (let count = 0; count < 400_000; count += 1) void answer.add({ type: 'call', index: 0, arguments: '}a}' });
+    void answer.add({ type: 'call', index: 0, arguments: '"}' });
+    expect(answer.items).toHaveLength(1);
+  });
 });

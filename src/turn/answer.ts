@@ -15,7 +15,7 @@ import {
 } from '#conversation';
 import type { Passage } from '#release';
 import { allOf } from './all-of.ts';
-import { citationsOf, MarkScanner } from './citation-marks.ts';
+import { Citer, MarkScanner } from './citation-marks.ts';
 import {
   approvalRequestItem,
   approvedCall,
@@ -24,6 +24,7 @@ import {
   callItem,
   cancelledTool,
   deltaOf,
+  grow,
   isOpenCall,
   isWhole,
   messageItem,
@@ -83,13 +84,13 @@ export class Answer {
   #goesOn = false;
   readonly #relay: Relay;
   readonly #toolOf: (name: string) => OwnTool | undefined;
-  readonly #sources: readonly Passage[] | undefined;
+  readonly #citer: Citer | undefined;
   readonly #seal: ((text: string) => string) | undefined;
 
   constructor(relay: Relay, { toolOf = () => undefined, sources, seal, from = nothingTold }: AnswerOptions = {}) {
     this.#relay = relay;
     this.#toolOf = toolOf;
-    this.#sources = sources;
+    this.#citer = sources && new Citer(sources);
     this.#seal = seal;
     this.#told = new ToldItems(from);
     this.#open = from.open === undefined ? undefined : reopened(from.open);
@@ -171,6 +172,7 @@ export class Answer {
   restart(): void | Promise<void> {
     this.#waiting.clear();
     this.#goesOn = false;
+    this.#citer?.restart();
     return this.#drop(this.#told.stepFrom);
   }
 
@@ -291,7 +293,7 @@ export class Answer {
     const open = this.#open;
     if (open?.kind === 'message' && open.part === part) {
       open.text += delta;
-      if (logprobs !== undefined) open.logprobs.push(...logprobs);
+      for (const each of logprobs ?? []) open.logprobs.push(each);
       return allOf(this.#relay(deltaOf(open, delta, logprobs)), this.#citeMarks(open, delta));
     }
     return this.#openMessage(part, delta, logprobs);
@@ -330,9 +332,9 @@ export class Answer {
 
   /** Tells what the marks that are whole now refer to; the text stays as it is. */
   #citeMarks(open: OpenMessage, delta: string): void | Promise<void> {
-    if (this.#sources === undefined || open.part === 'refusal') return undefined;
-    const citations = citationsOf(open.scanner.add(delta), this.#sources, this.#told.items);
-    return citations.length === 0 ? undefined : allOf(...citations.map((citation) => this.#addCitation(citation)));
+    if (this.#citer === undefined || open.part === 'refusal') return undefined;
+    const citations = this.#citer.citationsOf(open.scanner.add(delta), () => this.#told.items);
+    return allOf(...citations.map((citation) => this.#addCitation(citation)));
   }
 
   #addReasoning(delta: string): void | Promise<void> {
@@ -363,15 +365,12 @@ export class Answer {
     this.#characters += event.arguments.length;
     const open = this.#open;
     if (isOpenCall(open) && open.modelIndex === event.index) {
-      open.arguments += event.arguments;
+      grow(open, event.arguments);
       if (event.arguments === '') return undefined;
       return allOf(this.#tellArguments(open, event.arguments), this.#openWaiting());
     }
     const waiting = this.#waiting.get(event.index);
-    if (waiting !== undefined) {
-      waiting.arguments += event.arguments;
-      return undefined;
-    }
+    if (waiting !== undefined) return grow(waiting, event.arguments);
     this.#waiting.set(event.index, begunCall(event));
     return this.#openWaiting();
   }

@@ -1,5 +1,6 @@
-import { UsherError } from '#base';
+import { UsherError, type Id } from '#base';
 import type { ApprovalItem, ApprovalRequestItem, Item } from '#conversation';
+import type { TenantStore } from '#store';
 
 /**
  * The calls that the input approves, by the requests in what was said before: nobody but the model
@@ -14,11 +15,42 @@ export function approvedCalls(past: readonly Item[], input: readonly Item[]): re
   for (const { request, approve } of answers) {
     const asked = past.find((item): item is ApprovalRequestItem => item.id === request);
     if (asked === undefined) throw refused('There is no such request for approval in this conversation.');
-    if (answered.has(request)) throw refused('This request for approval was answered before.');
+    if (answered.has(request)) throw answeredBefore();
     answered.add(request);
     if (approve) approved.push(asked);
   }
   return approved;
+}
+
+/**
+ * The input with its approvals, known to be of requests of the person's own, as they are stored: under
+ * the id that their request gives them. So a request has one answer, whatever follows its response.
+ *
+ * @throws UsherError `invalid_request` where it has one, or this one would leave no trace
+ */
+export async function answeredOnce(
+  store: Pick<TenantStore, 'storedItem'>,
+  turn: { readonly id: Id<'turn'>; readonly request: { readonly input: readonly Item[]; readonly stored: boolean } },
+): Promise<readonly Item[]> {
+  const { input, stored } = turn.request;
+  if (!input.some(({ kind }) => kind === 'approval')) return input;
+  if (!stored) throw refused('An approval is for a response that is stored.');
+  const asStored: Item[] = [];
+  for (const item of input) {
+    if (item.kind !== 'approval') asStored.push(item);
+    else {
+      const id = item.request.replace('mcpr_', 'mcpa_') as ApprovalItem['id'];
+      const known = await store.storedItem(id);
+      // A turn that is gone on with has stored it.
+      if (known !== undefined && known.turn !== turn.id) throw answeredBefore();
+      asStored.push({ ...item, id });
+    }
+  }
+  return asStored;
+}
+
+function answeredBefore(): UsherError {
+  return refused('This request for approval was answered before.');
 }
 
 function refused(message: string): UsherError {

@@ -1,7 +1,15 @@
 import { UsherError, newId, parseId, type Id } from '#base';
 import { reachOf, type Principal, type SubjectId } from '#access';
 import type { Item } from '#conversation';
-import type { ConversationRow, FeedbackRow, ItemRow, PageRequest, QueuedTurn, TurnRow } from '#store';
+import {
+  pageBytesMax,
+  type ConversationRow,
+  type FeedbackRow,
+  type ItemRow,
+  type PageRequest,
+  type QueuedTurn,
+  type TurnRow,
+} from '#store';
 import { admitSaid } from './admit-said.ts';
 import { isBeyond } from './beyond.ts';
 import { cancelTurn } from './cancel-turn.ts';
@@ -117,7 +125,9 @@ export async function listItems(
   // One more than asked tells whether there are more, without counting.
   const asked = { ...page, limit: page.limit + 1 };
   const rows = await rooms.store.reach(reachOf(principal)).items(row.id, asked);
-  return { items: await openItems(rooms, principal, rows.slice(0, page.limit)), hasMore: rows.length > page.limit };
+  const bytes = rows.reduce((sum, { content }) => sum + content.length, 0);
+  const hasMore = rows.length > page.limit || bytes >= pageBytesMax;
+  return { items: await openItems(rooms, principal, rows.slice(0, page.limit)), hasMore };
 }
 
 export async function readItem(rooms: ArchiveRooms, principal: Principal, id: string, itemId: string): Promise<Item> {

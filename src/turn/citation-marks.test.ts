@@ -108,3 +108,13 @@ test('marks of earlier turns are not put before the model again, those of this t
   ]);
   expect(promptMessages(noHead, [item], { marks: 'found' })).toEqual([{ role: 'assistant', content: text }]);
 });
+
+test('of a model that marks without end the first thousand marks are looked at, anew where the answer begins anew', () => {
+  const answer = new Answer(() => undefined, { sources: [passage('a.md')] });
+  void answer.add({ type: 'text', text: '[1]'.repeat(5000) });
+  void answer.restart();
+  for (let count = 0; count < 5000; count += 1) void answer.add({ type: 'text', text: '[1]' });
+  void answer.close('completed');
+  const [citations] = citationsOf(answer) as unknown[][];
+  expect(citations).toHaveLength(1000);
+});

@@ -85,19 +85,42 @@ export class MarkScanner {
   }
 }
 
-/** What marks refer to: passages that stand before the model, and those that its searches found in `items`. */
-export function citationsOf(
-  marks: readonly CitationMark[],
-  sources: readonly Passage[],
-  items: readonly Item[],
-): readonly Citation[] {
-  return marks.flatMap(({ number, start, end }) => {
-    const passage = sources[number - 1] ?? foundUnder(number, items);
-    return passage === undefined ? [] : [{ source: passage.source, title: passage.title, start, end }];
-  });
-}
+/** Marks of one answer that are looked at; each becomes an event and is kept. */
+const marksMax = 1000;
 
-function foundUnder(number: number, items: readonly Item[]): Pick<Passage, 'source' | 'title'> | undefined {
-  const found = items.flatMap((item) => (item.kind === 'tool' ? (searchFound(item) ?? []) : []));
-  return found.find((passage) => passage.number === number);
+/** What marks refer to: passages that stand before the model, and those that its searches found. */
+export class Citer {
+  readonly #sources: readonly Passage[];
+  /** What each search found, read once. */
+  readonly #found = new WeakMap<Item, ReturnType<typeof searchFound>>();
+  #marks = 0;
+
+  constructor(sources: readonly Passage[]) {
+    this.#sources = sources;
+  }
+
+  /** The answer begins anew. */
+  restart(): void {
+    this.#marks = 0;
+  }
+
+  /** `items` are those of the turn so far. */
+  citationsOf(marks: readonly CitationMark[], items: () => readonly Item[]): readonly Citation[] {
+    const read = marks.slice(0, Math.max(marksMax - this.#marks, 0));
+    this.#marks += read.length;
+    return read.flatMap(({ number, start, end }) => {
+      const passage = this.#sources[number - 1] ?? this.#foundUnder(number, items());
+      return passage === undefined ? [] : [{ source: passage.source, title: passage.title, start, end }];
+    });
+  }
+
+  #foundUnder(number: number, items: readonly Item[]): Pick<Passage, 'source' | 'title'> | undefined {
+    for (const item of items) {
+      if (item.kind !== 'tool') continue;
+      if (!this.#found.has(item)) this.#found.set(item, searchFound(item));
+      const passage = this.#found.get(item)?.find((each) => each.number === number);
+      if (passage !== undefined) return passage;
+    }
+    return undefined;
+  }
 }

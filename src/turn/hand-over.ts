@@ -3,7 +3,7 @@ import { newId, UsherError, type Id } from '#base';
 import type { FunctionTool } from '#backend';
 import { noUsage, textOf, type Item, type MessageItem, type ToolItem } from '#conversation';
 import type { AssistantSpec } from '#release';
-import type { HandoverRow } from '#store';
+import type { HandoverRow, TenantStore } from '#store';
 import type { Sealed, SubjectVault } from '#vault';
 import { allOf } from './all-of.ts';
 import type { Answer } from './answer.ts';
@@ -21,6 +21,9 @@ import type { PromptedTurn } from './turn-steps.ts';
 
 /** Where the tool comes from, as clients read it. */
 export const handoverSource = 'usher';
+
+/** Conversations of one person that people may have at once: each waits, and is looked for, as long as its owner set. */
+const openMax = 5;
 
 /** How often a waiting turn looks for its answer. One given on the same node wakes it at once. */
 const lookEveryMs = 1000;
@@ -77,14 +80,14 @@ export function callPerson(answer: Answer, { reason, announce }: HandedFirst): v
     index: 0,
     callId: newId('call').replace('fc_', 'call_'),
     name: handoverTool.name,
-    arguments: JSON.stringify({ reason, by: 'rule' }),
+    arguments: JSON.stringify({ reason }),
   });
   return allOf(said, called);
 }
 
 /** The call that hands over, where it is not settled. */
 export function pendingHandover(answer: Answer): PendingTool | undefined {
-  return answer.pending.find(({ item }) => item.source === handoverSource);
+  return answer.pending.find(({ item }) => isHandover(item));
 }
 
 /** Whether all is said: by a person, or in the place of one who did not come. */
@@ -92,8 +95,9 @@ export function isAnsweredByPerson(answer: Answer): boolean {
   return answer.items.some((item) => isHandover(item) && item.output !== null);
 }
 
-function isHandover(item: Item): item is ToolItem {
-  return item.kind === 'tool' && item.source === handoverSource;
+/** By its name too: a server of tools may have any label. */
+export function isHandover(item: Item): item is ToolItem {
+  return item.kind === 'tool' && item.source === handoverSource && item.name === handoverTool.name;
 }
 
 /** What was said while a person was waited for, before what came of that: a model reads it in this order. */
@@ -125,7 +129,7 @@ export async function awaitPerson(
   // Once in a turn: a model that asks again does not make the person wait again.
   const mayAsk = settings !== undefined && !answer.items.some(isHandover);
   const ask = askPatiently(rooms, signal);
-  const handover = mayAsk ? await ask(() => open(rooms, turn, pending.item)) : undefined;
+  const handover = mayAsk ? await ask(() => open(rooms, turn, settings)) : undefined;
   if (settings === undefined || handover === undefined) return handBack(answer, pending, 'No person can be asked now.');
   const isOpenedHere = handover.openedAtMs >= turn.startedAtMs;
   if (isOpenedHere && !answer.items.some(({ kind }) => kind === 'message')) await answer.say(settings.announce);
@@ -173,33 +177,49 @@ async function handBack(answer: Answer, pending: PendingTool, why: string): Prom
   return 'over';
 }
 
-/** The handover that this turn waits in: one that is open already, or a new one. Asked again it is the same. */
-async function open(rooms: TurnRooms, turn: PromptedTurn, item: ToolItem): Promise<HandoverRow | undefined> {
+/**
+ * The handover that this turn waits in: one that is open already, or a new one. Asked again it is the same.
+ * Undefined where nobody may be asked.
+ */
+async function open(
+  rooms: TurnRooms,
+  turn: PromptedTurn,
+  settings: HandoverSettings,
+): Promise<HandoverRow | undefined> {
   const store = rooms.store.reach(turn.reach);
   const { subject, request, served } = turn;
   const conversation = request.conversation ?? null;
   const id = newId('handover');
   const before = await store.openHandoverOf(conversation, request.previous ?? null);
+  // What a call says of itself is the model's to choose.
+  const openedBy = phraseIn(settings, request.input) === undefined ? 'model' : 'rule';
+  const isRefused =
+    before === undefined
+      ? (openedBy === 'model' && !settings.tool) || (await hasTooMany(store, request))
+      : await isAwaitedElsewhere(store, before, turn);
+  if (isRefused) return undefined;
   const row = before ?? {
     id,
     subject,
     assistant: served.assistant,
     conversation,
-    openedBy: openedBy(item),
+    openedBy,
     openedAtMs: rooms.clock.wallMs(),
   };
   const handover = await store.openHandover(row, turn.id);
-  if (handover?.id === id)
-    rooms.telemetry.handover({ assistant: served.assistant, event: `opened by ${row.openedBy}` });
+  if (handover?.id === id) rooms.telemetry.handover({ assistant: served.assistant, event: `opened by ${openedBy}` });
   return handover;
 }
 
-function openedBy({ arguments: text }: ToolItem): 'model' | 'rule' {
-  try {
-    return (JSON.parse(text) as { by?: unknown } | null)?.by === 'rule' ? 'rule' : 'model';
-  } catch {
-    return 'model';
-  }
+/** An application's key may stand for many people. */
+async function hasTooMany(store: TenantStore, { principal }: PromptedTurn['request']): Promise<boolean> {
+  return principal.kind === 'user' && (await store.openHandovers({ limit: openMax })).length >= openMax;
+}
+
+/** Several responses may follow the same one; one of them waits. */
+async function isAwaitedElsewhere(store: TenantStore, { id }: HandoverRow, turn: PromptedTurn): Promise<boolean> {
+  const waiting = (await store.handover(id))?.waiting ?? turn.id;
+  return waiting !== turn.id;
 }
 
 /** The first of the settings' phrases that what was said now holds. */

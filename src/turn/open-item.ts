@@ -2,6 +2,7 @@ import { newId, type Id } from '#base';
 import type { ModelEvent } from '#backend';
 import {
   searchSource,
+  searchTool,
   type ApprovalRequestItem,
   type CallItem,
   type Citation,
@@ -15,6 +16,7 @@ import {
   type TurnEvent,
 } from '#conversation';
 import { MarkScanner } from './citation-marks.ts';
+import { JsonEnd } from './json-end.ts';
 
 /** An item that a model is in the middle of, as far as it came. */
 export interface OpenMessage {
@@ -35,6 +37,7 @@ export interface BegunCall {
   readonly name: string;
   readonly custom?: true;
   arguments: string;
+  readonly end: JsonEnd;
 }
 
 export interface OpenCall extends BegunCall {
@@ -92,7 +95,7 @@ export function reopened({ index, item }: Placed<OpenedItem>): Open {
     case 'call':
     case 'tool':
       // No further piece of it can come: its index at the model it came from is of no use.
-      return { ...item, index, modelIndex: -1 };
+      return { ...item, index, modelIndex: -1, end: endIn(item.arguments) };
   }
 }
 
@@ -109,9 +112,10 @@ export function isOpenCall(open: Open | undefined): open is OpenAnyCall {
 export function openedCall(call: BegunCall, index: number, tool: OwnTool | undefined): OpenAnyCall {
   if (tool === undefined) return { ...call, kind: 'call', id: newId('call'), index };
   const { source } = tool;
+  const isSearch = source === searchSource && call.name === searchTool;
   return tool.asksFirst
     ? { ...call, kind: 'approval-request', id: newId('approvalRequest'), source, index }
-    : { ...call, kind: 'tool', id: newId(source === searchSource ? 'search' : 'tool'), source, index };
+    : { ...call, kind: 'tool', id: newId(isSearch ? 'search' : 'tool'), source, index };
 }
 
 /** A call that the person has agreed to, as it begins and when its arguments are there. */
@@ -126,6 +130,7 @@ export function approvedCall(request: ApprovalRequestItem): { readonly begun: To
     arguments: text,
     index: 0,
     modelIndex: -1,
+    end: new JsonEnd(),
   } as const;
   return {
     begun: { ...toolItem({ ...open, arguments: '' }, 'incomplete'), approvalRequest },
@@ -186,16 +191,23 @@ export function begunCall(event: Extract<ModelEvent, { type: 'call' }>): BegunCa
     name: event.name ?? '',
     ...(event.custom && { custom: event.custom }),
     arguments: event.arguments,
+    end: endIn(event.arguments),
   };
 }
 
+/** A piece more of the arguments. */
+export function grow(call: BegunCall, piece: string): void {
+  call.arguments += piece;
+  call.end.add(piece);
+}
+
 /** Whether arguments have come to their end: they are one JSON value. Of any text nobody knows before the answer ends. */
-export function isWhole({ arguments: text, custom }: BegunCall): boolean {
-  if (custom === true) return false;
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
+export function isWhole({ end, custom }: BegunCall): boolean {
+  return custom !== true && end.isReached;
+}
+
+function endIn(text: string): JsonEnd {
+  const end = new JsonEnd();
+  end.add(text);
+  return end;
 }

@@ -2,7 +2,7 @@ import { UsherError } from '#base';
 import { textOf, type Item, type MessageItem } from '#conversation';
 import type { Passage } from '#release';
 import type { SubjectVault } from '#vault';
-import { approvedCalls } from './approvals.ts';
+import { answeredOnce, approvedCalls } from './approvals.ts';
 import { compactAtTokens } from './compact-at.ts';
 import {
   composePrompt,
@@ -34,7 +34,8 @@ export async function recall(rooms: TurnRooms, turn: PlannedTurn, isToAnswer = t
   if (leavesOut && turn.request.whenFull === 'refuse' && compactAtTokens(turn) === undefined) throw pastTooLong();
   // An answer in a form of the caller's has no place for marks.
   const sources = turn.request.format === undefined ? shownPassages(turn, memory) : [];
-  return { ...turn, prompt, sources, promptTokens, memory, vault };
+  const input = await answeredOnce(rooms.store.reach(turn.reach), turn);
+  return { ...turn, request: { ...turn.request, input }, prompt, sources, promptTokens, memory, vault };
 }
 
 export function pastTooLong(): UsherError {

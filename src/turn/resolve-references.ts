@@ -19,6 +19,8 @@ export type SaidItem = Item | ItemReference;
 
 /** Each is a read of its own. */
 const referencesMax = 512;
+/** Of all stored items that one request refers to: a few characters may stand for megabytes. */
+const bytesMax = 33_554_432;
 
 /**
  * What is said, with the items that are only referred to: those of the same tenant and person,
@@ -37,15 +39,7 @@ export async function resolveReferences(
   if (references.length === 0) return said as readonly Item[];
   const { principal, conversation, previous } = asked;
   if (principal.kind === 'user') throw notSpoken(param);
-  if (references.length > referencesMax) {
-    throw new UsherError(
-      'too_large',
-      `At most ${referencesMax} items may be referred to. Send the others themselves.`,
-      {
-        param,
-      },
-    );
-  }
+  if (references.length > referencesMax) throw tooMany(`At most ${referencesMax} items`, param);
   const store = rooms.store.reach(reachOf(principal));
   const begun =
     conversation !== undefined
@@ -55,11 +49,15 @@ export async function resolveReferences(
         : await store.turn(previous);
   const isKnown = (conversation ?? previous) === undefined || !isBeyond(principal, begun);
   const subject = isKnown ? subjectOf(asked, begun) : undefined;
-  const rows = await Promise.all(references.map(({ id }) => store.storedItem(id)));
   const items = new Map<ItemReference, Item>();
-  for (const [index, row] of rows.entries()) {
+  let bytes = 0;
+  // One after another, so that no more is held than may be said.
+  for (const reference of references) {
+    const row = await store.storedItem(reference.id);
     if (row === undefined || subject === undefined || row.subject !== subject) throw noItem(param);
-    items.set(references[index]!, openItem(await rooms.vault.subject(principal.tenant, subject), row));
+    bytes += row.content.length;
+    if (bytes > bytesMax) throw tooMany(`Items of at most ${bytesMax} bytes`, param);
+    items.set(reference, openItem(await rooms.vault.subject(principal.tenant, subject), row));
   }
   return said.map((item) => (item.kind === 'reference' ? saidAgain(items.get(item)!, param) : item));
 }
@@ -84,6 +82,10 @@ function saidAgain(item: Item, param: string): Item {
     case 'compaction':
       return { ...item, id: newId('compaction'), covers: null };
   }
+}
+
+function tooMany(what: string, param: string): UsherError {
+  return new UsherError('too_large', `${what} may be referred to. Send the others themselves.`, { param });
 }
 
 function noItem(param: string): UsherError {

@@ -51,7 +51,7 @@ export async function beginQueued(
   }
   const begunAtMs = rooms.clock.monotonicMs();
   const row = { ...newTurn(rooms, prompted, vault), queued: true, repeats: queued.repeats };
-  const input = request.input.map((item) => sealItem(vault, item));
+  const input = prompted.request.input.map((item) => sealItem(vault, item));
   switch (await store.beginQueuedTurn(row, input)) {
     case 'begun':
       break;

@@ -270,7 +270,6 @@ export class SimulatedNode {
 
   /** Pending for as long as it takes, over however many nodes. */
   readonly #await = async (answer: Answer, pending: PendingTool, isOurs: () => boolean): Promise<void> => {
-    if (pending.acting && answer.isInterrupted) await answer.restart();
     if (!pending.acting) await answer.act(pending);
     if (!answer.items.some(({ kind }) => kind === 'message')) await answer.say(announced);
     const { personMs, operator } = this.#shape;

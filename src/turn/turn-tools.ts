@@ -4,7 +4,7 @@ import type { ServerTool, ToolSet } from '#tools';
 import type { Answer } from './answer.ts';
 import type { PendingTool } from './told-items.ts';
 import type { OwnTool } from './open-item.ts';
-import { handoverOf, handoverSource, handoverTool } from './hand-over.ts';
+import { handoverOf, handoverSource, handoverTool, isHandover } from './hand-over.ts';
 import { isSearch, runSearch, searchFunction, searchesItself } from './search-tool.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import type { PromptedTurn } from './turn-steps.ts';
@@ -67,7 +67,7 @@ export async function runPending(
   turn: PromptedTurn,
   { answer, tools, signal }: { readonly answer: Answer; readonly tools: TurnTools; readonly signal: AbortSignal },
 ): Promise<void> {
-  for (const pending of answer.pending.filter(({ item }) => item.source !== handoverSource)) {
+  for (const pending of answer.pending.filter(({ item }) => !isHandover(item))) {
     const tool = tools.set?.tools.find(({ name }) => name === pending.item.name);
     // A search changes nothing: it may run again wherever it was lost.
     const search = isSearch(pending.item);

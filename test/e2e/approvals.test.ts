@@ -120,6 +120,28 @@ describe('a tool that the person has to agree to', () => {
     expect(tools.hits.size).toBe(before + 1);
   });
 
+  test('is approved once, whichever responses follow the one that asked, and only where that is kept', async () => {
+    const asked = await client.responses.create({ model, input: book });
+    const request = requestIn(asked);
+    const before = tools.hits.size;
+    const approving = (rest: object) =>
+      client.responses.create({
+        model,
+        previous_response_id: asked.id,
+        input: [approval(request.id, true)],
+        ...rest,
+      });
+    const refused = { status: 400, param: 'input' };
+    await expect(approving({ store: false })).rejects.toMatchObject(refused);
+    expect(tools.hits.size).toBe(before);
+    const both = await Promise.allSettled([approving({ temperature: 0.1 }), approving({ temperature: 0.2 })]);
+    expect(both.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected']);
+    await expect(approving({ temperature: 0.3 })).rejects.toMatchObject(refused);
+    const { id } = await approving({ background: true, temperature: 0.4 });
+    await expect.poll(async () => (await client.responses.retrieve(id)).status).toBe('failed');
+    expect(tools.hits.size).toBe(before + 1);
+  });
+
   test('may be approved by a person with a token of their own; where nobody can be asked it is refused', async () => {
     const post = async (path: string, credential: string, body: object) => {
       const headers = { authorization: `Bearer ${credential}`, 'content-type': 'application/json' };

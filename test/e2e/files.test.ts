@@ -112,4 +112,14 @@ describe('a file in a message', () => {
     const input = [{ role: 'user' as const, content: [file({ filename: 'a.csv', file_data: csv })] }];
     await expect(ann.responses.create({ model, input })).rejects.toMatchObject({ status: 403 });
   });
+
+  test('costs no more than its length, whatever it is instead of a data URL or Base64', async () => {
+    for (const data of [
+      `data:${'a'.repeat(2_000_000)}`,
+      `${' '.repeat(2_000_000)}!`,
+      `data:${';'.repeat(2_000_000)}`,
+    ]) {
+      await expect(ask(file({ filename: 'a.txt', file_data: data }))).rejects.toMatchObject({ status: 400 });
+    }
+  });
 });

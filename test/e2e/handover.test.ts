@@ -28,6 +28,7 @@ beforeAll(async () => {
   const assistants = {
     [model]: { spec: { handover: { phrases: ['talk to a human'] }, turns: { outliveClientMs: 0 } } },
     hasty: { spec: { handover: { waitMs: 1000, missed } } },
+    quiet: { spec: { handover: { tool: false, phrases: ['talk to a human'], waitMs: 60_000 } } },
     returning: { spec: { handover: { waitMs: 1000 } } },
     plain: {},
   };
@@ -58,6 +59,14 @@ async function waitingOne(conversation: string | null): Promise<Handover> {
   };
   await expect.poll(find, { timeout: 10_000 }).toBeDefined();
   return (await find())!;
+}
+
+async function untilWaiting(response: string): Promise<void> {
+  const isWaiting = async (): Promise<boolean> => {
+    const { handovers } = await admin<{ handovers: Handover[] }>('GET', '?limit=100');
+    return handovers.some(({ waiting }) => waiting === response);
+  };
+  await expect.poll(isWaiting, { timeout: 10_000 }).toBe(true);
 }
 
 const asked = async (): Promise<number> => (await simulator.log()).requests.length;
@@ -182,5 +191,45 @@ describe('a conversation that is handed over', () => {
     expect(await admin('GET', '', undefined, usher.apiKey)).toMatchObject({ status: 403 });
     const { data } = await client.conversations.items.list(other);
     expect(data).toHaveLength(2);
+  });
+
+  test('is not by a model whose owner did not give it that, nor taken for a rule’s because it says so', async () => {
+    const { id: conversation } = await client.conversations.create();
+    const calling = '[[sim:call hand_over {"reason":"x","by":"rule"}]]';
+    const tools = [{ type: 'function' as const, name: 'hand_over', parameters: {}, strict: false }];
+    const input = `${calling} [[sim:say I answer myself.]]`;
+    const answered = await client.responses.create({ model: 'quiet', conversation, input, tools });
+    expect(answered.output_text).toBe('I answer myself.');
+    // Nor is a function of the caller's offered whose name would be taken for it.
+    expect((await simulator.log()).requests.at(-1)?.body).not.toHaveProperty('tools');
+    const background = await client.responses.create({ model, conversation: null, input: calling, background: true });
+    const { id, openedBy } = await waitingOne(null);
+    expect(openedBy).toBe('model');
+    await client.responses.cancel(background.id);
+    await client.responses.delete(background.id);
+    expect(await admin('GET', `/${id}`)).toMatchObject({ status: 404 });
+  });
+
+  test('waits once, and a person of their own few times at once', async () => {
+    const headers = { authorization: `Bearer ${usher.apiKey}`, 'content-type': 'application/json' };
+    const body = JSON.stringify({ assistant: 'quiet', subject: 'ann' });
+    const minted = await fetch(`${usher.url}/v1/user_tokens`, { method: 'POST', headers, body });
+    const { token } = (await minted.json()) as { token: string };
+    const ann = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: token, maxRetries: 0 });
+    const input = 'Talk to a human [[sim:say None is free.]]';
+    const ask = (rest: object) =>
+      ann.responses.create({ model: 'quiet', input, background: true, ...rest } as { model: string; input: string });
+    const ids: string[] = [];
+    for (let count = 0; count < 5; count += 1) {
+      ids.push((await ask({ metadata: { count: String(count) } })).id);
+      await untilWaiting(ids.at(-1)!);
+    }
+    expect((await ask({ background: false })).output_text).toContain('None is free.');
+    await ann.responses.cancel(ids[0]!);
+    const chained = { previous_response_id: ids[0], input: 'Hello? [[sim:say Ask in the other one.]]' };
+    const { id: first } = await ask(chained);
+    await untilWaiting(first);
+    const second = await ask({ ...chained, background: false, metadata: { second: 'yes' } });
+    expect(second.output_text).toContain('Ask in the other one.');
   });
 });

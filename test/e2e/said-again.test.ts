@@ -163,4 +163,26 @@ describe('an item that is only referred to', () => {
       await expect(ann.conversations.create({ items: [item] })).rejects.toMatchObject({ ...refused, param: 'items' });
     }
   });
+
+  test('no more than a request could say itself, however often it is referred to', async () => {
+    const { id: conversation } = await client.conversations.create();
+    const content = 'a'.repeat(8_000_000);
+    const { data } = await client.conversations.items.create(conversation, { items: [{ role: 'user', content }] });
+    const input = [...Array.from({ length: 500 }, () => refer(data[0]!.id!)), user('And now?')];
+    await expect(client.responses.create({ model, input })).rejects.toMatchObject({ status: 413, param: 'input' });
+  });
+
+  test('pages of what was said end before they are too large to hold, and the rest follows', async () => {
+    const { id } = await client.conversations.create();
+    for (let count = 0; count < 5; count += 1) {
+      const items = [{ role: 'user' as const, content: `${count}${'a'.repeat(9_000_000)}` }];
+      await client.conversations.items.create(id, { items });
+    }
+    const page = await client.conversations.items.list(id, { order: 'asc', limit: 100 });
+    expect(page.data).toHaveLength(4);
+    expect(page.has_more).toBe(true);
+    const rest = await client.conversations.items.list(id, { order: 'asc', limit: 100, after: page.last_id });
+    expect(rest.data).toHaveLength(1);
+    expect(rest.has_more).toBe(false);
+  });
 });

@@ -20,6 +20,8 @@ const callsMax = 128;
 /** Some servers put a signature of kilobytes into an id; each is held, stored and sent back. */
 const callIdCharactersMax = 16_384;
 const callNameCharactersMax = 1_024;
+/** Of the events of one answer that tell log probabilities, which are held with it: those of what comes later are left out. */
+const logprobsCharactersMax = 16_777_216;
 
 interface WireChunk {
   readonly choices?: readonly (WireChoice | null)[] | null;
@@ -74,6 +76,7 @@ export class ChunkReader {
   readonly #emit: (event: ModelEvent) => void;
   /** Call ids by index. */
   readonly #calls: (string | undefined)[] = [];
+  #logprobsCharacters = 0;
 
   constructor(emit: (event: ModelEvent) => void) {
     this.#emit = emit;
@@ -96,13 +99,15 @@ export class ChunkReader {
     }
     // Only one choice is ever asked for.
     const choice = chunk.choices.find((entry) => (entry?.index ?? 0) === 0);
-    return choice ? this.#readChoice(choice) : false;
+    return choice ? this.#readChoice(choice, data.length) : false;
   }
 
-  #readChoice(choice: WireChoice): boolean {
+  #readChoice(choice: WireChoice, characters: number): boolean {
     this.hasChoice = true;
     const told = choice.logprobs?.content;
-    const logprobs = Array.isArray(told) ? (told as readonly unknown[]) : undefined;
+    if (Array.isArray(told)) this.#logprobsCharacters += characters;
+    const isKept = Array.isArray(told) && this.#logprobsCharacters <= logprobsCharactersMax;
+    const logprobs = isKept ? (told as readonly unknown[]) : undefined;
     let isToken = choice.delta ? this.#readDelta(choice.delta, logprobs) : false;
     if (typeof choice.finish_reason === 'string') {
       this.finish = this.#finishOf(choice.finish_reason);

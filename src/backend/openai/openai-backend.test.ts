@@ -748,6 +748,21 @@ describe('probing', () => {
   });
 });
 
+test('log probabilities without end are left out, and the answer goes on', async () => {
+  const entry = { token: 'a'.repeat(900_000), logprob: 0 };
+  const choice = { index: 0, delta: { content: 'a' }, logprobs: { content: [entry] }, finish_reason: null };
+  const told = await askScripted(async (_request, response) => {
+    streamHead(response);
+    for (let count = 0; count < 24; count += 1) {
+      if (!response.write(`data: ${JSON.stringify({ choices: [choice] })}\n\n`)) await once(response, 'drain');
+    }
+    response.end(chunkEvent({}, 'stop') + doneEvent);
+  });
+  expect(told.end?.finish).toBe('stop');
+  expect(told.events).toHaveLength(24);
+  expect(told.events.filter((event) => 'logprobs' in event)).toHaveLength(18);
+});
+
 describe('a configuration that cannot work is refused when it is opened', () => {
   const good = { name: 'main', kind: 'openai', url: 'https://api.example.com/v1', model: 'm' } as const;
   test.each([

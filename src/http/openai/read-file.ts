@@ -19,8 +19,8 @@ type WireFile = { readonly [Name in keyof typeof fileShape]?: string | null | un
 };
 
 const filesMax = 20;
-/** `data:application/pdf;base64,…`, with whatever parameters it has. */
-const dataUrl = /^data:([^;,]*)[^,]*?(;base64)?,/;
+/** Of what stands before the comma of a data URL. */
+const headCharactersMax = 512;
 
 /** Reads the files of one request into text. */
 export class FileParts {
@@ -48,11 +48,10 @@ export class FileParts {
     if (file.file_url != null)
       throw refused('Files are not fetched from addresses here. Send the file as "file_data".');
     if (file.file_id != null) throw refused('Files are not stored here by id. Send the file as "file_data".');
-    const bytes = bytesOf(file.file_data ?? '');
+    const { mediaType, bytes } = readData(file.file_data ?? '');
     if (bytes === undefined || bytes.length === 0) throw refused('"file_data" must be a data URL, or Base64.');
     const name = nameOf(file);
-    const mediaType = dataUrl.exec(file.file_data ?? '')?.[1]?.toLowerCase();
-    const read = await this.#rooms.files.read({ name, mediaType: mediaType === '' ? undefined : mediaType, bytes });
+    const read = await this.#rooms.files.read({ name, mediaType, bytes });
     if (read.result === 'refused') throw refused(`The file "${name}" cannot be read: ${read.mend}`);
     return { type: 'file', name, text: read.text };
   }
@@ -64,12 +63,21 @@ function nameOf({ filename }: WireFile): string {
   return name === '' ? 'file' : name;
 }
 
-function bytesOf(data: string): Buffer | undefined {
-  const head = dataUrl.exec(data);
-  const content = head === null ? data : data.slice(head[0].length);
-  if (head === null || head[2] !== undefined) {
-    return /^[\w+/\s-]*={0,2}\s*$/.test(content) ? Buffer.from(content, 'base64') : undefined;
-  }
+/** `data:application/pdf;base64,…`, with whatever parameters it has, or Base64. No pattern looks at it twice: it may be long. */
+function readData(data: string): { readonly mediaType: string | undefined; readonly bytes: Buffer | undefined } {
+  const comma = data.startsWith('data:') ? data.slice(0, headCharactersMax).indexOf(',') : -1;
+  if (comma === -1) return { mediaType: undefined, bytes: fromBase64(data) };
+  const head = data.slice('data:'.length, comma);
+  const content = data.slice(comma + 1);
+  const mediaType = head.split(';', 1)[0]!.toLowerCase() || undefined;
+  return { mediaType, bytes: head.endsWith(';base64') ? fromBase64(content) : fromPercents(content) };
+}
+
+function fromBase64(content: string): Buffer | undefined {
+  return /^[\w+/\s-]*={0,2}$/.test(content.trimEnd()) ? Buffer.from(content, 'base64') : undefined;
+}
+
+function fromPercents(content: string): Buffer | undefined {
   try {
     return Buffer.from(decodeURIComponent(content));
   } catch {

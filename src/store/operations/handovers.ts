@@ -233,3 +233,26 @@ export const openHandovers = (
   { limit, after }: Parameters<TenantStore['openHandovers']>[0],
 ): Promise<readonly ListedHandover[]> =>
   selectOpenPage(session, reach, { open: 'open', running: 'running', after: after ?? '', limit });
+
+const removeLone = contentQuery<{ id: Id<'handover'> }, never>(({ db, arg, within }) =>
+  db
+    .deleteFrom('handovers')
+    .where(within('handovers'))
+    .where('id', '=', arg('id'))
+    .where('conversation', 'is', null)
+    .where((eb) =>
+      eb.not(
+        eb.exists(
+          eb
+            .selectFrom('turns')
+            .select('turns.id')
+            .whereRef('turns.tenant', '=', 'handovers.tenant')
+            .whereRef('turns.handover', '=', 'handovers.id'),
+        ),
+      ),
+    ),
+);
+
+/** The handover of a chain of turns goes with the last of them; that of a conversation goes with it. */
+export const dropLoneHandover = async (session: Session, reach: Reach, id: Id<'handover'>): Promise<void> =>
+  void (await removeLone(session, reach, { id }));

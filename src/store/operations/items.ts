@@ -1,12 +1,20 @@
+import { sql, type RawBuilder } from 'kysely';
 import type { Id } from '#base';
 import type { Reach, SubjectId, TenantId } from '#access';
 import type { ItemId } from '#conversation';
 import type { Sealed } from '#vault';
 import { contentQuery, insertQuery, type Session } from '../query.ts';
-import type { ItemRow, NewItem, TenantStore } from '../store.ts';
+import { pageBytesMax, type ItemRow, type NewItem, type TenantStore } from '../store.ts';
 import { takePositions } from './positions.ts';
 
-const columns = ['id', 'subject', 'turn', 'position', 'content', 'created_at_ms as createdAtMs'] as const;
+const columns = [
+  'items.id',
+  'items.subject',
+  'items.turn',
+  'items.position',
+  'items.content',
+  'items.created_at_ms as createdAtMs',
+] as const;
 
 interface StoredItem {
   readonly tenant: TenantId;
@@ -73,59 +81,59 @@ interface PageArgs {
   limit: number;
 }
 
-const selectOldest = contentQuery<PageArgs, ItemRow>(({ db, arg, within }) =>
-  db
-    .selectFrom('items')
-    .select(columns)
-    .where(within('items'))
-    .where('conversation', '=', arg('conversation'))
-    .orderBy('position', 'asc')
-    .limit(arg('limit')),
-);
+type Order = 'asc' | 'desc';
 
-const selectNewest = contentQuery<PageArgs, ItemRow>(({ db, arg, within }) =>
-  db
-    .selectFrom('items')
-    .select(columns)
-    .where(within('items'))
-    .where('conversation', '=', arg('conversation'))
-    .orderBy('position', 'desc')
-    .limit(arg('limit')),
-);
-
-const selectAfter = (order: 'asc' | 'desc') =>
+/** Sizes first: a row may be megabytes, as an image is, and no page is to hold a hundred of them. */
+const selectPage = (order: Order, isAfter: boolean) =>
   contentQuery<PageArgs & { after: ItemId }, ItemRow>(({ db, arg, within }) =>
     db
-      .selectFrom('items')
+      .with('page', (page) =>
+        page
+          .selectFrom('items')
+          .select(['items.id', 'items.position', sql<number>`length(items.content)`.as('bytes')])
+          .where(within('items'))
+          .where('items.conversation', '=', arg('conversation'))
+          .$if(isAfter, (query) =>
+            query.where('items.position', order === 'asc' ? '>' : '<', (eb) =>
+              eb
+                .selectFrom('items')
+                .select('items.position')
+                .where(within('items'))
+                .where('items.conversation', '=', arg('conversation'))
+                .where('items.id', '=', arg('after')),
+            ),
+          )
+          .orderBy('items.position', order)
+          .limit(arg('limit')),
+      )
+      .with('sized', (sized) =>
+        sized.selectFrom('page').select(['page.id', bytesBefore(sql`page.position ${sql.raw(order)}`).as('before')]),
+      )
+      .selectFrom('sized')
+      .innerJoin('items', 'items.id', 'sized.id')
       .select(columns)
       .where(within('items'))
-      .where('conversation', '=', arg('conversation'))
-      .where('position', order === 'asc' ? '>' : '<', (eb) =>
-        eb
-          .selectFrom('items')
-          .select('position')
-          .where(within('items'))
-          .where('conversation', '=', arg('conversation'))
-          .where('id', '=', arg('after')),
-      )
-      .orderBy('position', order)
-      .limit(arg('limit')),
+      .where('sized.before', '<', sql.lit(pageBytesMax))
+      .orderBy('items.position', order),
   );
 
-const selectOldestAfter = selectAfter('asc');
-const selectNewestAfter = selectAfter('desc');
+/** The bytes of the rows of a `page` that come before each, in this order. */
+export function bytesBefore(order: RawBuilder<unknown>): RawBuilder<number> {
+  return sql<number>`coalesce(sum(page.bytes) over (order by ${order} rows between unbounded preceding and 1 preceding), 0)`;
+}
+
+const pages = {
+  'oldest-first': { first: selectPage('asc', false), after: selectPage('asc', true) },
+  'newest-first': { first: selectPage('desc', false), after: selectPage('desc', true) },
+} as const;
 
 export const items = (
   session: Session,
   reach: Reach,
   ...[conversation, { limit, order, after }]: Parameters<TenantStore['items']>
 ): Promise<readonly ItemRow[]> => {
-  const oldestFirst = order === 'oldest-first';
-  if (after === undefined) {
-    return (oldestFirst ? selectOldest : selectNewest)(session, reach, { conversation, limit });
-  }
-  const args = { conversation, limit, after: after as ItemId };
-  return (oldestFirst ? selectOldestAfter : selectNewestAfter)(session, reach, args);
+  const args = { conversation, limit, after: (after ?? '') as ItemId };
+  return pages[order][after === undefined ? 'first' : 'after'](session, reach, args);
 };
 
 const selectItem = contentQuery<{ conversation: Id<'conversation'>; id: ItemId }, ItemRow>(({ db, arg, within }) =>

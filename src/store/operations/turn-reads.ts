@@ -3,7 +3,8 @@ import type { Id } from '#base';
 import type { Reach } from '#access';
 import type { TurnState } from '#conversation';
 import { contentQuery, type Session } from '../query.ts';
-import type { ItemRow, TenantStore, TurnRow } from '../store.ts';
+import { pageBytesMax, type ItemRow, type TenantStore, type TurnRow } from '../store.ts';
+import { bytesBefore } from './items.ts';
 import type { UsageColumns } from './turn-columns.ts';
 
 const turnColumns = [
@@ -159,8 +160,30 @@ const selectChain = contentQuery<{ id: Id<'turn'>; most: number }, ItemRow>(({ d
             .where('chain.depth', '<', arg('most')),
         ),
     )
-    .selectFrom('chain')
-    .innerJoin('items', (join) => join.onRef('items.tenant', '=', 'chain.tenant').onRef('items.turn', '=', 'chain.id'))
+    .with('page', (page) =>
+      page
+        .selectFrom('chain')
+        .innerJoin('items', (join) =>
+          join.onRef('items.tenant', '=', 'chain.tenant').onRef('items.turn', '=', 'chain.id'),
+        )
+        .select(['items.id', 'chain.depth', 'items.position', sql<number>`length(items.content)`.as('bytes')])
+        .where(within('items'))
+        .orderBy('chain.depth', 'asc')
+        .orderBy('items.position', 'desc')
+        .limit(arg('most')),
+    )
+    .with('sized', (sized) =>
+      sized
+        .selectFrom('page')
+        .select([
+          'page.id',
+          'page.depth',
+          'page.position',
+          bytesBefore(sql`page.depth asc, page.position desc`).as('before'),
+        ]),
+    )
+    .selectFrom('sized')
+    .innerJoin('items', 'items.id', 'sized.id')
     .select([
       'items.id',
       'items.subject',
@@ -170,9 +193,9 @@ const selectChain = contentQuery<{ id: Id<'turn'>; most: number }, ItemRow>(({ d
       'items.created_at_ms as createdAtMs',
     ])
     .where(within('items'))
-    .orderBy('chain.depth', 'asc')
-    .orderBy('items.position', 'desc')
-    .limit(arg('most')),
+    .where('sized.before', '<', sql.lit(pageBytesMax))
+    .orderBy('sized.depth', 'asc')
+    .orderBy('sized.position', 'desc'),
 );
 
 export const chainItems = async (
