@@ -56,7 +56,10 @@ export async function carryOut(rooms: TurnRooms, turn: PromptedTurn, run: Run): 
       givenUp === undefined
         ? await answerSafely(rooms, turn, { answer, audience, tools, from, signal: stop }, held)
         : endGivenUp(givenUp, from);
-    if (held !== undefined && isNoLongerOurs(rooms, held, answered)) throw log?.failure ?? movedElsewhere();
+    if (held !== undefined && isNoLongerOurs(rooms, held, answered)) {
+      await log?.leave();
+      throw log?.failure ?? movedElsewhere();
+    }
     await answer.close(answered.outcome.state === 'completed' ? 'completed' : 'incomplete');
     const finished = await record(rooms, turn, { answer, answered, log, lease: held?.lease });
     await audience.tell(finished);
@@ -66,6 +69,7 @@ export async function carryOut(rooms: TurnRooms, turn: PromptedTurn, run: Run): 
     rooms.live.foundNoRoom(turn.id);
     return await tellNoRoom(rooms, turn, audience);
   } finally {
+    log?.close();
     held?.lease.release();
     audience.close();
     leave?.();

@@ -56,6 +56,7 @@ export class TurnLog implements EventSource {
   #untold: Untold[] = [];
   #deltasAhead = 0;
   #idle: (() => void) | undefined;
+  #isClosed = false;
   /** Why the store did not take the last batch. */
   failure: UsherError | undefined;
 
@@ -87,6 +88,7 @@ export class TurnLog implements EventSource {
   };
 
   take(): EventBatch | undefined {
+    if (this.#isClosed) return undefined;
     if (this.#underWay !== undefined) {
       if (!this.#isUnsure) return undefined;
       this.#isUnsure = false;
@@ -137,12 +139,28 @@ export class TurnLog implements EventSource {
     return this.#pending.length === 0 ? undefined : this.#seal(this.#pending);
   }
 
+  /** The turn is left to others: what was told of it becomes durable first, as long as this node may write it. */
+  async leave(): Promise<void> {
+    while (this.#pending.length > 0 && this.#options.lease.isHeld()) {
+      this.#options.writer.now(this);
+      await new Promise<void>((idle) => {
+        this.#idle = idle;
+      });
+    }
+  }
+
+  /** Nothing more is written, whatever is left. */
+  close(): void {
+    this.#isClosed = true;
+    this.#options.writer.forget(this);
+    this.#options.lease.lost.removeEventListener('abort', this.#abandon);
+  }
+
   /** All is durable, by that transaction: what waited is told. */
   end(): void {
     const events = this.#pending;
     this.#pending = [];
     this.#advance(events.length);
-    this.#options.lease.lost.removeEventListener('abort', this.#abandon);
   }
 
   /** The first of `events` has the number after the last durable one. */
