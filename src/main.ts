@@ -121,7 +121,7 @@ export async function openUsher(options: {
   });
   const worker = rooms.runsTurns ? new TurnWorker(rooms, { eventsKeptMs }) : undefined;
   opening.defer(() => worker?.close());
-  opening.defer(() => closeServer(server, config, stopping));
+  opening.defer(() => closeServer(server, config, { stopping, live: rooms.live }));
   opening.use(watchPools(pools, telemetry));
   await membership.enter();
   const apiKey = await ownKey(config, store);
@@ -220,10 +220,16 @@ async function settleConfig(config: Config): Promise<Config> {
 }
 
 /** Drains; what still runs at the deadline is left to other nodes, or to the next start. */
-async function closeServer(server: HttpServer, { limits }: Config, stopping: AbortController): Promise<void> {
+async function closeServer(
+  server: HttpServer,
+  { limits }: Config,
+  { stopping, live }: { readonly stopping: AbortController; readonly live: LiveTurns },
+): Promise<void> {
   const { drainMs, announceMs } = limits;
   const timer = setTimeout(() => stopping.abort(), announceMs + drainMs);
   await server.close({ drainMs, announceMs });
+  // Nobody hears a background turn here, nor anything that a worker runs; they are answers under way all the same.
+  await live.quiet(stopping.signal);
   clearTimeout(timer);
   stopping.abort();
 }

@@ -17,7 +17,7 @@ export interface EventSource {
   take(): EventBatch | undefined;
   /** What became of the batch: written, or refused since another node holds the turn. */
   settled(result: 'written' | 'refused'): void;
-  /** The store could not take the batch: it is tried again, unless there is no room for it. */
+  /** The store could not take the batch: it is tried again, unless its source is forgotten by that. */
   failed(error: UsherError): void;
   /** It was asked of another node that this turn stop. */
   cancelAsked(): void;

@@ -138,9 +138,11 @@ export async function awaitPerson(
   turn.release();
   const deadlineMs = Math.max(handover.openedAtMs, turn.startedAtMs) + settings.waitMs;
   const store = rooms.store.reach(turn.reach);
+  const live = rooms.live.get(turn.id);
   while (!signal.aborted) {
-    const changed = rooms.live.get(turn.id)?.changed;
+    const changed = live?.changed;
     const found = await ask(() => store.replyTo(turn.id));
+    if (live !== undefined) live.isWaiting = found?.state === 'open' && found.reply === null;
     if (found?.reply != null) {
       const { text, name } = openReply(turn, found.reply);
       rooms.telemetry.handover({ assistant: turn.served.assistant, event: 'answered' });

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Id } from '#base';
 import type { Audience } from './audience.ts';
 
@@ -5,6 +6,8 @@ import type { Audience } from './audience.ts';
 export class LiveTurn {
   readonly audience: Audience;
   readonly #cancelled = new AbortController();
+  /** A person is waited for: nothing is under way that another node would have to do again. */
+  isWaiting = false;
   #changed = Promise.withResolvers<void>();
 
   constructor(audience: Audience) {
@@ -31,6 +34,8 @@ export class LiveTurn {
   }
 }
 
+/** How often a node that stops looks whether its turns are over. */
+const lookEveryMs = 50;
 /** Beyond these a turn is made again, which does no harm. */
 const withoutRoomMax = 10_000;
 
@@ -51,6 +56,12 @@ export class LiveTurns {
   /** Whether that was found of it; said once. */
   hadNoRoom(id: Id<'turn'>): boolean {
     return this.#withoutRoom.delete(id);
+  }
+
+  /** Settles when no answer is under way here, or `signal` aborts. */
+  async quiet(signal: AbortSignal): Promise<void> {
+    const isBusy = (): boolean => [...this.#turns.values()].some(({ isWaiting }) => !isWaiting);
+    while (!signal.aborted && isBusy()) await delay(lookEveryMs, undefined, { signal }).catch(() => undefined);
   }
 
   /** Answers how it ends. */

@@ -118,7 +118,8 @@ export class TurnLog implements EventSource {
   failed(error: UsherError): void {
     this.failure = error;
     this.#isUnsure = true;
-    if (error.code === 'storage_full') this.#options.lease.lose();
+    // No later try would be another: there is no room, or this node has closed its store.
+    if (error.code === 'storage_full' || error.code === 'shutting_down') this.#options.lease.lose();
   }
 
   cancelAsked(): void {

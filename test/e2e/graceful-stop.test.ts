@@ -86,4 +86,38 @@ describe('a stop by SIGTERM', { timeout: 90_000 }, () => {
     expect((await client.responses.retrieve(id)).output_text.length).toBeGreaterThan(0);
     expect(usher.logs()).not.toContain('"msg":"unexpected error"');
   });
+
+  test('lets an answer that nobody hears here come to its end too, and does not stay for one that waits for a person', async () => {
+    const assistants = { [assistant]: { spec: { handover: {} } } };
+    const limits = { drainMs: 20_000 };
+    await using usher = await startUsher(usherFiles([simulator.baseUrl], { assistants, config: { limits } }));
+    const client = clientOf(usher);
+    await simulator.plan({ tokens: 30, fault: { kind: 'stall', after: 10 } });
+    const { requests: before } = (await simulator.log()).totals;
+    const body = { model: assistant, background: true };
+    const { id } = await client.responses.create({ ...body, input: 'Tell me.' });
+    await simulator.until(({ requests }) => requests.at(-1)?.tokens === 10);
+    const ended = usher.kill('SIGTERM');
+    await expect.poll(() => readiness(usher).catch(() => 0), { timeout: 10_000 }).toBe(0);
+    await simulator.control({ do: 'release' });
+    expect(await ended).toEqual({ code: 0, signal: null });
+    await usher.restart();
+    expect(await client.responses.retrieve(id)).toMatchObject({ status: 'completed' });
+    expect((await simulator.log()).totals.requests).toBe(before + 1);
+
+    const input = '[[sim:call hand_over {"reason":"A refund."}]]';
+    const waiting = await client.responses.create({ ...body, input });
+    const operatorKey = await usher.key('operate');
+    const handovers = async () => {
+      const headers = { authorization: `Bearer ${operatorKey}` };
+      const answer = await fetch(`${usher.url}/admin/handovers`, { headers });
+      return ((await answer.json()) as { handovers: readonly object[] }).handovers.length;
+    };
+    await expect.poll(handovers, { timeout: 10_000 }).toBe(1);
+    const fromMs = performance.now();
+    expect(await usher.kill('SIGTERM')).toEqual({ code: 0, signal: null });
+    expect(performance.now() - fromMs).toBeLessThan(limits.drainMs / 2);
+    await usher.restart();
+    expect(await client.responses.retrieve(waiting.id)).toMatchObject({ status: 'in_progress' });
+  });
 });
