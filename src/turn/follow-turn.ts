@@ -12,8 +12,8 @@ import type { FinishedEvent } from './record.ts';
 import { eventsPlace } from './turn-log.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 
-/** Followers are woken when there is more; this is for what could be missed. */
-const lookAnywayMs = 1000;
+/** Followers are woken when there is more; this is for what could be missed. Thousands of them may wait for a person. */
+const lookAnywayMs = 5000;
 const batchesPerRead = 200;
 
 type FollowRooms = Pick<TurnRooms, 'store' | 'vault' | 'live' | 'watch'>;

@@ -28,8 +28,8 @@ interface Watched {
 }
 
 /**
- * Sees for all who follow a turn that runs elsewhere when there is more of it in the store: one
- * question for all of them, so that a node with thousands of listeners asks no more often than one
+ * Sees for all who follow a turn that runs elsewhere when there is more of it in the store, or when it
+ * comes to run here: one question for all of them, so that a node with thousands of listeners asks no more often than one
  * with a single one.
  */
 export class TurnWatch {
@@ -72,19 +72,20 @@ export class TurnWatch {
   }
 
   async #look(): Promise<void> {
-    // Whoever runs here wakes its followers itself.
-    const elsewhere = [...this.#watched.values()].filter(({ turn }) => this.#live.get(turn) === undefined);
+    const elsewhere: Watched[] = [];
+    for (const watched of this.#watched.values()) {
+      // Whoever runs here wakes its followers itself, once they have seen that it does.
+      if (this.#live.get(watched.turn) === undefined) elsewhere.push(watched);
+      else see(watched, 'here');
+    }
     if (elsewhere.length === 0) return;
     try {
-      for (const { tenant, turn, state, epoch, lastSeq } of await this.#system.turnProgress(elsewhere.map(keyOf))) {
-        const watched = this.#watched.get(`${tenant}/${turn}`);
-        const seen = `${state}/${epoch}/${lastSeq}`;
-        if (watched === undefined || watched.seen === seen) continue;
-        watched.seen = seen;
-        const { changed } = watched;
-        watched.changed = Promise.withResolvers();
-        changed.resolve();
-      }
+      const found = await this.#system.turnProgress(elsewhere.map(keyOf));
+      const progress = new Map(
+        found.map(({ tenant, turn, state, epoch, lastSeq }) => [`${tenant}/${turn}`, `${state}/${epoch}/${lastSeq}`]),
+      );
+      // One that waits in the queue, or was deleted, is nowhere.
+      for (const watched of elsewhere) see(watched, progress.get(`${watched.tenant}/${watched.turn}`) ?? 'nowhere');
       await this.#hear(elsewhere);
     } catch (error) {
       // Asked again at the next look; followers ask by themselves now and then.
@@ -100,6 +101,14 @@ export class TurnWatch {
     await this.#system.hearTurns(due.map(keyOf), hearForMs);
     for (const watched of due) watched.looksSinceHearing = 0;
   }
+}
+
+function see(watched: Watched, seen: string): void {
+  if (watched.seen === seen) return;
+  watched.seen = seen;
+  const { changed } = watched;
+  watched.changed = Promise.withResolvers();
+  changed.resolve();
 }
 
 function keyOf({ tenant, turn }: Watched): TurnKey {
