@@ -28,8 +28,8 @@ interface Watched {
 }
 
 /**
- * Sees for all who follow a turn that runs elsewhere when there is more of it in the store: one
- * question for all of them, so that a node with thousands of listeners asks no more often than one
+ * Sees for all who follow a turn that runs elsewhere when there is more of it in the store, or when it
+ * comes to run here: one question for all of them, so that a node with thousands of listeners asks no more often than one
  * with a single one.
  */
 export class TurnWatch {
@@ -74,17 +74,20 @@ export class TurnWatch {
   }
 
   async #look(): Promise<void> {
-    // Whoever runs here wakes its followers itself.
-    const elsewhere = [...this.#watched.values()].filter(({ turn }) => this.#live.get(turn) === undefined);
+    const elsewhere: Watched[] = [];
+    for (const watched of this.#watched.values()) {
+      // Whoever runs here wakes its followers itself, once they have seen that it does.
+      if (this.#live.get(watched.turn) === undefined) elsewhere.push(watched);
+      else see(watched, 'here');
+    }
     if (elsewhere.length === 0) return;
     try {
-      const progress = await this.#system.turnProgress(elsewhere.map(keyOf));
-      const found = new Map(progress.map((row) => [`${row.tenant}/${row.turn}`, row]));
-      for (const watched of elsewhere) {
-        const row = found.get(`${watched.tenant}/${watched.turn}`);
-        // One that is not there waits in the queue, or was deleted.
-        see(watched, row === undefined ? '' : `${row.state}/${row.epoch}/${row.lastSeq}`);
-      }
+      const found = await this.#system.turnProgress(elsewhere.map(keyOf));
+      const progress = new Map(
+        found.map(({ tenant, turn, state, epoch, lastSeq }) => [`${tenant}/${turn}`, `${state}/${epoch}/${lastSeq}`]),
+      );
+      // One that waits in the queue, or was deleted, is nowhere.
+      for (const watched of elsewhere) see(watched, progress.get(`${watched.tenant}/${watched.turn}`) ?? 'nowhere');
       await this.#hear(elsewhere);
       this.#isAway = false;
     } catch (error) {
