@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, test } from 'vitest';
 import { FileReader } from './file-reader.ts';
-import { makePdf } from './pdf.fixture.ts';
+import { makeBomb, makePdf } from './pdf.fixture.ts';
 
 const reader = new FileReader();
 afterAll(() => reader.close());
@@ -36,6 +36,18 @@ describe('a file that is sent', () => {
     expect(await hasty.read(slow)).toMatchObject({ result: 'refused', mend: expect.stringContaining('too long') });
     await hasty.close();
     expect(await Promise.all([reader.read(slow), reader.read(slow)])).toMatchObject([{ text: 'x' }, { text: 'x' }]);
+  });
+
+  test('that unpacks to more than may be held ends its thread before it does', async () => {
+    const before = process.memoryUsage.rss();
+    let peak = before;
+    const watching = setInterval(() => {
+      peak = Math.max(peak, process.memoryUsage.rss());
+    }, 10);
+    expect(await read('a.pdf', makeBomb())).toMatchObject({ mend: expect.stringContaining('too much memory') });
+    clearInterval(watching);
+    expect(peak - before).toBeLessThan(900_000_000);
+    expect(await read('plan.pdf', makePdf(['Row seven']))).toEqual({ result: 'read', text: 'Row seven' });
   });
 
   test('waits its turn, and is turned away where too many do', async () => {
