@@ -1,12 +1,15 @@
 import { afterAll, describe, expect, test } from 'vitest';
 import { FileReader } from './file-reader.ts';
-import { makePdf } from './pdf.fixture.ts';
+import { makeBomb, makePdf } from './pdf.fixture.ts';
 
 const reader = new FileReader();
 afterAll(() => reader.close());
 
+const signal = new AbortController().signal;
+const north = { tenant: 'north', signal };
+
 const read = (name: string, bytes: string | Uint8Array, mediaType?: string) =>
-  reader.read({ name, mediaType, bytes: typeof bytes === 'string' ? Buffer.from(bytes) : bytes });
+  reader.read({ name, mediaType, bytes: typeof bytes === 'string' ? Buffer.from(bytes) : bytes }, north);
 
 describe('a file that is sent', () => {
   test('is read whole: text of any name, HTML without its markup, PDF by what it begins with', async () => {
@@ -33,17 +36,49 @@ describe('a file that is sent', () => {
   test('that takes too long ends its thread, and the next is read by another', async () => {
     const hasty = new FileReader(0);
     const slow = { name: 'a.html', mediaType: undefined, bytes: Buffer.from('<p>x</p>') };
-    expect(await hasty.read(slow)).toMatchObject({ result: 'refused', mend: expect.stringContaining('too long') });
+    expect(await hasty.read(slow, north)).toMatchObject({
+      result: 'refused',
+      mend: expect.stringContaining('too long'),
+    });
     await hasty.close();
-    expect(await Promise.all([reader.read(slow), reader.read(slow)])).toMatchObject([{ text: 'x' }, { text: 'x' }]);
+    expect(await Promise.all([reader.read(slow, north), reader.read(slow, north)])).toMatchObject([
+      { text: 'x' },
+      { text: 'x' },
+    ]);
   });
 
-  test('waits its turn, and is turned away where too many do', async () => {
+  test('that unpacks to more than may be held ends its thread before it does', async () => {
+    const before = process.memoryUsage.rss();
+    let peak = before;
+    const watching = setInterval(() => {
+      peak = Math.max(peak, process.memoryUsage.rss());
+    }, 10);
+    expect(await read('a.pdf', makeBomb())).toMatchObject({ mend: expect.stringContaining('too much memory') });
+    clearInterval(watching);
+    expect(peak - before).toBeLessThan(900_000_000);
+    expect(await read('plan.pdf', makePdf(['Row seven']))).toEqual({ result: 'read', text: 'Row seven' });
+  });
+
+  test('waits its turn, no longer than its sender, and is turned away where too many of its tenant do', async () => {
     const busy = new FileReader();
     const file = { name: 'a.html', mediaType: undefined, bytes: Buffer.from('<p>x</p>') };
-    const waiting = Array.from({ length: 64 }, () => busy.read(file));
-    expect(() => busy.read(file)).toThrow('Too many files wait');
+    const order: string[] = [];
+    const readFor = async (tenant: string, asked = signal) => {
+      const text = await busy.read(file, { tenant, signal: asked });
+      order.push(tenant);
+      return text;
+    };
+    const first = readFor('north');
+    const leaving = new AbortController();
+    const left = readFor('north', leaving.signal);
+    const waiting = [first, ...Array.from({ length: 63 }, () => readFor('north'))];
+    await expect(readFor('north')).rejects.toThrow('Too many files wait');
+    waiting.push(readFor('south'));
+    leaving.abort();
+    await expect(left).rejects.toMatchObject({ code: 'client_gone' });
     for (const each of await Promise.all(waiting)) expect(each).toEqual({ result: 'read', text: 'x' });
+    // Another tenant's comes in between.
+    expect(order.indexOf('south')).toBeLessThan(3);
     await busy.close();
   });
 });

@@ -2,7 +2,7 @@ import type { ModelRequest } from '#backend';
 import { addUsage, noUsage, textOf, type Item, type MessageItem, type Summary } from '#conversation';
 import { Answer } from './answer.ts';
 import { dispatch, type Dispatched } from './dispatch.ts';
-import { fileText } from './prompt-messages.ts';
+import { fileText, withoutEnd } from './prompt-messages.ts';
 import { estimateTokens } from './tokens.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import type { PromptedTurn } from './turn-steps.ts';
@@ -118,7 +118,7 @@ export function partsOf(items: readonly Item[], roomTokens: number): readonly st
 
 export function writeTranscript(earlier: string | undefined, part: string): string {
   const head = earlier === undefined ? '' : `Earlier summary:\n${earlier}\n\n`;
-  return `<conversation>\n${head}${part}</conversation>\n\nWrite the summary.`;
+  return `<conversation>\n${withoutEnd('conversation', head + part)}</conversation>\n\nWrite the summary.`;
 }
 
 function lineOf(item: Item): string {

@@ -24,6 +24,8 @@ export interface Completion {
 
 /** Rows read at a time: what is looked for in settings, which are sealed, is filtered here. */
 const rowsPerRead = 100;
+/** Rows that one request looks through: a filter that nothing matches is not to open all that a tenant has. */
+const rowsMax = 2000;
 
 /** @throws UsherError `not_found` for one that there is not, or that has not ended with an answer */
 export async function readCompletion(
@@ -34,17 +36,25 @@ export async function readCompletion(
   return openCompletion(rooms, principal, await completionRow(rooms, principal, id));
 }
 
-/** Those that `isWanted`, by age. A cursor that is none of theirs is followed by nothing. */
+/**
+ * Those that `isWanted`, by age. A cursor that is none of theirs is followed by nothing. `last` is the
+ * cursor to go on from where the search ended before it had looked at all, or filled the page.
+ */
 export async function listCompletions(
   rooms: CompletionRooms,
   principal: Principal,
   page: Omit<PageRequest, 'after'> & { readonly after: Id<'turn'> | undefined },
   isWanted: (completion: Pick<Completion, 'turn' | 'settings'>) => boolean,
-): Promise<{ readonly completions: readonly Completion[]; readonly hasMore: boolean }> {
+): Promise<{
+  readonly completions: readonly Completion[];
+  readonly hasMore: boolean;
+  readonly last?: Id<'turn'> | undefined;
+}> {
   const store = rooms.store.reach(reachOf(principal));
   const found: TurnRow[] = [];
   let { after } = page;
   if (after !== undefined && !isKnown(principal, await store.turn(after))) return { completions: [], hasMore: false };
+  let looked = 0;
   for (;;) {
     const { order } = page;
     const rows = await store.completions({ order, limit: rowsPerRead, ...(after === undefined ? {} : { after }) });
@@ -54,11 +64,13 @@ export async function listCompletions(
       if (isWanted({ turn: row, settings: openSettings(vault, row.id, row.settings) })) found.push(row);
     }
     after = rows.at(-1)?.id;
-    if (rows.length < rowsPerRead || found.length > page.limit) break;
+    looked += rows.length;
+    if (rows.length < rowsPerRead || found.length > page.limit || looked >= rowsMax) break;
   }
+  const isCut = looked >= rowsMax && found.length <= page.limit;
   const shown = found.slice(0, page.limit);
   const completions = await Promise.all(shown.map((row) => openCompletion(rooms, principal, row)));
-  return { completions, hasMore: found.length > page.limit };
+  return { completions, hasMore: isCut || found.length > page.limit, last: isCut ? after : undefined };
 }
 
 export async function readCompletionInput(

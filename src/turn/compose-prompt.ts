@@ -2,7 +2,7 @@ import type { ModelRequest } from '#backend';
 import { textOf, type Item, type MessageItem, type Summary } from '#conversation';
 import { fitHistory } from './fit-history.ts';
 import type { Passage } from '#release';
-import { promptMessages } from './prompt-messages.ts';
+import { promptMessages, withoutEnd } from './prompt-messages.ts';
 import { searchesItself } from './search-tool.ts';
 import { estimateItemTokens, estimateTokens } from './tokens.ts';
 import type { Memory, PlannedTurn } from './turn-steps.ts';
@@ -95,7 +95,7 @@ function systemText(
 
 /** Nothing in it may change from turn to turn: backends cache by the beginning of a prompt. */
 function summaryText({ text }: Summary): string {
-  return `<summary>\n${text}\n</summary>\n\nThis summary stands for the earlier part of our conversation. The rest follows word for word.`;
+  return `<summary>\n${withoutEnd('summary', text)}\n</summary>\n\nThis summary stands for the earlier part of our conversation. The rest follows word for word.`;
 }
 
 function modelRequest(turn: PlannedTurn, messages: ModelRequest['messages'], memory: Memory): ModelRequest {

@@ -157,7 +157,20 @@ function spokenByUser(item: MessageItem, knowledge: string): PromptMessage {
 
 /** As a model reads a file. */
 export function fileText({ name, text }: Extract<ContentPart, { type: 'file' }>): string {
-  return `<file name="${name}">\n${text}\n</file>`;
+  return `<file name="${name}">\n${withoutEnd('file', text)}\n</file>`;
+}
+
+/**
+ * A text that stands between tags of ours, without the tag that ends them: what follows that would
+ * seem to be said by whoever says what stands around it.
+ */
+export function withoutEnd(tag: 'file' | 'passage' | 'summary' | 'conversation', text: string): string {
+  return text.replaceAll(new RegExp(`<(?=\\s*/\\s*${tag}\\b)`, 'giu'), '‹');
+}
+
+/** An attribute of such a tag: one line, which does not end it. */
+function attribute(text: string): string {
+  return text.replaceAll(/["<>\n\r]/gu, ' ');
 }
 
 const cancelledCall = 'Cancelled before it was made.';
@@ -206,7 +219,8 @@ function quote(passages: readonly (Passage & { readonly number: number })[], isM
   return passages
     .map(({ number, source, title, text }) => {
       const numbered = isMarked ? ` number="${number}"` : '';
-      return `<passage${numbered} source="${source}" title="${title}">\n${text}\n</passage>`;
+      const head = `<passage${numbered} source="${attribute(source)}" title="${attribute(title)}">`;
+      return `${head}\n${withoutEnd('passage', text)}\n</passage>`;
     })
     .join('\n\n');
 }

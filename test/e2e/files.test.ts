@@ -122,4 +122,11 @@ describe('a file in a message', () => {
       await expect(ask(file({ filename: 'a.txt', file_data: data }))).rejects.toMatchObject({ status: 400 });
     }
   });
+
+  test('holds no more text together with the others of its request than one may', async () => {
+    const text = `data:,${'a'.repeat(2_100_000)}`;
+    const files = ['a.txt', 'b.txt'].map((filename) => file({ filename, file_data: text }));
+    const refused = { status: 400, message: expect.stringContaining('together') };
+    await expect(ask(...files)).rejects.toMatchObject(refused);
+  });
 });

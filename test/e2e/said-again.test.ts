@@ -185,4 +185,12 @@ describe('an item that is only referred to', () => {
     expect(rest.data).toHaveLength(1);
     expect(rest.has_more).toBe(false);
   });
+
+  test('a call’s id as long as a model’s server may make it', async () => {
+    const call_id = `call_${'a'.repeat(16_000)}`;
+    const call = { type: 'function_call' as const, call_id, name: 'seats', arguments: '{}' };
+    const input = [user('Row?'), call, { type: 'function_call_output' as const, call_id, output: 'Seven.' }];
+    await client.responses.create({ model, input });
+    expect(await asked()).toMatchObject([{}, { tool_calls: [{ id: call_id }] }, { tool_call_id: call_id }]);
+  });
 });

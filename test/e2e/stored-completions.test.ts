@@ -144,4 +144,26 @@ describe('a stored chat completion', () => {
     expect((await bob!.chat.completions.list()).data).toEqual([]);
     await expect(bob!.chat.completions.retrieve(id)).rejects.toMatchObject({ status: 404 });
   });
+
+  test(
+    'that nothing matches is looked for among two thousand, and the next page goes on',
+    { timeout: 60_000 },
+    async () => {
+      await store('needle', { model: 'other', metadata: { topic: 'needle' } });
+      const stores = Array.from({ length: 40 }, async () => {
+        for (let count = 0; count < 50; count += 1) await store('hay', { model: 'other' });
+      });
+      await Promise.all(stores);
+      const list = (rest: object) =>
+        client.get<{ data: object[]; has_more: boolean; last_id: string }>('/chat/completions', {
+          query: { order: 'desc', 'metadata[topic]': 'needle', ...rest },
+        });
+      const page = await list({});
+      expect(page).toMatchObject({ data: [], has_more: true });
+      expect(await list({ after: page.last_id })).toMatchObject({
+        data: [{ metadata: { topic: 'needle' } }],
+        has_more: false,
+      });
+    },
+  );
 });

@@ -140,6 +140,40 @@ const carriers: Carrier[] = [
       },
     ];
   }),
+  ...['', '/input_tokens', '/compact'].flatMap((rest): Carrier[] => {
+    const turn = { model: assistant, input: 'Go on.', background: rest === '' };
+    const to = { method: 'POST', path: `/v1/responses${rest}` };
+    const following: Carrier[] = [
+      { ...to, carries: ['response'], body: ({ response }) => ({ ...turn, previous_response_id: response }) },
+      {
+        ...to,
+        carries: ['item'],
+        body: ({ item }) => ({ ...turn, input: [{ type: 'item_reference', id: item }, said] }),
+      },
+    ];
+    const within: Carrier = {
+      ...to,
+      carries: ['conversation'],
+      body: ({ conversation }) => ({ ...turn, conversation }),
+    };
+    return rest === '/compact' ? following : following.concat(within);
+  }),
+  ...['/v1/conversations', '/v1/conversations/:conversation/items'].map((path): Carrier => ({
+    method: 'POST',
+    path,
+    carries: ['item'],
+    body: ({ item }) => ({ items: [{ type: 'item_reference', id: item }] }),
+  })),
+  {
+    method: 'POST',
+    path: '/v1/ui/chat',
+    carries: ['conversation'],
+    body: ({ conversation }) => ({
+      id: conversation,
+      model: assistant,
+      messages: [{ role: 'user', parts: [{ type: 'text', text: 'Go on.' }] }],
+    }),
+  },
   {
     method: 'POST',
     path: '/admin/handovers',

@@ -113,7 +113,7 @@ async function create(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const items = await resolveReferences(
     rooms,
     about,
-    await readItems(body.items ?? [], new FileParts(rooms, principal)),
+    await readItems(body.items ?? [], new FileParts(rooms, exchange)),
     'items',
   );
   const asked = { metadata: body.metadata ?? {}, items, subject };
@@ -153,7 +153,7 @@ async function append(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const items = await resolveReferences(
     rooms,
     about,
-    await readItems(body.items, new FileParts(rooms, principal)),
+    await readItems(body.items, new FileParts(rooms, exchange)),
     'items',
   );
   await appendItems(rooms, principal, conversationOf(exchange), items);

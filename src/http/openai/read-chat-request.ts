@@ -180,7 +180,7 @@ export async function readChatRequest(
   const stored = body.store === true;
   const { tool_choice: choice, function_call: called, response_format: format } = body;
   const isLegacy = asksFunctions(body);
-  const files = new FileParts(rooms, exchange.principal);
+  const files = new FileParts(rooms, exchange);
   const input = await Promise.all(body.messages.map((message) => readMessage(message, files)));
   return {
     principal: exchange.principal,

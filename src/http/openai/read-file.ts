@@ -3,6 +3,7 @@ import { UsherError } from '#base';
 import type { Principal } from '#access';
 import type { ContentPart } from '#conversation';
 import type { TurnRooms } from '#turn';
+import type { Exchange } from '../exchange.ts';
 
 /** A file as both wires describe it. */
 export const fileShape = {
@@ -19,6 +20,8 @@ type WireFile = { readonly [Name in keyof typeof fileShape]?: string | null | un
 };
 
 const filesMax = 20;
+/** Of all files of a request together: a few kilobytes may hold as much. */
+const charactersMax = 4_000_000;
 /** Of what stands before the comma of a data URL. */
 const headCharactersMax = 512;
 
@@ -26,11 +29,14 @@ const headCharactersMax = 512;
 export class FileParts {
   readonly #rooms: Pick<TurnRooms, 'files'>;
   readonly #principal: Principal;
+  readonly #signal: AbortSignal;
   #count = 0;
+  #characters = 0;
 
-  constructor(rooms: Pick<TurnRooms, 'files'>, principal: Principal) {
+  constructor(rooms: Pick<TurnRooms, 'files'>, { principal, signal }: Pick<Exchange, 'principal' | 'signal'>) {
     this.#rooms = rooms;
     this.#principal = principal;
+    this.#signal = signal;
   }
 
   /** @throws UsherError `invalid_request` where it cannot be read, `forbidden` for a person's token */
@@ -51,8 +57,12 @@ export class FileParts {
     const { mediaType, bytes } = readData(file.file_data ?? '');
     if (bytes === undefined || bytes.length === 0) throw refused('"file_data" must be a data URL, or Base64.');
     const name = nameOf(file);
-    const read = await this.#rooms.files.read({ name, mediaType, bytes });
+    const { tenant } = this.#principal;
+    const read = await this.#rooms.files.read({ name, mediaType, bytes }, { tenant, signal: this.#signal });
     if (read.result === 'refused') throw refused(`The file "${name}" cannot be read: ${read.mend}`);
+    this.#characters += read.text.length;
+    if (this.#characters > charactersMax)
+      throw refused(`The files hold more than ${charactersMax} characters together. Send fewer.`);
     return { type: 'file', name, text: read.text };
   }
 }

@@ -15,7 +15,8 @@ export const imageUrlSchema = z
 
 export const detailSchema = z.enum(['auto', 'low', 'high']).describe('How closely the model looks.');
 
-export const callIdSchema = z.string().min(1).max(128).describe('Ties a result to its call.');
+/** As long as a model's server may make it: what was answered can be sent back. */
+export const callIdSchema = z.string().min(1).max(16_384).describe('Ties a result to its call.');
 export const calledNameSchema = z.string().min(1).max(128).describe('The function’s name.');
 export const argumentsSchema = z.string().describe('JSON text, as the model wrote it.');
 

@@ -124,7 +124,7 @@ async function readRequest(
   settings: ResponseSettings,
 ): Promise<TurnRequest> {
   const request = readResponseRequest(exchange, body, settings);
-  const said = await readItems(body.input, new FileParts(rooms, exchange.principal));
+  const said = await readItems(body.input, new FileParts(rooms, exchange));
   return { ...request, input: await resolveReferences(rooms, request, said, 'input') };
 }
 

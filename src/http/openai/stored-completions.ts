@@ -97,9 +97,10 @@ async function list(rooms: TurnRooms, exchange: Exchange): Promise<void> {
     const metadata = metadataOf(settings);
     return wanted.every(([name, value]) => Object.hasOwn(metadata, name) && metadata[name] === value);
   };
-  const { completions, hasMore } = await listCompletions(rooms, exchange.principal, page, isWanted);
+  const { completions, hasMore, last } = await listCompletions(rooms, exchange.principal, page, isWanted);
   const ids = completions.map(({ turn }) => completionIdOf(turn.id));
-  exchange.sendJson(200, listOf(completions.map(writeStored), ids, hasMore));
+  const listed = listOf(completions.map(writeStored), ids, hasMore);
+  exchange.sendJson(200, last === undefined ? listed : { ...listed, last_id: completionIdOf(last) });
 }
 
 async function listMessages(rooms: TurnRooms, exchange: Exchange): Promise<void> {
