@@ -32,14 +32,22 @@ const candidatesMin = 50;
 /** What is known of each word while the index is built: documents repeat their words. */
 type Forms = Map<string, string[] | null>;
 
+/** What of a passage is looked up. */
+const fields = ['heading', 'above', 'text'] as const;
+
 /**
- * Builds the index of a release: BM25+ over title and text. Works in slices, so that a server goes
+ * Builds the index of a release: BM25+ over headings and text. Works in slices, so that a server goes
  * on serving meanwhile.
  */
 export async function openKnowledgeIndex(passages: readonly Passage[]): Promise<KnowledgeIndex> {
   const forms: Forms = new Map();
-  const index = new MiniSearch<{ readonly id: number; readonly title: string; readonly text: string }>({
-    fields: ['title', 'text'],
+  const index = new MiniSearch<{
+    readonly id: number;
+    readonly heading: string;
+    readonly above: string;
+    readonly text: string;
+  }>({
+    fields: [...fields],
     tokenize: words,
     processTerm: (word) => {
       const known = forms.get(word);
@@ -50,7 +58,8 @@ export async function openKnowledgeIndex(passages: readonly Passage[]): Promise<
     },
     searchOptions: {
       processTerm: termsOf,
-      boost: { title: 2 },
+      // The headings above are the same for all passages below them, so they tell less than the own one.
+      boost: { heading: 1.5, above: 0.5 },
       // Passages are cut to one length, so theirs tells little: of b from 0.1 to 0.7, all up to 0.5
       // did best on the questions of retrieval-quality.test.ts.
       bm25: { k: 1.2, b: 0.4, d: 0.5 },
@@ -58,7 +67,7 @@ export async function openKnowledgeIndex(passages: readonly Passage[]): Promise<
     },
   });
   await index.addAllAsync(
-    passages.map(({ title, text }, id) => ({ id, title, text })),
+    passages.map(({ title, text }, id) => ({ id, ...headingsOf(title), text })),
     { chunkSize: 20 },
   );
   forms.clear();
@@ -102,7 +111,7 @@ function lookUp(index: MiniSearch, question: string): SearchResult[] {
     .flatMap((word) => termsOf(word)?.slice(0, 1) ?? [])
     .slice(0, questionTermsMax);
   if (asked.length === 0) return [];
-  const asIs = { fields: ['title', 'text'], prefix: (term: string) => term.length > 3, ...termsAreFinal };
+  const asIs = { fields: [...fields], prefix: (term: string) => term.length > 3, ...termsAreFinal };
   const found = index.search({ queries: asked, ...asIs });
   const known = new Set(found.flatMap((hit) => hit.queryTerms));
   const unknown = asked.filter((term) => !known.has(term) && term.length > 3).slice(0, mistypedTermsMax);
@@ -113,3 +122,9 @@ function lookUp(index: MiniSearch, question: string): SearchResult[] {
 
 /** The words of a question are split and folded once, by us. */
 const termsAreFinal = { tokenize: (term: string) => [term], processTerm: (term: string) => term };
+
+/** A title is the way to the passage: its document and headings, `Prices › Day tickets`. */
+function headingsOf(title: string): { readonly heading: string; readonly above: string } {
+  const way = title.split(' › ');
+  return { heading: way.at(-1) ?? '', above: way.slice(0, -1).join(' ') };
+}

@@ -7,8 +7,8 @@ import { openKnowledgeIndex } from './knowledge-index.ts';
 import { standInVectors } from './stand-in-vectors.fixture.ts';
 import { nearestRows, tableOf } from './vector-table.ts';
 
-/** Measured 0.91 over 29 passages and 0.89 over 94; below this, something in the search broke. */
-const recallMin = 0.8;
+/** Measured 0.91 over 29 passages, 0.89 over 94 and 0.83 over 335; below this, something in the search broke. */
+const recallMin = 0.75;
 /**
  * Of a small real model, all-MiniLM-L6-v2, over 262 passages: recall@3 0.771, recall@6 0.943, MRR 0.669 by vectors
  * alone; 0.857, 0.943 and 0.804 together with words, which alone came to 0.829, 0.914 and 0.784.
