@@ -1,6 +1,7 @@
 import MiniSearch, { type SearchResult } from 'minisearch';
 import type { Passage, ScoredPassage } from '#release';
 import { fuseRanks } from './fuse-ranks.ts';
+import { trailMark } from './section.ts';
 import { termsOf, words } from './terms.ts';
 import { nearestRows, type VectorTable } from './vector-table.ts';
 
@@ -125,6 +126,6 @@ const termsAreFinal = { tokenize: (term: string) => [term], processTerm: (term: 
 
 /** A title is the way to the passage: its document and headings, `Prices › Day tickets`. */
 function headingsOf(title: string): { readonly heading: string; readonly above: string } {
-  const way = title.split(' › ');
+  const way = title.split(trailMark);
   return { heading: way.at(-1) ?? '', above: way.slice(0, -1).join(' ') };
 }

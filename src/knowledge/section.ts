@@ -12,7 +12,7 @@ export interface Section {
 }
 
 /** Between the parts of a title: `Guide › First run › Ports`. */
-const trailMark = ' › ';
+export const trailMark = ' › ';
 
 /** A longer heading is a paragraph that was marked up as one; its passages would carry it all. */
 const headingCharactersMax = 200;
