@@ -66,6 +66,7 @@ export async function carryOut(rooms: TurnRooms, turn: PromptedTurn, run: Run): 
     return await tellNoRoom(rooms, turn, audience);
   } finally {
     held?.lease.release();
+    log?.leave();
     audience.close();
     leave?.();
   }

@@ -56,6 +56,7 @@ export class TurnLog implements EventSource {
   #untold: Untold[] = [];
   #deltasAhead = 0;
   #idle: (() => void) | undefined;
+  #isLeft = false;
   /** Why the store did not take the last batch. */
   failure: UsherError | undefined;
 
@@ -64,7 +65,7 @@ export class TurnLog implements EventSource {
     this.#options = options;
     this.#seq = options.firstSeq;
     this.#durableSeq = options.firstSeq - 1;
-    options.lease.lost.addEventListener('abort', this.#abandon, { once: true });
+    options.lease.lost.addEventListener('abort', this.leave, { once: true });
   }
 
   get isFollowed(): boolean {
@@ -73,7 +74,7 @@ export class TurnLog implements EventSource {
 
   readonly tell: Relay = (event) => {
     const { lease, writer, relay } = this.#options;
-    if (!lease.isHeld()) return undefined;
+    if (this.#isLeft || !lease.isHeld()) return undefined;
     const seq = this.#seq++;
     this.#pending.push(event);
     if (this.#untold.length === 0 && isDelta(event) && this.#deltasAhead < deltasAheadMax) {
@@ -117,6 +118,7 @@ export class TurnLog implements EventSource {
     this.failure = error;
     this.#isUnsure = true;
     if (error.code === 'storage_full') this.#options.lease.lose();
+    if (this.#isLeft) this.#options.writer.forget(this);
   }
 
   cancelAsked(): void {
@@ -142,7 +144,7 @@ export class TurnLog implements EventSource {
     const events = this.#pending;
     this.#pending = [];
     this.#advance(events.length);
-    this.#options.lease.lost.removeEventListener('abort', this.#abandon);
+    this.#options.lease.lost.removeEventListener('abort', this.leave);
   }
 
   /** The first of `events` has the number after the last durable one. */
@@ -169,8 +171,9 @@ export class TurnLog implements EventSource {
     return seq <= this.#durableSeq || (isDelta(event) && this.#deltasAhead < deltasAheadMax);
   }
 
-  /** This node may tell no more: whoever waits must not wait for ever. */
-  readonly #abandon = (): void => {
+  /** This node tells and writes no more of the turn: whoever waits must not wait for ever. */
+  readonly leave = (): void => {
+    this.#isLeft = true;
     this.#options.writer.forget(this);
     for (const { told } of this.#untold) told();
     this.#untold = [];
