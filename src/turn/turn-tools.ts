@@ -79,11 +79,23 @@ export async function runPending(
     if (!pending.acting) await answer.act(pending);
     if (signal.aborted) return;
     const told = search
-      ? await runSearch(rooms, turn, answer, pending.item)
+      ? await unlessStopped(runSearch(rooms, turn, answer, pending.item), signal)
       : await callTool(turn, { tools, signal }, pending);
     // Stopped: how the turn ends says what becomes of the call.
-    if (signal.aborted) return;
+    if (signal.aborted || told === undefined) return;
     await answer.settle(pending, told);
+  }
+}
+
+/** A search cannot be stopped and changes nothing: once the turn is, nobody waits for it. */
+async function unlessStopped<Done>(work: Promise<Done>, signal: AbortSignal): Promise<Done | undefined> {
+  const stopped = Promise.withResolvers<undefined>();
+  const stop = (): void => stopped.resolve(undefined);
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    return await Promise.race([work, stopped.promise]);
+  } finally {
+    signal.removeEventListener('abort', stop);
   }
 }
 

@@ -160,6 +160,17 @@ describe('an answer of every kind is the same heard again from every event on, a
     expect(countOf('/book')).toBe(before + 2);
   });
 
+  test('an answer made anew after a step that counts: a listener is told what does', async () => {
+    await simulator.plan('[[sim:call book {"seat":7}]]');
+    await simulator.plan('[[sim:tokens 30]] [[sim:cut after=12 how=reset]]');
+    await simulator.plan('[[sim:say Booked.]]');
+    const final = await streamed({ model, input: 'Book it.' });
+    expect(kindsOf(final)).toEqual(['mcp_call', 'message']);
+    const events = await heard(await client.responses.retrieve(final.id, { stream: true }));
+    const begun = events.flatMap((event) => (event.type === 'response.in_progress' ? [event.response.output] : []));
+    expect(begun).toMatchObject([[], [final.output[0]!]]);
+  });
+
   test('one that broke off, where what is made anew is empty: its beginning does not pass for the whole', async () => {
     await simulator.plan('[[sim:tokens 30]] [[sim:cut after=12 how=reset]]');
     await simulator.plan('[[sim:tokens 0]]');

@@ -133,6 +133,26 @@ describe('a model that searches the knowledge itself', () => {
     ]);
   });
 
+  test('is stopped at once, also while its question is embedded', async () => {
+    // The question itself is embedded too, before the model is asked; what hangs is the search.
+    await simulator.plan({}, { model: 'simulated', contains: 'Look.' });
+    await simulator.plan(asks('bar'), { model: 'simulated' });
+    await simulator.plan('[[sim:hang]]', { model: 'simulated' });
+    const taken = await client.responses.create({ model: 'knowing', input: 'Look.', background: true });
+    await simulator.until(
+      ({ requests, totals }) =>
+        totals.active === 1 && requests.filter(({ path }) => path.endsWith('/embeddings')).length === 2,
+    );
+    const cancelled = await client.responses.cancel(taken.id);
+    // Nobody has let the embedding go.
+    expect((await simulator.log()).totals.active).toBe(1);
+    expect(cancelled).toMatchObject({
+      status: 'cancelled',
+      output: [{ type: 'file_search_call', status: 'incomplete' }],
+    });
+    await simulator.control({ do: 'release' });
+  });
+
   test('keeps what it found for the next turn, and on Chat Completions its work alone is seen', async () => {
     const { id: conversation } = await client.conversations.create();
     await client.responses.create({ model: 'looking', conversation, input: `${asks('bar')} [[sim:say At six.]]` });

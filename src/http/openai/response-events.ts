@@ -9,7 +9,7 @@ export const responseEvents = {
   'response.created': 'The turn is committed; `response` holds its id and no output yet.',
   'response.queued': 'It waits: for its conversation, or because nobody waits for it.',
   'response.in_progress':
-    'The model is asked. A second one says that the answer begins anew: what was told so far counts no more, and new items follow.',
+    'The model is asked. A later one says that the answer begins anew: of what was told so far no more counts than its `output`, and new items follow.',
   'response.output_item.added':
     'An item of the answer begins: what the model thinks, a message, a call of a function, or a compaction.',
   'response.content_part.added': 'The text or the refusal of a message begins, or what the model thinks.',
@@ -132,9 +132,7 @@ export class ResponseEventWriter implements StreamWriter {
         return '';
       case 'restarted':
         this.#items = this.#items.slice(0, event.index);
-        return this.#event('response.in_progress', {
-          response: { ...this.#response({ state: 'running' }), output: [] },
-        });
+        return this.#event('response.in_progress', { response: this.#response({ state: 'running' }) });
       case 'bridged':
         return this.#bridge(event);
       case 'closed':

@@ -18,8 +18,9 @@ export function takeEvent(view, event) {
       view.response = event['response'].id;
       return undefined;
     case 'response.in_progress':
-      // A second one says that the answer begins anew.
+      // A later one says that the answer begins anew, after what it holds.
       view.restart();
+      for (const item of event['response'].output) if (item.type === 'message') sayAgain(view, item.content);
       return undefined;
     case 'response.output_item.added':
       if (event['item'].type === 'message') view.separate();
@@ -45,6 +46,18 @@ export function takeEvent(view, event) {
       return { how: 'failed', message: brokenOff(view, event['response'].error?.code) };
     default:
       return undefined;
+  }
+}
+
+/**
+ * @param {ExchangeView} view
+ * @param {{text?: string, refusal?: string, annotations?: import('./chat-client.js').Annotation[]}[]} content
+ */
+function sayAgain(view, content) {
+  view.separate();
+  for (const { text, refusal, annotations = [] } of content) {
+    view.add(text ?? refusal ?? '');
+    for (const annotation of annotations) view.cite(annotation);
   }
 }
 

@@ -131,6 +131,8 @@ export class ExchangeView {
 
   /** What came so far counts no more. */
   restart() {
+    for (const card of this.#asked.values()) card.remove();
+    this.#asked.clear();
     this.#sources.clear();
     this.#messageAt = 0;
     this.#markdown.clear();
