@@ -4,6 +4,7 @@ import type { Item } from '#conversation';
 import type { FeedbackRow, PageRequest, TenantStore, TurnRow } from '#store';
 import type { SubjectVault } from '#vault';
 import { openSettings } from './asked-turn.ts';
+import { hasMore } from './has-more.ts';
 import { openItem } from './seal-items.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 
@@ -54,7 +55,7 @@ export async function readTranscript(
       .map((row) => ({ item: openItem(vault, row), turn: row.turn }))
       .filter(({ item }) => item.kind !== 'compaction'),
     turns: read.filter((turn) => turn !== undefined),
-    hasMore: found.length > page.limit,
+    hasMore: hasMore(found, page.limit),
   };
 }
 
