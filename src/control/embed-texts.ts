@@ -12,8 +12,8 @@ export interface VectorRooms extends PublishRooms {
 
 export type EmbeddedTexts =
   | { readonly result: 'done'; readonly vectors: readonly Float32Array[] }
-  /** `reason` is a sentence; no secret. */
-  | { readonly result: 'failed'; readonly reason: string };
+  /** `reason` is a sentence; no secret. `isRefused`: it is these texts that the model does not take. */
+  | { readonly result: 'failed'; readonly reason: string; readonly isRefused: boolean };
 
 /** Asks the model and tells what came of it. */
 export async function embedTexts(
@@ -41,6 +41,6 @@ export async function embedTexts(
   } catch (error) {
     if (!(error instanceof BackendFailure)) throw error;
     tell(error.kind, error.message, 0);
-    return { result: 'failed', reason: error.message };
+    return { result: 'failed', reason: error.message, isRefused: error.kind === 'refused' };
   }
 }

@@ -173,6 +173,14 @@ test('a question whose vector does not come in time is answered by words, and th
   expect(await search(wordless, 1)).toHaveLength(1);
 });
 
+test('a question that the model refuses is answered by words, and changes nothing for the next', async () => {
+  const { search } = await aNode([aModel()]).publish(north, aRelease(rows));
+  await simulator.planAll('[[sim:context_length_exceeded]]');
+  expect(await search('dogs', 1)).toHaveLength(1);
+  await simulator.clear();
+  expect(await search(wordless, 1)).toHaveLength(1);
+});
+
 test('progress is told for a large folder, and the texts go in batches', async () => {
   const many = Array.from({ length: 600 }, (_, at) => `Seat ${at} is in row ${at % 40}.`);
   await aNode([aModel()]).publish(north, aRelease(many));

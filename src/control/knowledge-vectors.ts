@@ -168,7 +168,8 @@ export class KnowledgeVectors {
     const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(questionMs)]);
     const embedded = await embedTexts(this.#rooms, tenant, model, [question.slice(0, questionCharactersMax)], signal);
     if (embedded.result === 'done') return embedded.vectors[0];
-    this.#quietUntilMs.set(model.name, clock.monotonicMs() + quietMs);
+    // One that is refused, as for its length, says nothing of the next, which may be another tenant's.
+    if (!embedded.isRefused) this.#quietUntilMs.set(model.name, clock.monotonicMs() + quietMs);
     return undefined;
   }
 }

@@ -1,19 +1,12 @@
 import { UsherError, newId, parseId, type Id } from '#base';
 import { reachOf, type Principal, type SubjectId } from '#access';
 import type { Item } from '#conversation';
-import {
-  pageBytesMax,
-  type ConversationRow,
-  type FeedbackRow,
-  type ItemRow,
-  type PageRequest,
-  type QueuedTurn,
-  type TurnRow,
-} from '#store';
+import type { ConversationRow, FeedbackRow, ItemRow, PageRequest, QueuedTurn, TurnRow } from '#store';
 import { admitSaid } from './admit-said.ts';
 import { isBeyond } from './beyond.ts';
 import { cancelTurn } from './cancel-turn.ts';
 import { findTurn } from './find-turn.ts';
+import { hasMore } from './has-more.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import { openInput, openSettings } from './asked-turn.ts';
 import { openItem, sealItem } from './seal-items.ts';
@@ -125,9 +118,8 @@ export async function listItems(
   // One more than asked tells whether there are more, without counting.
   const asked = { ...page, limit: page.limit + 1 };
   const rows = await rooms.store.reach(reachOf(principal)).items(row.id, asked);
-  const bytes = rows.reduce((sum, { content }) => sum + content.length, 0);
-  const hasMore = rows.length > page.limit || bytes >= pageBytesMax;
-  return { items: await openItems(rooms, principal, rows.slice(0, page.limit)), hasMore };
+  const items = await openItems(rooms, principal, rows.slice(0, page.limit));
+  return { items, hasMore: hasMore(rows, page.limit) };
 }
 
 export async function readItem(rooms: ArchiveRooms, principal: Principal, id: string, itemId: string): Promise<Item> {

@@ -4,7 +4,7 @@ import { fitHistory } from './fit-history.ts';
 import type { Passage } from '#release';
 import { promptMessages, withoutEnd } from './prompt-messages.ts';
 import { searchesItself } from './search-tool.ts';
-import { estimateItemTokens, estimateTokens } from './tokens.ts';
+import { estimateFreshTokens, estimateItemTokens, estimateTokens } from './tokens.ts';
 import type { Memory, PlannedTurn } from './turn-steps.ts';
 
 /** What a model is asked, fitted into the assistant's context budget. */
@@ -20,7 +20,7 @@ export function composePrompt(turn: PlannedTurn, memory: Memory): Composed {
   const { budgetTokens } = turn.served.release.spec.context;
   const { past, fresh } = memory;
   const passages = shownPassages(turn, memory);
-  const fixedTokens = headTokens(turn, memory) + tokensOf(fresh) + passagesTokens(passages);
+  const fixedTokens = headTokens(turn, memory) + estimateFreshTokens(fresh) + passagesTokens(passages);
   const summaryTokens = summaryTokensOf(memory.summary);
   // It is the oldest that there is, so it goes first.
   const summary = fixedTokens + summaryTokens > budgetTokens ? undefined : memory.summary;

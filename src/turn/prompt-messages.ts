@@ -92,7 +92,7 @@ function addThought(messages: PromptMessage[], reasoning: string): void {
     messages.pop();
     messages.push({
       ...last,
-      reasoning: [last.reasoning, reasoning].filter((text) => text !== undefined).join('\n\n'),
+      reasoning: last.reasoning === undefined ? reasoning : joined(last.reasoning, reasoning),
     });
   } else messages.push({ role: 'assistant', content: '', reasoning });
 }
@@ -122,7 +122,13 @@ function addSpoken(messages: PromptMessage[], text: string): void {
     return;
   }
   messages.pop();
-  messages.push({ ...last, content: [last.content, text].filter((said) => said !== '').join('\n\n') });
+  messages.push({ ...last, content: joined(last.content, text) });
+}
+
+/** Not by an array, which would copy all that was said before with each item that is added. */
+function joined(before: string, text: string): string {
+  if (before === '' || text === '') return before + text;
+  return `${before}\n\n${text}`;
 }
 
 function spokenText({ content }: MessageItem, isOfTurn: boolean): string {

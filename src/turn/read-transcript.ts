@@ -4,6 +4,7 @@ import type { Item } from '#conversation';
 import type { FeedbackRow, PageRequest, TenantStore, TurnRow } from '#store';
 import type { SubjectVault } from '#vault';
 import { openSettings } from './asked-turn.ts';
+import { hasMore } from './has-more.ts';
 import { openItem } from './seal-items.ts';
 import { shownTo } from './shown-to.ts';
 import type { TurnRooms } from './turn-rooms.ts';
@@ -55,7 +56,7 @@ export async function readTranscript(
       .map((row) => ({ item: shownTo(principal, openItem(vault, row)), turn: row.turn }))
       .filter(({ item }) => item.kind !== 'compaction'),
     turns: read.filter((turn) => turn !== undefined),
-    hasMore: found.length > page.limit,
+    hasMore: hasMore(found, page.limit),
   };
 }
 

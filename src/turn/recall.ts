@@ -4,17 +4,10 @@ import type { Passage } from '#release';
 import type { SubjectVault } from '#vault';
 import { answeredOnce, approvedCalls } from './approvals.ts';
 import { compactAtTokens } from './compact-at.ts';
-import {
-  composePrompt,
-  headTokens,
-  partInstructions,
-  shownPassages,
-  summaryTokensOf,
-  tokensOf,
-} from './compose-prompt.ts';
+import { composePrompt, headTokens, partInstructions, shownPassages, summaryTokensOf } from './compose-prompt.ts';
 import { readPast, splitAtCompaction } from './read-past.ts';
 import type { TurnRooms } from './turn-rooms.ts';
-import { estimateTokens } from './tokens.ts';
+import { estimateFreshTokens, estimateTokens } from './tokens.ts';
 import type { Memory, PlannedTurn, PromptedTurn } from './turn-steps.ts';
 
 /** How far back history is read where it is summarised, in context budgets: once what is older is lost. */
@@ -57,7 +50,8 @@ async function remember(
   const { summary, said } = splitAtCompaction(vault, request.input);
   const { standing, spoken } = partInstructions(said);
   const { older, fresh } = isToAnswer ? splitAtQuestion(spoken) : { older: spoken, fresh: [] };
-  const left = spec.context.budgetTokens - headTokens(turn, { summary: undefined, standing }) - tokensOf(fresh);
+  const left =
+    spec.context.budgetTokens - headTokens(turn, { summary: undefined, standing }) - estimateFreshTokens(fresh);
   if (left < 0) {
     throw new UsherError(
       'context_too_long',

@@ -46,3 +46,9 @@ export function estimateItemTokens(item: Item): number {
       return 0;
   }
 }
+
+/** Of what is to be answered: of that the model reads its thoughts, too. */
+export function estimateFreshTokens(items: readonly Item[]): number {
+  const thoughts = items.map((item) => (item.kind === 'reasoning' ? item.text : ''));
+  return items.reduce((sum, item) => sum + estimateItemTokens(item), estimateTokens(thoughts.join('')));
+}

@@ -295,4 +295,14 @@ describe('what a model thinks', () => {
       expect(final).toEqual(plain(await talking.responses.retrieve(taken.id)));
     },
   );
+
+  test('counts to the context where a model is to read it', async () => {
+    const reasoning = (text: string) =>
+      ({ type: 'reasoning', id: 'rs_1', summary: [], content: [{ type: 'reasoning_text', text }] }) as InputItem;
+    const long = reasoning('a'.repeat(8_000_000));
+    const refused = { status: 400, code: 'context_length_exceeded' };
+    await expect(client.responses.create({ model, input: [user('Row?'), long] })).rejects.toMatchObject(refused);
+    // What nobody reads any more costs nothing.
+    await client.responses.create({ model, input: [user('Row?'), long, user('[[sim:say Seven]]')] });
+  });
 });

@@ -173,7 +173,7 @@ describe('an item that is only referred to', () => {
   });
 
   test('pages of what was said end before they are too large to hold, and the rest follows', async () => {
-    const { id } = await client.conversations.create();
+    const { id } = await client.conversations.create({ safety_identifier: 'ann' } as object);
     for (let count = 0; count < 5; count += 1) {
       const items = [{ role: 'user' as const, content: `${count}${'a'.repeat(9_000_000)}` }];
       await client.conversations.items.create(id, { items });
@@ -184,6 +184,15 @@ describe('an item that is only referred to', () => {
     const rest = await client.conversations.items.list(id, { order: 'asc', limit: 100, after: page.last_id });
     expect(rest.data).toHaveLength(1);
     expect(rest.has_more).toBe(false);
+    const body = { assistant: model, subject: 'ann' };
+    const { token } = await new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: usher.apiKey }).post<{ token: string }>(
+      '/user_tokens',
+      { body },
+    );
+    const headers = { authorization: `Bearer ${token}` };
+    const shown = await fetch(`${usher.url}/chat/${model}/conversations/${id}?limit=100`, { headers });
+    const { items, hasMore } = (await shown.json()) as { items: object[]; hasMore: boolean };
+    expect([items.length, hasMore]).toEqual([4, true]);
   });
 
   test('a call’s id as long as a model’s server may make it', async () => {
