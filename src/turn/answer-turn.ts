@@ -80,7 +80,7 @@ export async function answerTurn(
         continue;
       }
       if (!answer.callsTool) return { ...dispatched, usage, firstTokenMs };
-      await answer.endStep({ usage: dispatched.usage, backend, finish: 'call' });
+      await answer.endStep({ usage: dispatched.usage, backend });
     }
     await runPending(rooms, turn, work);
     if (signal.aborted) return { ...cancelledDispatch, usage, backend, firstTokenMs };
@@ -102,7 +102,7 @@ async function callFirst({ memory }: PromptedTurn, answer: Answer, handed: Hande
   await allOf(
     ...memory.approved.map((request) => answer.callApproved(request)),
     handed === undefined ? undefined : callPerson(answer, handed),
-    answer.endStep({ usage: noUsage, backend: null, finish: 'call' }),
+    answer.endStep({ usage: noUsage, backend: null }),
   );
   return true;
 }

@@ -154,6 +154,19 @@ describe('Answer', () => {
     );
   });
 
+  test('what was told is counted once: for the model that was asked last', () => {
+    const answer = new Answer(() => undefined, { toolOf: () => ({ source: 'http', asksFirst: false }) });
+    void answer.add({ type: 'text', text: 'Let me book.' });
+    void answer.add({ type: 'call', index: 0, callId: 'c', name: 'book', arguments: '{}' });
+    expect(answer.characters).toBe(14);
+    void answer.endStep({ usage: noUsage, backend: null });
+    expect(answer.characters).toBe(0);
+    void answer.add({ type: 'text', text: 'Boo' });
+    void answer.resume();
+    void answer.add({ type: 'text', text: 'ked.' });
+    expect(answer.characters).toBe(4);
+  });
+
   test('an answer cut short is closed as incomplete', () => {
     const told: TurnEvent[] = [];
     const answer = new Answer((event) => void told.push(event));

@@ -8,7 +8,6 @@ import {
   type Item,
   type ItemStatus,
   type Replayed,
-  type StepFinish,
   type ToolItem,
   type TurnEvent,
   type Usage,
@@ -202,11 +201,7 @@ export class Answer {
   }
 
   /** A model's answer is whole: its calls of tools are pending now, and what follows is the next answer. */
-  endStep(step: {
-    readonly usage: Usage;
-    readonly backend: string | null;
-    readonly finish: StepFinish;
-  }): void | Promise<void> {
+  endStep(step: { readonly usage: Usage; readonly backend: string | null }): void | Promise<void> {
     const closing = this.#closeAll('completed');
     this.#told.endStep();
     this.#goesOn = false;

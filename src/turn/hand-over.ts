@@ -174,7 +174,7 @@ export async function conclude(
 async function handBack(answer: Answer, pending: PendingTool, why: string): Promise<'over'> {
   await allOf(
     answer.settle(pending, { output: null, error: `${why} Answer the last message yourself.` }),
-    answer.endStep({ usage: noUsage, backend: null, finish: 'call' }),
+    answer.endStep({ usage: noUsage, backend: null }),
   );
   return 'over';
 }

@@ -85,7 +85,7 @@ function play(script: Script, told: TurnEvent[], answer: Answer, goesOn = false)
   if (script.isCompacted && from.nextIndex === 0) void answer.compact(compaction, { ...noUsage, inputTokens: 7 });
   if (steps === 0 && firstSteps === 1) {
     for (let count = 0; count < script.approvals; count += 1) void answer.callApproved(request);
-    void answer.endStep({ usage: noUsage, backend: null, finish: 'call' });
+    void answer.endStep({ usage: noUsage, backend: null });
     steps = 1;
     isStepOver = true;
   }
@@ -99,7 +99,7 @@ function play(script: Script, told: TurnEvent[], answer: Answer, goesOn = false)
     if (events === undefined) break;
     say(answer, events, goesOn);
     if (!answer.callsTool) break;
-    void answer.endStep({ usage: { ...noUsage, outputTokens: 5 }, backend: 'one', finish: 'call' });
+    void answer.endStep({ usage: { ...noUsage, outputTokens: 5 }, backend: 'one' });
     steps += 1;
   }
   void answer.close('completed');

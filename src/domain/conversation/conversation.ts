@@ -16,16 +16,7 @@ export {
   type Summary,
   type ToolItem,
 } from './item.ts';
-export type {
-  DeltaEvent,
-  OpenedItem,
-  StartedTurn,
-  StepFinish,
-  TurnEvent,
-  TurnOutcome,
-  TurnState,
-  Usage,
-} from './turn-event.ts';
+export type { DeltaEvent, OpenedItem, StartedTurn, TurnEvent, TurnOutcome, TurnState, Usage } from './turn-event.ts';
 export { addUsage, noUsage, nothingTold, replay, type Placed, type Replayed } from './replay.ts';
 export {
   isSearchId,

@@ -1,5 +1,5 @@
 import type { Citation, ContentPart, Item, ToolItem } from './item.ts';
-import type { DeltaEvent, OpenedItem, StepFinish, TurnEvent, Usage } from './turn-event.ts';
+import type { DeltaEvent, OpenedItem, TurnEvent, Usage } from './turn-event.ts';
 
 /** An item that counts, at its place among all that were told. */
 export interface Placed<Kind extends Item = Item> {
@@ -18,8 +18,6 @@ export interface Replayed {
   readonly nextIndex: number;
   /** The first place of the present answer of a model. */
   readonly stepFrom: number;
-  /** How the last answer of a model ended; undefined while the first is under way. */
-  readonly finish: StepFinish | undefined;
   /** Whether no answer of a model is under way. */
   readonly isStepOver: boolean;
   readonly steps: number;
@@ -54,7 +52,6 @@ export const nothingTold: Replayed = {
   pending: [],
   nextIndex: 0,
   stepFrom: 0,
-  finish: undefined,
   isStepOver: false,
   steps: 0,
   usage: noUsage,
@@ -115,7 +112,6 @@ function after(state: Replayed, event: TurnEvent): Replayed {
     case 'stepped':
       return {
         ...state,
-        finish: event.finish,
         isStepOver: true,
         stepFrom: state.nextIndex,
         steps: state.steps + 1,

@@ -51,8 +51,8 @@ export type TurnEvent =
   | { readonly type: 'closed'; readonly index: number; readonly item: Item }
   /** What was said before is summarised. Whole at once, with what its model spent, so that it is made once. */
   | { readonly type: 'compacted'; readonly index: number; readonly item: CompactionItem; readonly usage: Usage }
-  /** A model has ended an answer of its own; a turn with tools has several. */
-  | { readonly type: 'stepped'; readonly usage: Usage; readonly backend: string | null; readonly finish: StepFinish }
+  /** A model has ended an answer of its own with calls that are run here; the last answer of a turn ends with it. */
+  | { readonly type: 'stepped'; readonly usage: Usage; readonly backend: string | null }
   | { readonly type: 'restarted'; readonly index: number }
   /** Up to `count` deltas of the open item may have been told that nobody knows any more. */
   | { readonly type: 'bridged'; readonly index: number; readonly item: OpenedItem; readonly count: number }
@@ -65,8 +65,6 @@ export type TurnEvent =
 
 /** Items that come piece by piece, as they begin: without content. */
 export type OpenedItem = MessageItem | CallItem | ToolItem | ReasoningItem;
-
-export type StepFinish = 'stop' | 'length' | 'call' | 'filtered';
 
 /** A piece of the open item. These alone may be told before they are durable. */
 export type DeltaEvent =
