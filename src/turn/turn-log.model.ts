@@ -256,7 +256,7 @@ export class SimulatedNode {
       await answer.add({ type: 'call', index: 0, callId: 'call_1', name, arguments: piece });
       await sleep(this.#random() * 60);
     }
-    await answer.endStep({ usage: noUsage, backend: null, finish: 'call' });
+    await answer.endStep({ usage: noUsage, backend: null });
   }
 
   readonly #use = async (answer: Answer, pending: PendingTool, isOurs: () => boolean): Promise<void> => {
