@@ -1,6 +1,6 @@
 import { UsherError, newId } from '#base';
 import { reachOf, type UserPrincipal } from '#access';
-import { isSpoken, notSpoken } from './admit-said.ts';
+import { isSpoken, notSpoken } from './archive/admit-said.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import type { AdmittedTurn, TurnRequest } from './turn-steps.ts';
 

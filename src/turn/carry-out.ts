@@ -1,18 +1,18 @@
 import { UsherError, type Id } from '#base';
 import { noUsage, nothingTold, type Replayed, type StartedTurn, type TurnOutcome } from '#conversation';
-import { Answer, type Relay } from './answer.ts';
-import { bridge } from './bridge.ts';
-import { answerTurn } from './answer-turn.ts';
-import type { Audience } from './audience.ts';
+import { Answer, type Relay } from './answer/answer.ts';
+import { bridge } from './durable/bridge.ts';
+import { answerTurn } from './answer/answer-turn.ts';
+import type { Audience } from './durable/audience.ts';
 import { failedDispatch, type Dispatched } from './dispatch.ts';
-import { LiveTurn } from './live-turns.ts';
+import { LiveTurn } from './durable/live-turns.ts';
 import { record, type FinishedEvent } from './record.ts';
-import { sealThought } from './seal-for-caller.ts';
-import { isStoreAway } from './store-away.ts';
-import { TurnLog } from './turn-log.ts';
-import type { TurnLease } from './turn-leases.ts';
+import { sealThought } from './context/seal-for-caller.ts';
+import { isStoreAway } from './durable/store-away.ts';
+import { TurnLog } from './durable/turn-log.ts';
+import type { TurnLease } from './durable/turn-leases.ts';
 import type { TurnRooms } from './turn-rooms.ts';
-import { openTurnTools } from './turn-tools.ts';
+import { openTurnTools } from './answer/turn-tools.ts';
 import type { PromptedTurn } from './turn-steps.ts';
 
 /** A stored turn that this node holds: where it stands and what its next event is numbered. */

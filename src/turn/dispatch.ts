@@ -1,12 +1,12 @@
 import type { AnswerEnd, BackendFailure, ModelRequest } from '#backend';
 import { prefixChain, type Need } from '#balancer';
 import { addUsage, noUsage, type TurnOutcome, type Usage } from '#conversation';
-import type { Answer } from './answer.ts';
-import type { BackendPool } from './backend-pool.ts';
-import { failureReason, type FailureReason, type Refusal } from './failure-reason.ts';
-import { tryBackend, type AttemptTrace } from './try-backend.ts';
+import type { Answer } from './answer/answer.ts';
+import type { BackendPool } from './answer/backend-pool.ts';
+import { failureReason, type FailureReason, type Refusal } from './answer/failure-reason.ts';
+import { tryBackend, type AttemptTrace } from './answer/try-backend.ts';
 import type { TurnRooms } from './turn-rooms.ts';
-import { estimateTokens } from './tokens.ts';
+import { estimateTokens } from './context/tokens.ts';
 import type { PromptedTurn } from './turn-steps.ts';
 
 export interface Dispatched extends AttemptTrace {

@@ -2,12 +2,18 @@ import { UsherError } from '#base';
 import { textOf, type Item, type MessageItem } from '#conversation';
 import type { Passage } from '#release';
 import type { SubjectVault } from '#vault';
-import { answeredOnce, approvedCalls } from './approvals.ts';
-import { compactAtTokens } from './compact-at.ts';
-import { composePrompt, headTokens, partInstructions, shownPassages, summaryTokensOf } from './compose-prompt.ts';
-import { readPast, splitAtCompaction } from './read-past.ts';
+import { answeredOnce, approvedCalls } from './answer/approvals.ts';
+import { compactAtTokens } from './context/compact-at.ts';
+import {
+  composePrompt,
+  headTokens,
+  partInstructions,
+  shownPassages,
+  summaryTokensOf,
+} from './context/compose-prompt.ts';
+import { readPast, splitAtCompaction } from './context/read-past.ts';
 import type { TurnRooms } from './turn-rooms.ts';
-import { estimateFreshTokens, estimateTokens } from './tokens.ts';
+import { estimateFreshTokens, estimateTokens } from './context/tokens.ts';
 import type { Memory, PlannedTurn, PromptedTurn } from './turn-steps.ts';
 
 /** How far back history is read where it is summarised, in context budgets: once what is older is lost. */

@@ -2,10 +2,10 @@ import { UsherError } from '#base';
 import type { SubjectId } from '#access';
 import type { ServedRelease } from '#release';
 import type { ConversationRow, TurnRow } from '#store';
-import { checkLength } from './admit-said.ts';
-import { isBeyond } from './beyond.ts';
-import { repeatKeys } from './repeats.ts';
-import { isSealed, openSealed } from './seal-for-caller.ts';
+import { checkLength } from './archive/admit-said.ts';
+import { isBeyond } from './archive/beyond.ts';
+import { repeatKeys } from './durable/repeats.ts';
+import { isSealed, openSealed } from './context/seal-for-caller.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import type { AdmittedTurn, PlannedTurn, TurnRequest } from './turn-steps.ts';
 

@@ -1,15 +1,15 @@
 import { nothingTold } from '#conversation';
 import { admit } from './admit.ts';
-import type { Relay } from './answer.ts';
-import { Audience } from './audience.ts';
+import type { Relay } from './answer/answer.ts';
+import { Audience } from './durable/audience.ts';
 import { carryOut, holdTurn } from './carry-out.ts';
-import { followTurn } from './follow-turn.ts';
-import { queueTurn } from './queue-turn.ts';
+import { followTurn } from './durable/follow-turn.ts';
+import { queueTurn } from './durable/queue-turn.ts';
 import { recall } from './recall.ts';
 import { begin, conversationLocked, nameConversation, type FinishedEvent } from './record.ts';
-import { findRepeated } from './repeats.ts';
+import { findRepeated } from './durable/repeats.ts';
 import { resolve } from './resolve.ts';
-import { relayTo } from './shown-to.ts';
+import { relayTo } from './archive/shown-to.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import type { AdmittedTurn, PlannedTurn, TurnRequest } from './turn-steps.ts';
 

@@ -6,13 +6,13 @@ import type { Store } from '#store';
 import type { Telemetry } from '#telemetry';
 import type { ToolRoom } from '#tools';
 import type { Vault } from '#vault';
-import type { BackendPool } from './backend-pool.ts';
-import type { EventWriter } from './event-writer.ts';
-import type { LiveTurns } from './live-turns.ts';
-import type { TurnWatch } from './turn-watch.ts';
-import type { TurnLeases } from './turn-leases.ts';
+import type { BackendPool } from './answer/backend-pool.ts';
+import type { EventWriter } from './durable/event-writer.ts';
+import type { LiveTurns } from './durable/live-turns.ts';
+import type { TurnWatch } from './durable/turn-watch.ts';
+import type { TurnLeases } from './durable/turn-leases.ts';
 import type { TurnLimits } from './turn-limits.ts';
-import type { UnstoredTurns } from './unstored-turns.ts';
+import type { UnstoredTurns } from './durable/unstored-turns.ts';
 
 /** What a turn works with. */
 export interface TurnRooms {

@@ -1,0 +1,143 @@
+import type { ModelRequest, PromptMessage } from '#backend';
+import { addUsage, noUsage, type Replayed } from '#conversation';
+import { allOf } from './all-of.ts';
+import type { Answer } from './answer.ts';
+import type { Audience } from '../durable/audience.ts';
+import { compact } from '../context/compact.ts';
+import { formatProblem, repairMessages } from './answer-format.ts';
+import { cancelledDispatch, dispatch, type Dispatched } from '../dispatch.ts';
+import {
+  awaitPerson,
+  callPerson,
+  handedFirst,
+  isAnsweredByPerson,
+  pendingHandover,
+  type HandedFirst,
+} from './hand-over.ts';
+import { noHead, promptMessages } from '../context/prompt-messages.ts';
+import { estimateItemTokens } from '../context/tokens.ts';
+import { runPending, type TurnTools } from './turn-tools.ts';
+import type { TurnRooms } from '../turn-rooms.ts';
+import type { PromptedTurn } from '../turn-steps.ts';
+
+/** Answers of models in one turn at the most: one that only ever calls tools is told to stop. */
+const stepsMax = 24;
+
+/**
+ * Steps 4 and 5: what is too long is compacted, the model is asked, its tools are run, and it is
+ * asked again with what came of them, until it answers, or a person does in its place. A turn that
+ * another node began is gone on with from where it stands: what was finished there is read, never
+ * done again.
+ */
+export async function answerTurn(
+  rooms: TurnRooms,
+  asked: PromptedTurn,
+  work: {
+    readonly answer: Answer;
+    readonly audience: Audience;
+    readonly tools: TurnTools;
+    readonly from: Replayed;
+    readonly signal: AbortSignal;
+  },
+): Promise<Dispatched> {
+  const { answer, tools, from, signal } = work;
+  const handed = from.steps === 0 ? await handedFirst(rooms, asked) : undefined;
+  const isForPerson = handed !== undefined || pendingHandover(answer) !== undefined;
+  const compacted = await compact(rooms, asked, { answer, from, signal, isForPerson });
+  const { turn } = compacted;
+  let usage = addUsage(from.usage, compacted.usage);
+  let { steps, backend } = from;
+  let firstTokenMs: number | undefined;
+  if (compacted.ended !== undefined) return { ...compacted.ended, usage, backend, firstTokenMs };
+  const isCalled = from.steps === 0 && (await callFirst(turn, answer, handed));
+  let isAsking = !from.isStepOver && !isCalled;
+  let repair: readonly PromptMessage[] = [];
+  for (;;) {
+    if (isAnsweredByPerson(answer)) {
+      return { outcome: { state: 'completed', reason: 'stop' }, usage, backend, firstTokenMs };
+    }
+    if (isAsking && pendingHandover(answer) === undefined) {
+      const whole = promptOf(turn, answer, tools, steps);
+      const prompt = { ...whole, messages: [...whole.messages, ...repair] };
+      const dispatched = await dispatch(rooms, turn, {
+        prompt,
+        promptTokens: promptTokens(turn, answer),
+        answer,
+        signal,
+      });
+      firstTokenMs ??= dispatched.firstTokenMs;
+      usage = addUsage(usage, dispatched.usage);
+      backend = dispatched.backend;
+      steps += 1;
+      if (dispatched.outcome.state !== 'completed') return { ...dispatched, usage, firstTokenMs };
+      const problem = answer.callsTool ? undefined : problemOf(turn, answer);
+      if (problem !== undefined && repair.length > 0) {
+        return { ...dispatched, outcome: formatBroken, usage, firstTokenMs };
+      }
+      if (problem !== undefined) {
+        repair = repairMessages(answer.stepText ?? '', problem);
+        await answer.restart();
+        continue;
+      }
+      if (!answer.callsTool) return { ...dispatched, usage, firstTokenMs };
+      await answer.endStep({ usage: dispatched.usage, backend });
+    }
+    await runPending(rooms, turn, work);
+    if (signal.aborted) return { ...cancelledDispatch, usage, backend, firstTokenMs };
+    const handover = pendingHandover(answer);
+    if (handover !== undefined && (await awaitPerson(rooms, turn, work, handover)) === 'stopped') {
+      return { ...cancelledDispatch, usage, backend, firstTokenMs };
+    }
+    // What the caller has to do ends the turn; the next one brings the results.
+    if (answer.items.some(({ kind }) => kind === 'call' || kind === 'approval-request')) {
+      return { outcome: { state: 'completed', reason: 'call' }, usage, backend, firstTokenMs };
+    }
+    isAsking = true;
+  }
+}
+
+/** What is called before any model is asked becomes durable at once: what the person has agreed to, and whoever answers them. */
+async function callFirst({ memory }: PromptedTurn, answer: Answer, handed: HandedFirst | undefined): Promise<boolean> {
+  if (handed === undefined && memory.approved.length === 0) return false;
+  await allOf(
+    ...memory.approved.map((request) => answer.callApproved(request)),
+    handed === undefined ? undefined : callPerson(answer, handed),
+    answer.endStep({ usage: noUsage, backend: null }),
+  );
+  return true;
+}
+
+/** What is wrong with the form of an answer that was to have one. */
+function problemOf(turn: PromptedTurn, answer: Answer): string | undefined {
+  const { format } = turn.prompt;
+  const text = answer.stepText;
+  return format === undefined || text === undefined ? undefined : formatProblem(format, text);
+}
+
+/** What is wrong in detail may name content: it is for the model alone. */
+const formatBroken: Dispatched['outcome'] = {
+  state: 'failed',
+  code: 'format_broken',
+  message:
+    'The model’s answer does not keep to the format that was asked for, and its repair neither. Ask again, or for a simpler one.',
+};
+
+function promptOf(turn: PromptedTurn, answer: Answer, tools: TurnTools, steps: number): ModelRequest {
+  const { tools: functions = [], toolChoice: choice, ...prompt } = turn.prompt;
+  // A call of one that has the name of ours would be taken for ours.
+  const offered = [...tools.functions, ...functions.filter(({ name }) => tools.toolOf(name) === undefined)];
+  const toolChoice = steps >= stepsMax ? 'none' : steps === 0 ? choice : 'auto';
+  return {
+    ...prompt,
+    messages: [
+      ...prompt.messages,
+      ...promptMessages(noHead, answer.earlierItems, { marks: prompt.format === undefined ? 'found' : 'nothing' }),
+    ],
+    ...(offered.length === 0 ? {} : { tools: offered }),
+    ...(toolChoice === undefined || offered.length === 0 ? {} : { toolChoice }),
+  };
+}
+
+function promptTokens(turn: PromptedTurn, answer: Answer): number {
+  return answer.earlierItems.reduce((sum, item) => sum + estimateItemTokens(item), turn.promptTokens);
+}

@@ -1,0 +1,25 @@
+import { admit } from '../admit.ts';
+import { recall } from '../recall.ts';
+import { resolve } from '../resolve.ts';
+import { estimateTokens } from './tokens.ts';
+import type { TurnRooms } from '../turn-rooms.ts';
+import { openTurnTools } from '../answer/turn-tools.ts';
+import type { TurnRequest } from '../turn-steps.ts';
+
+/**
+ * The tokens that a model would read for this request: instructions, knowledge, history and tools as
+ * a turn would put them before it. Estimated, as the balancer does. Nothing is stored and no model asked.
+ *
+ * @throws UsherError as a turn would, before it started
+ */
+export async function countInputTokens(rooms: TurnRooms, request: TurnRequest): Promise<number> {
+  const admitted = admit(rooms, request);
+  try {
+    const prompted = await recall(rooms, await resolve(rooms, admitted));
+    const { functions } = await openTurnTools(rooms, prompted);
+    const tools = [...functions, ...(prompted.prompt.tools ?? [])];
+    return prompted.promptTokens + (tools.length === 0 ? 0 : estimateTokens(JSON.stringify(tools)));
+  } finally {
+    admitted.release();
+  }
+}

@@ -1,0 +1,130 @@
+import type { Id } from '#base';
+import type { CompactionItem, Item, Summary } from '#conversation';
+import type { ItemRow, TenantStore } from '#store';
+import type { SubjectVault } from '#vault';
+import { openItem } from '../seal-items.ts';
+import { openSummary } from './seal-for-caller.ts';
+import { estimateItemTokens } from './tokens.ts';
+import type { PlannedTurn } from '../turn-steps.ts';
+
+/** Rows read from the store at a time: a turn costs by its context budget, not by its history. */
+const historyPage = 100;
+/** A chain is read from its end anew for each further page, so pages grow. */
+const chainGrowth = 4;
+const chainItemsMax = 10_000;
+
+/** What was said before a turn, oldest first, after what its newest compaction covers. */
+export interface Past {
+  readonly summary: Summary | undefined;
+  readonly items: readonly Item[];
+}
+
+/** Newest first until the newest compaction has what it does not cover, or the budget is spent. */
+export async function readPast(
+  store: TenantStore,
+  turn: Pick<PlannedTurn, 'id'> & {
+    readonly request: Pick<PlannedTurn['request'], 'previous'>;
+    readonly conversation: { readonly id: Id<'conversation'> } | undefined;
+  },
+  vault: SubjectVault,
+  budgetTokens: number,
+): Promise<Past> {
+  const { previous } = turn.request;
+  const pages =
+    previous !== undefined
+      ? chainPages(store, previous)
+      : turn.conversation !== undefined
+        ? conversationPages(store, turn.conversation.id)
+        : [];
+  const backwards = new Backwards(vault, budgetTokens);
+  for await (const page of pages) {
+    for (const row of page) {
+      if (backwards.isOver) return backwards.past;
+      // A turn that is gone on with: its own items are its input, and come after this.
+      if (row.turn !== turn.id) backwards.take(openItem(vault, row));
+    }
+  }
+  return backwards.past;
+}
+
+/** What an input says of what came before it: a caller may keep a conversation itself, with its compactions. */
+export function splitAtCompaction(
+  vault: SubjectVault | undefined,
+  input: readonly Item[],
+): { readonly summary: Summary | undefined; readonly said: readonly Item[] } {
+  const at = input.findLastIndex(({ kind }) => kind === 'compaction');
+  const compaction = input[at];
+  if (compaction?.kind !== 'compaction' || vault === undefined) return { summary: undefined, said: input };
+  return { summary: openSummary(vault, compaction), said: input.slice(at + 1) };
+}
+
+/** Takes items from the newest back. */
+class Backwards {
+  readonly #vault: SubjectVault;
+  #remainingTokens: number;
+  readonly #newestFirst: Item[] = [];
+  #compaction: CompactionItem | undefined;
+  /** Items newer than the compaction. */
+  #newer = 0;
+  #isCoverMet = false;
+
+  constructor(vault: SubjectVault, budgetTokens: number) {
+    this.#vault = vault;
+    this.#remainingTokens = budgetTokens;
+  }
+
+  get isOver(): boolean {
+    return this.#remainingTokens < 0 || this.#isCoverMet || this.#compaction?.covers === null;
+  }
+
+  take(item: Item): void {
+    if (item.id === this.#compaction?.covers) {
+      this.#isCoverMet = true;
+      return;
+    }
+    if (item.kind === 'compaction') {
+      // An older one is covered by the newer.
+      if (this.#compaction !== undefined) return;
+      this.#compaction = item;
+      this.#newer = this.#newestFirst.length;
+      return;
+    }
+    this.#newestFirst.push(item);
+    this.#remainingTokens -= estimateItemTokens(item);
+  }
+
+  get past(): Past {
+    if (this.#compaction === undefined) return { summary: undefined, items: this.#newestFirst.toReversed() };
+    const summary = openSummary(this.#vault, this.#compaction);
+    if (this.#isCoverMet) return { summary, items: this.#newestFirst.toReversed() };
+    // It came from a caller, or the last item that it covers was deleted: it holds what it needs itself.
+    return { summary, items: [...summary.recent, ...this.#newestFirst.slice(0, this.#newer).toReversed()] };
+  }
+}
+
+async function* conversationPages(
+  store: TenantStore,
+  conversation: Id<'conversation'>,
+): AsyncGenerator<readonly ItemRow[]> {
+  let after: string | undefined;
+  for (;;) {
+    const rows = await store.items(conversation, {
+      limit: historyPage,
+      order: 'newest-first',
+      ...(after === undefined ? {} : { after }),
+    });
+    yield rows;
+    if (rows.length < historyPage) return;
+    after = rows.at(-1)?.id;
+  }
+}
+
+async function* chainPages(store: TenantStore, last: Id<'turn'>): AsyncGenerator<readonly ItemRow[]> {
+  let known = 0;
+  for (let most = historyPage; most <= chainItemsMax; most *= chainGrowth) {
+    const rows = await store.chainItems(last, most);
+    yield rows.slice(0, rows.length - known).toReversed();
+    if (rows.length < most) return;
+    known = rows.length;
+  }
+}

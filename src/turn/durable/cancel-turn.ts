@@ -1,0 +1,66 @@
+import { UsherError, type Id } from '#base';
+import { reachOf, type Principal } from '#access';
+import { noUsage } from '#conversation';
+import type { QueuedTurn } from '#store';
+import { openInput } from './asked-turn.ts';
+import { isBeyond } from '../archive/beyond.ts';
+import { findTurn } from './find-turn.ts';
+import { followTurn } from './follow-turn.ts';
+import { noRepeats } from './repeats.ts';
+import { sealItem } from '../seal-items.ts';
+import { turnLeaseMs } from './turn-leases.ts';
+import type { TurnRooms } from '../turn-rooms.ts';
+
+type CancelRooms = Pick<TurnRooms, 'store' | 'vault' | 'live' | 'watch' | 'clock' | 'leases'>;
+
+/** A node that runs the turn hears of it within a renewal; one that is lost is first taken over. */
+const waitMs = 20_000;
+
+/**
+ * Stops a turn wherever it runs, or takes it out of the queue, and waits until it is recorded. What
+ * has ended already stays as it ended.
+ *
+ * @throws UsherError `not_found`; `overloaded` where its node does not stop it in time
+ */
+export async function cancelTurn(rooms: CancelRooms, principal: Principal, id: Id<'turn'>): Promise<void> {
+  const store = rooms.store.reach(reachOf(principal));
+  const found = await findTurn(store, id);
+  const queued = found?.queued;
+  if (isBeyond(principal, found?.turn ?? queued)) throw new UsherError('not_found', 'There is no such response.');
+  if (queued !== undefined && (await dropQueued(rooms, principal, queued, { state: 'cancelled' }))) return;
+  rooms.live.get(id)?.cancel();
+  if (!(await store.askCancel(id))) return;
+  try {
+    await followTurn(rooms, principal, id, () => undefined, AbortSignal.timeout(waitMs));
+  } catch (error) {
+    if (!(error instanceof UsherError) || error.code !== 'client_gone') throw error;
+    throw new UsherError('overloaded', 'The response was asked to stop and has not stopped yet. Look again shortly.', {
+      retryAfterMs: 1000,
+    });
+  }
+}
+
+/** Ends a turn that never began. False where it is not in the queue any more. */
+export async function dropQueued(
+  rooms: Pick<TurnRooms, 'store' | 'vault' | 'clock' | 'leases'>,
+  { tenant }: Pick<Principal, 'tenant'>,
+  queued: QueuedTurn,
+  outcome: Parameters<ReturnType<TurnRooms['store']['reach']>['endQueuedTurn']>[2]['outcome'],
+): Promise<boolean> {
+  const { input, queuedAtMs, deadlineMs: _deadlineMs, ...asked } = queued;
+  const repeats = outcome.state === 'cancelled' ? queued.repeats : noRepeats;
+  const vault = await rooms.vault.subject(tenant, queued.subject);
+  const items = openInput(vault, queued.id, input).map((item) => sealItem(vault, item));
+  const turn = {
+    ...asked,
+    repeats,
+    queued: true,
+    // It has no answer to be listed with.
+    completion: false,
+    startedAtMs: queuedAtMs,
+    owner: rooms.leases.owner,
+    leaseMs: turnLeaseMs,
+  };
+  const finish = { outcome, usage: noUsage, backend: null, finishedAtMs: rooms.clock.wallMs() };
+  return rooms.store.reach({ tenant, subject: null }).endQueuedTurn(turn, items, finish);
+}

@@ -1,0 +1,140 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { UsherError, type ErrorCode, type Id } from '#base';
+import { reachOf, type Principal } from '#access';
+import { noUsage, type TurnEvent, type TurnOutcome } from '#conversation';
+import type { QueuedTurn, TenantStore, TurnRow } from '#store';
+import type { SubjectVault } from '#vault';
+import type { Relay } from '../answer/answer.ts';
+import { isBeyond } from '../archive/beyond.ts';
+import { findTurn } from './find-turn.ts';
+import type { LiveTurn } from './live-turns.ts';
+import type { FinishedEvent } from '../record.ts';
+import { relayTo } from '../archive/shown-to.ts';
+import { eventsPlace } from './turn-log.ts';
+import type { TurnRooms } from '../turn-rooms.ts';
+
+/**
+ * Followers are woken when there is more; this is for what could be missed. Thousands may wait for
+ * models that think, or for a person.
+ */
+const lookAnywayMs = { here: 1000, elsewhere: 10_000 } as const;
+const batchesPerRead = 200;
+
+type FollowRooms = Pick<TurnRooms, 'store' | 'vault' | 'live' | 'watch'>;
+
+/**
+ * Tells all events of a stored turn, from its first on: those in the store, then each as it becomes
+ * durable, on whatever node the turn runs. Settles with its last, or rejects with `client_gone` when
+ * `signal` aborts.
+ *
+ * @throws UsherError `not_found`
+ */
+export async function followTurn(
+  rooms: FollowRooms,
+  principal: Principal,
+  id: Id<'turn'>,
+  listener: Relay,
+  signal: AbortSignal,
+): Promise<FinishedEvent> {
+  const relay = relayTo(principal, listener);
+  const store = rooms.store.reach(reachOf(principal));
+  let after = 0;
+  let isQueuedTold = false;
+  let isStartedTold = false;
+  let live: LiveTurn | undefined;
+  let leave: (() => void) | undefined;
+  const watched = rooms.watch.watch(principal.tenant, id);
+  try {
+    for (;;) {
+      if (rooms.live.get(id) !== live) {
+        leave?.();
+        live = rooms.live.get(id);
+        leave = live?.audience.join();
+      }
+      const changed = live?.changed ?? watched.changed;
+      const found = await findTurn(store, id);
+      const turn = found?.turn;
+      const row = turn ?? found?.queued;
+      if (row === undefined || isBeyond(principal, row)) throw noTurn();
+      const vault = await rooms.vault.subject(principal.tenant, row.subject);
+      if (!isQueuedTold && (turn === undefined || turn.queued)) {
+        isQueuedTold = true;
+        await relay({ type: 'queued', turn: startedTurn(row) });
+      }
+      if (turn !== undefined) {
+        if (!isStartedTold) await relay({ type: 'started', turn: startedTurn(turn) });
+        isStartedTold = true;
+        after = await tellStored(store, vault, turn, after, relay);
+        if (turn.state !== 'running') return await tellEnd(turn, relay);
+      }
+      if (signal.aborted) throw new UsherError('client_gone', 'The listener left.');
+      await pause(changed, live === undefined ? lookAnywayMs.elsewhere : lookAnywayMs.here, signal);
+    }
+  } finally {
+    leave?.();
+    watched.stop();
+  }
+}
+
+async function tellStored(
+  store: TenantStore,
+  vault: SubjectVault,
+  { id }: TurnRow,
+  from: number,
+  relay: Relay,
+): Promise<number> {
+  let after = from;
+  for (;;) {
+    const batches = await store.turnEvents(id, after, batchesPerRead);
+    for (const { epoch, firstSeq, lastSeq, content } of batches) {
+      const events = JSON.parse(vault.openText(eventsPlace(id, epoch, firstSeq), content)) as readonly TurnEvent[];
+      for (const event of events) await relay(event);
+      after = lastSeq;
+    }
+    if (batches.length < batchesPerRead) return after;
+  }
+}
+
+async function tellEnd(turn: TurnRow, relay: Relay): Promise<FinishedEvent> {
+  const finished: FinishedEvent = {
+    type: 'finished',
+    outcome: outcomeOf(turn),
+    usage: turn.usage ?? noUsage,
+    finishedAtMs: turn.finishedAtMs ?? turn.startedAtMs,
+  };
+  await relay(finished);
+  return finished;
+}
+
+export function outcomeOf({ state, reason, message }: TurnRow): TurnOutcome {
+  switch (state) {
+    case 'running':
+      throw new UsherError('internal', 'A running turn has no outcome.');
+    case 'completed':
+      return { state, reason: reason === 'call' ? 'call' : 'stop' };
+    case 'incomplete':
+      return { state, reason: reason === 'filtered' ? 'filtered' : 'length' };
+    case 'cancelled':
+      return { state };
+    case 'failed':
+      return { state, code: (reason ?? 'internal') as ErrorCode, message: message ?? 'The answer failed.' };
+  }
+}
+
+function startedTurn(row: TurnRow | QueuedTurn): Extract<TurnEvent, { type: 'started' }>['turn'] {
+  const { id, assistant, environment, release } = row;
+  return { id, assistant, environment, release, startedAtMs: 'startedAtMs' in row ? row.startedAtMs : row.queuedAtMs };
+}
+
+async function pause(changed: Promise<void>, mostMs: number, signal: AbortSignal): Promise<void> {
+  const ended = new AbortController();
+  const timer = delay(mostMs, undefined, {
+    signal: AbortSignal.any([signal, ended.signal]),
+  }).catch(() => undefined);
+  await Promise.race([timer, changed]);
+  ended.abort();
+}
+
+function noTurn(): UsherError {
+  return new UsherError('not_found', 'There is no such response.');
+}
