@@ -16,7 +16,7 @@ const model = 'helper';
 
 beforeAll(async () => {
   simulator = await startModelSimulator();
-  tools = await startToolServer(300);
+  tools = await startToolServer(800);
   const tool = (name: string, rest: object = {}) => ({
     kind: 'http',
     name,
