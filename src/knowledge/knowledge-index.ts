@@ -72,7 +72,7 @@ export async function openKnowledgeIndex(passages: readonly Passage[]): Promise<
     { chunkSize: 20 },
   );
   forms.clear();
-  const scored = ({ row, score }: Hit): ScoredPassage => Object.assign({ score }, passages[row]!);
+  const scored = ({ row, score }: Hit): ScoredPassage => Object.assign({ row, score }, passages[row]!);
   const byWords = (question: string, most: number): readonly Hit[] =>
     most <= 0 || passages.length === 0 ? [] : lookUpBest(index, question, most);
   return {

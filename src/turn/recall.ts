@@ -1,6 +1,5 @@
 import { UsherError } from '#base';
 import { textOf, type Item, type MessageItem } from '#conversation';
-import type { Passage } from '#release';
 import type { SubjectVault } from '#vault';
 import { answeredOnce, approvedCalls } from './answer/approvals.ts';
 import { compactAtTokens } from './context/compact-at.ts';
@@ -14,7 +13,7 @@ import {
 import { readPast, splitAtCompaction } from './context/read-past.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import { estimateFreshTokens, estimateTokens } from './context/tokens.ts';
-import type { Memory, PlannedTurn, PromptedTurn } from './turn-steps.ts';
+import type { Memory, PlannedTurn, PromptedTurn, RecalledPassage } from './turn-steps.ts';
 
 /** How far back history is read where it is summarised, in context budgets: once what is older is lost. */
 const budgetsToCompact = 4;
@@ -34,7 +33,8 @@ export async function recall(rooms: TurnRooms, turn: PlannedTurn, isToAnswer = t
   // An answer in a form of the caller's has no place for marks.
   const sources = turn.request.format === undefined ? shownPassages(turn, memory) : [];
   const input = await answeredOnce(rooms.store.reach(turn.reach), turn);
-  return { ...turn, request: { ...turn.request, input }, prompt, sources, promptTokens, memory, vault };
+  const recalled = memory.passages.map(({ row }) => row);
+  return { ...turn, request: { ...turn.request, input, recalled }, prompt, sources, promptTokens, memory, vault };
 }
 
 export function pastTooLong(): UsherError {
@@ -75,7 +75,8 @@ async function remember(
   const past = [...before.items, ...older];
   const question = questionOf([...before.items, ...spoken]);
   const forPassages = Math.max(left - summaryTokensOf(before.summary), 0) / 2;
-  const passages = fitPassages(await served.search(question, spec.knowledge.passages), forPassages);
+  const passages =
+    recalledPassages(turn) ?? fitPassages(await served.search(question, spec.knowledge.passages), forPassages);
   const approved = approvedCalls(before.items, request.input);
   return { summary: before.summary, past, standing, fresh, passages, question, approved };
 }
@@ -106,7 +107,14 @@ function questionOf(items: readonly Item[]): string {
   return asked === undefined ? '' : textOf(asked.content);
 }
 
-function fitPassages(passages: readonly Passage[], budgetTokens: number): readonly Passage[] {
+function recalledPassages({ request, served }: PlannedTurn): readonly RecalledPassage[] | undefined {
+  return request.recalled?.flatMap((row) => {
+    const passage = served.release.passages[row];
+    return passage === undefined ? [] : [{ ...passage, row }];
+  });
+}
+
+function fitPassages(passages: readonly RecalledPassage[], budgetTokens: number): readonly RecalledPassage[] {
   let remaining = budgetTokens;
   return passages.filter((passage) => {
     const cost = estimateTokens(passage.text);

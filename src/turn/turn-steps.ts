@@ -34,6 +34,11 @@ export interface TurnRequest {
   /** Where the caller wants history to be compacted, and beyond how many tokens; undefined: the owner's share. */
   readonly compaction: { readonly thresholdTokens: number | undefined } | undefined;
   readonly input: readonly Item[];
+  /**
+   * Places of the passages that were recalled for it: the same stand before whatever node goes on with it, so that
+   * the numbers of its marks mean the same. Undefined until then.
+   */
+  readonly recalled?: readonly number[] | undefined;
   /** The application's own instructions for this turn, after the assistant's. */
   readonly instructions: string | undefined;
   readonly parameters: ModelParameters;
@@ -87,6 +92,9 @@ export interface PlannedTurn extends AdmittedTurn {
   readonly repeats: RepeatKeys;
 }
 
+/** A passage with its place among those of the release. */
+export type RecalledPassage = Passage & { readonly row: number };
+
 /** What a turn has to say to a model, before it is fitted into the context. */
 export interface Memory {
   /** Of what was said before `past`. */
@@ -97,7 +105,7 @@ export interface Memory {
   readonly standing: readonly MessageItem[];
   /** From the question on. */
   readonly fresh: readonly Item[];
-  readonly passages: readonly Passage[];
+  readonly passages: readonly RecalledPassage[];
   /** What a person asked last. */
   readonly question: string;
   /** Calls that this turn brings the approval of. */

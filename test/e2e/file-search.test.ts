@@ -208,6 +208,45 @@ describe('what a model marks as taken from a passage', () => {
     expect(await violations()).toEqual([]);
   });
 
+  test(
+    'means the same to whoever goes on with the answer, whatever a search would find then',
+    { timeout: 60_000 },
+    async () => {
+      const vectors = await startModelSimulator();
+      const many = Object.fromEntries(
+        Array.from({ length: 8 }, (_, nth) => [
+          `row-${nth}.md`,
+          `# Seats\n\nA seat of the row${' and row'.repeat(nth)} ${nth}.\n`,
+        ]),
+      );
+      const assistants = { seated: { spec: { knowledge: { embeddings: 'small' } }, knowledge: many } };
+      const embeddings = [{ name: 'small', kind: 'openai-compatible', url: vectors.baseUrl, model: 'simulated' }];
+      await using lost = await startUsher(usherFiles([simulator.baseUrl], { assistants, config: { embeddings } }));
+      const asking = new OpenAI({ baseURL: `${lost.url}/v1`, apiKey: lost.apiKey, maxRetries: 0 });
+      await simulator.plan({ say: 'In the row [1].', fault: { kind: 'stall', after: 2 } });
+      const input = 'Which seat of the row?';
+      const { id } = await asking.responses.create({ model: 'seated', input, background: true });
+      await simulator.until((log) => log.totals.active === 1);
+      await lost.kill();
+      // By words alone the order would be another.
+      await vectors.stop();
+      await simulator.control({ do: 'release' });
+      await simulator.plan({ say: 'In the row [1].' });
+      await lost.restart();
+      await expect
+        .poll(async () => (await asking.responses.retrieve(id)).status, { timeout: 30_000 })
+        .toBe('completed');
+      const passagesOf = (body: unknown): string[] =>
+        [...JSON.stringify(body).matchAll(/row-\d\.md/gu)].map(([at]) => at);
+      const [first, second] = (await chats()).map(({ body }) => passagesOf(body));
+      expect(first!.length).toBeGreaterThan(2);
+      expect(second).toEqual(first);
+      const again = await asking.responses.create({ model: 'seated', input });
+      expect(again.status).toBe('completed');
+      expect(passagesOf((await chats()).at(-1)?.body)).not.toEqual(first);
+    },
+  );
+
   test('is not looked for in an answer of JSON, whose lists are no marks', async () => {
     const text = { format: { type: 'json_object' as const } };
     const input = 'When does the bar open? [[sim:say {"hours":[1]}]]';

@@ -87,6 +87,8 @@ export interface Passage {
 
 /** A passage as a search found it. */
 export interface ScoredPassage extends Passage {
+  /** Its place among the release's passages. */
+  readonly row: number;
   /** Above 0; comparable within one search alone. */
   readonly score: number;
 }
