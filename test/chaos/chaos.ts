@@ -17,11 +17,12 @@ const { values } = parseArgs({
   },
 });
 const seed = Number(values.seed);
-const say = values.json ? undefined : (line: string) => process.stdout.write(`${line}\n`);
-if (!values.json) process.stdout.write(`seed ${seed}\n`);
+// Apart from the report, so that it can be read by a program while a person sees how far the run is.
+const say = (line: string): void => void process.stderr.write(`${line}\n`);
+say(`seed ${seed}`);
 const { fleet } = values;
 if (fleet !== 'shared' && fleet !== 'split' && fleet !== 'both') throw new Error('--fleet is shared, split or both');
 const plan = planOf(Number(values.trials), seed, fleet);
-const report = await runChaos({ seed, plan, freezeMs: 20_000, cutMs: 15_000, ...(say && { say }) });
+const report = await runChaos({ seed, plan, freezeMs: 20_000, cutMs: 15_000, say });
 process.stdout.write(`${JSON.stringify(report, undefined, values.json ? undefined : 2)}\n`);
 process.exitCode = report.ok ? 0 : 1;
