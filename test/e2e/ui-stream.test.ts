@@ -26,7 +26,8 @@ beforeAll(async () => {
     parameters: { type: 'object', properties: { seat: { type: 'integer' } } },
   };
   const context = { budgetTokens: 1000, whenFull: 'compact', compactAt: 0.5 };
-  const assistants = { [model]: { spec: { context, tools: [book], turns: { rescue: 'restart' } } } };
+  const reserve = { ...book, name: 'reserve', confirm: true };
+  const assistants = { [model]: { spec: { context, tools: [book, reserve], turns: { rescue: 'restart' } } } };
   files = usherFiles([simulator.baseUrl], { assistants, config: { tools: { privateOrigins: [tools.origin] } } });
   usher = await startUsher(files);
   client = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: usher.apiKey, maxRetries: 0 });
@@ -63,6 +64,16 @@ async function message(stream: Awaited<ReturnType<typeof send>>): Promise<UIMess
   if (failed.length > 0) throw failed[0];
   if (last === undefined) throw new Error('nothing came');
   return last;
+}
+
+/** As the hooks keep what the person said to a request for approval. */
+function withAnswer(asked: UIMessage, approved: boolean): UIMessage {
+  const parts = asked.parts.map((part) =>
+    part.type === 'dynamic-tool' && part.state === 'approval-requested'
+      ? ({ ...part, state: 'approval-responded', approval: { id: part.approval.id, approved } } as const)
+      : part,
+  );
+  return { ...asked, parts };
 }
 
 const textOf = ({ parts }: UIMessage): string => parts.map((part) => (part.type === 'text' ? part.text : '')).join('');
@@ -105,6 +116,40 @@ describe('the hooks of the AI SDK', () => {
       output: { booked: true },
     });
     expect(textOf(shown)).toBe('Booked.');
+  });
+
+  test('ask the person before a tool runs that they have to agree to, and go on in the same message', async () => {
+    const { id } = await client.conversations.create();
+    const asked = await message(await send(id, '[[sim:call reserve {"seat":8}]] [[sim:say Reserved.]]'));
+    const part = asked.parts.find((one) => one.type === 'dynamic-tool');
+    expect(part).toMatchObject({ toolName: 'reserve', state: 'approval-requested', input: { seat: 8 } });
+    const before = tools.hits.size;
+    const goOn = async (answered: UIMessage): Promise<UIMessage> => {
+      const messages = [answered];
+      const sent = {
+        trigger: 'submit-message',
+        chatId: id,
+        messageId: undefined,
+        messages,
+        abortSignal: undefined,
+      } as const;
+      let shown = answered;
+      const stream = await transport.sendMessages(sent);
+      for await (const one of readUIMessageStream({ message: answered, stream })) shown = one;
+      return shown;
+    };
+    const shown = await goOn(withAnswer(asked, true));
+    expect(shown.parts.filter(({ type }) => type === 'dynamic-tool')).toMatchObject([
+      { toolName: 'reserve', state: 'output-available', output: { booked: true } },
+    ]);
+    expect(textOf(shown)).toBe('Reserved.');
+    expect(tools.hits.size).toBe(before + 1);
+    await expect(goOn(withAnswer(asked, true))).rejects.toThrow('answered before');
+
+    const again = await message(await send(id, '[[sim:call reserve {"seat":9}]] [[sim:say As you like.]]'));
+    await goOn(withAnswer(again, false));
+    expect(JSON.stringify((await simulator.log()).requests.at(-1)?.body)).toContain('refused it');
+    expect(tools.hits.size).toBe(before + 1);
   });
 
   test('come back to an answer under way, from its beginning', async () => {

@@ -15,6 +15,14 @@ const partSchema = z.looseObject({
   text: z.string().optional().describe('Of a text.'),
   mediaType: z.string().optional().describe('Of a file.'),
   url: z.string().optional().describe('Of a file: a data URL.'),
+  state: z.string().optional().describe('Of a tool: `approval-responded` where `approval` is the person’s answer.'),
+  approval: z
+    .looseObject({
+      id: z.string().max(128).describe('The request for approval.'),
+      approved: z.boolean().optional().describe('Whether the tool may run.'),
+      reason: z.string().max(2000).nullish().describe('Why, for the model to read.'),
+    })
+    .nullish(),
 });
 
 const messageSchema = z.looseObject({
@@ -37,6 +45,7 @@ export const uiChatSchema = z.looseObject({
   safety_identifier: subjectSchema.nullish(),
 });
 type UiChat = z.infer<typeof uiChatSchema>;
+type UiPart = UiChat['messages'][number]['parts'][number];
 
 /** The stream protocol of the AI SDK's UI hooks. */
 export function uiRoutes(rooms: TurnRooms): Route[] {
@@ -87,8 +96,10 @@ function readRequest(exchange: Exchange, body: UiChat): TurnRequest {
   const conversation = parseId('conversation', body.id);
   const said = conversation === undefined ? body.messages : body.messages.slice(-1);
   const stored = conversation !== undefined;
-  if (stored && said[0]?.role !== 'user') {
-    throw new UsherError('invalid_request', 'The newest message must be of the user.', { param: 'messages' });
+  const approvals = stored && said[0]?.role === 'assistant' ? said[0].parts.flatMap(readApproval) : [];
+  if (stored && said[0]?.role !== 'user' && approvals.length === 0) {
+    const mend = 'The newest message must be of the user, or of the assistant with an approval that was answered.';
+    throw new UsherError('invalid_request', mend, { param: 'messages' });
   }
   return {
     principal: exchange.principal,
@@ -98,13 +109,13 @@ function readRequest(exchange: Exchange, body: UiChat): TurnRequest {
     previous: undefined,
     stored,
     background: false,
-    mayApprove: false,
+    mayApprove: stored,
     completion: false,
     ...readCaller(exchange, body),
     toolCallsMax: undefined,
     whenFull: undefined,
     compaction: undefined,
-    input: said.map(readMessage),
+    input: approvals.length > 0 ? approvals : said.map(readMessage),
     instructions: undefined,
     parameters: {},
     extra: {},
@@ -116,6 +127,13 @@ function readRequest(exchange: Exchange, body: UiChat): TurnRequest {
     sealsReasoning: false,
     settings: stored ? JSON.stringify({ ...plainSettings, conversation: body.id }) : '',
   };
+}
+
+/** What the person said to a call that they have to agree to, as the hooks keep it with the call. */
+function readApproval({ state, approval }: UiPart): Item[] {
+  if (state !== 'approval-responded' || approval?.approved === undefined) return [];
+  const { id: request, approved: approve, reason = null } = approval;
+  return [{ kind: 'approval', id: newId('approval'), request, approve, reason, status: 'completed' }];
 }
 
 function readMessage({ role, parts }: UiChat['messages'][number]): Item {

@@ -85,7 +85,7 @@ export class UiWriter implements StreamWriter {
     return rest === '' || this.#part === undefined ? '' : chunk({ type: 'text-delta', id: this.#part.id, delta: rest });
   }
 
-  #call(item: Extract<Item, { kind: 'call' | 'tool' }>): string {
+  #call(item: Extract<Item, { kind: 'call' | 'tool' | 'approval-request' }>): string {
     this.#called.add(item.id);
     const { callId: toolCallId, name: toolName } = item;
     const begun = chunk({ type: 'tool-input-start', toolCallId, toolName, dynamic: true });
@@ -112,8 +112,13 @@ export class UiWriter implements StreamWriter {
               dynamic: true,
             })
           : chunk({ type: 'tool-output-error', toolCallId: item.callId, errorText: item.error, dynamic: true });
-      case 'result':
       case 'approval-request':
+        return (
+          this.#endPart() +
+          this.#call(item) +
+          chunk({ type: 'tool-approval-request', approvalId: item.id, toolCallId: item.callId })
+        );
+      case 'result':
       case 'approval':
       case 'reasoning':
       case 'compaction':
