@@ -41,7 +41,7 @@ afterAll(async () => {
 
 const said = (text: string): UIMessage => ({ id: crypto.randomUUID(), role: 'user', parts: [{ type: 'text', text }] });
 
-function transportTo({ url, apiKey }: UsherProcess): DefaultChatTransport<UIMessage> {
+function transportTo({ url, apiKey }: Pick<UsherProcess, 'url' | 'apiKey'>): DefaultChatTransport<UIMessage> {
   const headers = { authorization: `Bearer ${apiKey}` };
   return new DefaultChatTransport({ api: `${url}/v1/ui/chat`, headers, body: { model } });
 }
@@ -116,6 +116,28 @@ describe('the hooks of the AI SDK', () => {
       output: { booked: true },
     });
     expect(textOf(shown)).toBe('Booked.');
+  });
+
+  test('show an application what the model thought, and a person that it answers', async () => {
+    const { id } = await client.conversations.create();
+    const shown = await message(await send(id, '[[sim:think Row seven is free.]] [[sim:say Row seven]]'));
+    expect(shown.parts).toMatchObject([
+      { type: 'reasoning', text: 'Row seven is free.', state: 'done' },
+      { type: 'text', text: 'Row seven' },
+    ]);
+    const minted = await fetch(`${usher.url}/v1/user_tokens`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${usher.apiKey}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ assistant: model, subject: 'ann' }),
+    });
+    const { token: apiKey } = (await minted.json()) as { token: string };
+    const person = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey, maxRetries: 0 });
+    const own = await person.conversations.create();
+    const to = transportTo({ url: usher.url, apiKey });
+    const told = await message(
+      await send(own.id, '[[sim:think Row seven is free.]] [[sim:say Row seven]]', undefined, to),
+    );
+    expect(told.parts).toMatchObject([{ type: 'text', text: 'Row seven' }]);
   });
 
   test('ask the person before a tool runs that they have to agree to, and go on in the same message', async () => {

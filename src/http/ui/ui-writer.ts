@@ -5,7 +5,7 @@ import { responseIdOf } from '../openai/wire-ids.ts';
 
 /**
  * The UI message stream of the AI SDK (`x-vercel-ai-ui-message-stream: v1`): one assistant message,
- * whose parts are texts, calls of the assistant's tools and sources.
+ * whose parts are texts, thoughts, calls of the assistant's tools and sources.
  */
 export class UiWriter implements StreamWriter {
   readonly tellsCancelled = true;
@@ -17,6 +17,8 @@ export class UiWriter implements StreamWriter {
   #isLost = false;
   /** The text part that is open, and whether its item has ended: it goes on where the answer begins anew. */
   #part: { readonly id: string; isOver: boolean } | undefined;
+  /** The thought that is open. */
+  #thought: string | undefined;
 
   write(event: TurnEvent): string {
     if (this.#isLost) return '';
@@ -37,8 +39,9 @@ export class UiWriter implements StreamWriter {
       case 'text':
       case 'refusal':
         return this.#text(event.index, event.delta);
-      case 'arguments':
       case 'reasoning':
+        return this.#think(event.itemId, event.delta);
+      case 'arguments':
         return '';
       case 'cited':
         return this.#cited(event.citation);
@@ -62,6 +65,14 @@ export class UiWriter implements StreamWriter {
     if (this.#cites.has(source)) return '';
     this.#cites.add(source);
     return chunk({ type: 'source-document', sourceId: source, mediaType: 'text/markdown', title });
+  }
+
+  /** A person is told that there was a thought, and nothing of it: for them there is no part. */
+  #think(id: string, delta: string): string {
+    if (delta === '') return '';
+    const begun = this.#thought === id ? '' : chunk({ type: 'reasoning-start', id });
+    this.#thought = id;
+    return begun + chunk({ type: 'reasoning-delta', id, delta });
   }
 
   #opened(item: Item): string {
@@ -119,8 +130,12 @@ export class UiWriter implements StreamWriter {
           chunk({ type: 'tool-approval-request', approvalId: item.id, toolCallId: item.callId })
         );
       case 'result':
+      case 'reasoning': {
+        const isOpen = this.#thought === item.id;
+        this.#thought = undefined;
+        return isOpen ? chunk({ type: 'reasoning-end', id: item.id }) : '';
+      }
       case 'approval':
-      case 'reasoning':
       case 'compaction':
         return '';
     }
