@@ -76,6 +76,7 @@ const allowedHeaders = [
   'openai-organization',
   'openai-project',
   'idempotency-key',
+  'x-user-authorization',
   ...['arch', 'async', 'helper-method', 'lang', 'os', 'package-version', 'poll-helper', 'retry-count'].map(
     (name) => `x-stainless-${name}`,
   ),

@@ -72,6 +72,8 @@ interface TurnsTable extends Owned, UsageColumns {
   environment: string;
   release: ReleaseDigest;
   settings: Sealed;
+  /** The end user's own bearer; null where no tool needs it, and once the turn is over. */
+  user_authorisation: Sealed | null;
   state: TurnState;
   reason: string | null;
   backend: string | null;
@@ -120,6 +122,8 @@ interface QueuedTurnsTable extends Owned {
   release: ReleaseDigest;
   background: number;
   settings: Sealed;
+  /** As in turns. */
+  user_authorisation: Sealed | null;
   input: Sealed;
   idempotency_key: Uint8Array | null;
   body_key: Uint8Array | null;

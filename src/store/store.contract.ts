@@ -57,6 +57,7 @@ export function aTurn(change: Partial<NewTurn> = {}): NewTurn {
     environment: 'production',
     release: digest,
     settings: sealed(),
+    userAuthorisation: null,
     startedAtMs: 2000,
     owner: newId('node'),
     leaseMs: 60_000,
@@ -308,6 +309,17 @@ export function storeContract(open: () => Promise<Store>): void {
       expect((await tenant.turnItems(turn.id, 'output')).map((row) => [row.id, row.position])).toEqual([
         [answer.id, 2],
       ]);
+    });
+
+    test('keeps the bearer of its person until it ends, waiting or running', async () => {
+      const tenant = wholeTenant();
+      const turn = aTurn({ userAuthorisation: sealed() });
+      await tenant.beginTurn(turn, []);
+      expect(plain(await tenant.turn(turn.id))).toMatchObject(
+        plain({ userAuthorisation: turn.userAuthorisation }) as object,
+      );
+      await tenant.finishTurn(turn.id, 1, aFinish(), []);
+      expect(await tenant.turn(turn.id)).toMatchObject({ state: 'completed', userAuthorisation: null });
     });
 
     test('keeps the reason or the code of every outcome', async () => {
@@ -613,7 +625,7 @@ export function storeContract(open: () => Promise<Store>): void {
     test('gives each back as it was put in, to be begun once', async () => {
       const tenantId = aTenant();
       const tenant = wholeTenant(tenantId);
-      const turn = waiting();
+      const turn = waiting({ userAuthorisation: sealed() });
       expect(await tenant.enqueueTurn(turn, 5)).toBe('queued');
       expect(plain(await tenant.queuedTurn(turn.id))).toEqual(plain(turn));
       expect(await wholeTenant().queuedTurn(turn.id)).toBeUndefined();

@@ -81,6 +81,8 @@ export interface NewTurn {
   readonly release: ReleaseDigest;
   /** What was asked, and the caller's own settings: enough to go on with it on another node. */
   readonly settings: Sealed;
+  /** The end user's own bearer, for tools that need it: gone when the turn is over. */
+  readonly userAuthorisation: Sealed | null;
   readonly startedAtMs: number;
   /** Whether nobody waits for it: it runs to its end with or without a listener. */
   readonly background: boolean;

@@ -3,7 +3,7 @@ import type { TurnEvent } from '#conversation';
 import type { NewTurn } from '#store';
 import type { SubjectVault } from '#vault';
 import type { Answer } from './answer/answer.ts';
-import { sealAsked } from './durable/asked-turn.ts';
+import { sealAsked, sealAuthorisation } from './durable/asked-turn.ts';
 import type { Dispatched } from './dispatch.ts';
 import { turnLeaseMs, type TurnLease } from './durable/turn-leases.ts';
 import type { TurnLog } from './durable/turn-log.ts';
@@ -46,6 +46,7 @@ export function newTurn(rooms: TurnRooms, turn: PlannedTurn, vault: SubjectVault
     environment: turn.served.environment,
     release: turn.served.release.digest,
     settings: sealAsked(vault, turn.id, request),
+    userAuthorisation: sealAuthorisation(vault, turn),
     startedAtMs: turn.startedAtMs,
     background: request.background,
     completion: request.completion,

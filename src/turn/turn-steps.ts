@@ -23,7 +23,7 @@ export interface TurnRequest {
   readonly completion: boolean;
   /** What its request is recognised by when it comes again. */
   readonly repeat: RepeatHint | undefined;
-  /** The end user's own bearer, for tools that declare that they need it. Never kept. */
+  /** The end user's own bearer, for tools that declare that they need it. Kept while the turn is not over. */
   readonly userAuthorisation: string | undefined;
   /** Whether its caller can be asked to approve a call, and knows how to answer. */
   readonly mayApprove: boolean;

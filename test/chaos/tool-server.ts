@@ -9,6 +9,8 @@ export interface ToolServer {
   readonly hits: ReadonlyMap<string, number>;
   /** The idempotency keys that came with each body, by path and body: one for every time that it was asked for. */
   readonly effects: ReadonlyMap<string, readonly string[]>;
+  /** The `Authorization` of each call that had one, in order. */
+  readonly authorisations: readonly string[];
   stop(): Promise<void>;
 }
 
@@ -16,11 +18,14 @@ export interface ToolServer {
 export async function startToolServer(delayMs: number): Promise<ToolServer> {
   const hits = new Map<string, number>();
   const effects = new Map<string, readonly string[]>();
+  const authorisations: string[] = [];
   const server: Server = createServer((request, response) => {
     const path = request.url ?? '';
     const idempotencyKey = String(request.headers['idempotency-key']);
     const key = `${path} ${idempotencyKey}`;
     hits.set(key, (hits.get(key) ?? 0) + 1);
+    const { authorization } = request.headers;
+    if (authorization !== undefined) authorisations.push(authorization);
     let body = '';
     request.setEncoding('utf8').on('data', (piece: string) => (body += piece));
     request.on('end', () => {
@@ -36,6 +41,7 @@ export async function startToolServer(delayMs: number): Promise<ToolServer> {
     origin: `http://127.0.0.1:${port}`,
     hits,
     effects,
+    authorisations,
     async stop() {
       server.closeAllConnections();
       server.close();

@@ -1,3 +1,5 @@
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
@@ -27,8 +29,10 @@ beforeAll(async () => {
     ...rest,
   });
   const gone = { url: 'http://127.0.0.1:9/gone' };
+  const asPerson = { authorisation: 'user', idempotent: true };
   const assistants = {
-    [model]: { spec: { tools: [tool('book'), tool('gone', gone)] } },
+    [model]: { spec: { tools: [tool('book'), tool('gone', gone), tool('own', asPerson)] } },
+    plain: { spec: { tools: [tool('book')] } },
   };
   const config = { tools: { privateOrigins: [tools.origin, 'http://127.0.0.1:9'] } };
   usher = await startUsher(usherFiles([simulator.baseUrl], { assistants, config }));
@@ -119,5 +123,58 @@ describe('a tool of the assistant', () => {
     const calls = made.output.filter((item) => item.type === 'mcp_call');
     expect(calls.map(({ error }) => error === null)).toEqual([true, false]);
     expect(made.output_text).toBe('Enough.');
+  });
+});
+
+describe('a tool that acts for the person', () => {
+  const input = '[[sim:call own {"seat":30}]] [[sim:say Yours.]]';
+  const headers = { 'X-User-Authorization': 'Bearer of-ann' };
+  const kept = (): readonly unknown[] => {
+    const db = new DatabaseSync(join(usher.dataDir, 'usher.db'), { readOnly: true });
+    const rows = db
+      .prepare(
+        `select user_authorisation as bearer from turns where user_authorisation is not null
+         union all select user_authorisation from queued_turns where user_authorisation is not null`,
+      )
+      .all();
+    db.close();
+    return rows.map(({ bearer }) => bearer);
+  };
+
+  test('has the bearer that came with the request, and is refused without one', async () => {
+    const before = tools.authorisations.length;
+    expect((await client.responses.create({ model, input }, { headers })).output[0]).toMatchObject({ error: null });
+    expect(tools.authorisations.slice(before)).toEqual(['Bearer of-ann']);
+    const refused = await client.responses.create({ model, input });
+    expect(JSON.stringify(refused.output[0])).toContain('none came with the request');
+    const unkept = await client.responses.create({ model, input, store: false }, { headers });
+    expect(unkept.output[0]).toMatchObject({ error: null });
+  });
+
+  test(
+    'has it in the background too, and after its node was lost; it is sealed, and gone with the turn',
+    { timeout: 60_000 },
+    async () => {
+      const before = tools.authorisations.length;
+      const taken = await client.responses.create({ model, input, background: true }, { headers });
+      await expect.poll(() => tools.authorisations.length, { timeout: 10_000 }).toBe(before + 1);
+      const sealed = kept();
+      expect(sealed).toHaveLength(1);
+      expect(Buffer.from(sealed[0] as Uint8Array).toString('latin1')).not.toContain('of-ann');
+      await usher.restart();
+      const status = () => client.responses.retrieve(taken.id).then((made) => made.status);
+      await expect.poll(status, { timeout: 30_000 }).toBe('completed');
+      expect(tools.authorisations.slice(before)).toEqual(['Bearer of-ann', 'Bearer of-ann']);
+      expect(kept()).toEqual([]);
+    },
+  );
+
+  test('is the only reason to keep it', async () => {
+    const call = '[[sim:call book {"seat":31}]] [[sim:say Booked.]]';
+    const hits = tools.hits.size;
+    const running = client.responses.create({ model: 'plain', input: call }, { headers });
+    await expect.poll(() => tools.hits.size, { timeout: 10_000 }).toBeGreaterThan(hits);
+    expect(kept()).toEqual([]);
+    await running;
   });
 });

@@ -29,6 +29,7 @@ async function writeForEver(): Promise<never> {
         environment: 'production',
         release: 'sha256:0' as ReleaseDigest,
         settings: sealed(),
+        userAuthorisation: null,
         startedAtMs: 1,
         owner: newId('node'),
         leaseMs: 60_000,

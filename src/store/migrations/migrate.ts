@@ -6,6 +6,7 @@ import { handovers } from './0004-handovers.ts';
 import { knowledgeVectors } from './0005-knowledge-vectors.ts';
 import { itemsById } from './0006-items-by-id.ts';
 import { completions } from './0007-completions.ts';
+import { userAuthorisation } from './0008-user-authorisation.ts';
 import type { Dialect } from '../query.ts';
 import type { ColumnTypes, Migration } from './migration.ts';
 
@@ -21,6 +22,7 @@ export const migrations: readonly Migration[] = [
   knowledgeVectors,
   itemsById,
   completions,
+  userAuthorisation,
 ];
 
 const columnTypes: Readonly<Record<Dialect, ColumnTypes>> = {

@@ -16,6 +16,7 @@ const turnColumns = [
   'environment',
   'release',
   'settings',
+  'user_authorisation as userAuthorisation',
   'state',
   'reason',
   'message',

@@ -72,6 +72,7 @@ const insertTurn = systemQuery<InsertedTurn, { id: string }>(({ db, arg, nowMs }
       environment: arg('environment'),
       release: arg('release'),
       settings: arg('settings'),
+      user_authorisation: arg('userAuthorisation'),
       state: arg('state'),
       items_made: arg('itemsMade'),
       started_at_ms: arg('startedAtMs'),
@@ -256,6 +257,7 @@ const finishRunning = contentQuery<
       usage_estimated: arg('usageEstimated'),
       items_made: sql`items_made + ${arg('count')}`,
       finished_at_ms: arg('finishedAtMs'),
+      user_authorisation: sql`null`,
     })
     .where(within('turns'))
     .where('id', '=', arg('id'))

@@ -67,6 +67,7 @@ async function chainOf(turns: readonly (readonly Item[])[]): Promise<Id<'turn'>>
       environment: 'production',
       release: `sha256:${'a'.repeat(64)}` as ReleaseDigest,
       settings: vault.seal({ table: 'turns', row: id }, '{}'),
+      userAuthorisation: null,
       startedAtMs: 1,
       owner: newId('node'),
       leaseMs: 60_000,

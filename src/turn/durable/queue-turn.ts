@@ -1,7 +1,7 @@
 import type { Id } from '#base';
 import type { QueuedTurn } from '#store';
 import { admit } from '../admit.ts';
-import { sealAsked, sealInput } from './asked-turn.ts';
+import { sealAsked, sealAuthorisation, sealInput } from './asked-turn.ts';
 import { conversationLocked, missing } from '../record.ts';
 import { findRepeated } from './repeats.ts';
 import { resolve } from '../resolve.ts';
@@ -43,6 +43,7 @@ export async function queueTurn(rooms: TurnRooms, turn: PlannedTurn): Promise<'q
     environment: served.environment,
     release: served.release.digest,
     settings: sealAsked(vault, id, request),
+    userAuthorisation: sealAuthorisation(vault, turn),
     input: sealInput(vault, id, request.input),
     background: request.background,
     repeats: turn.repeats,

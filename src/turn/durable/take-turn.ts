@@ -39,7 +39,7 @@ export async function beginQueued(
     return drop('conversation_locked', 'The conversation was busy for too long. Send the message again.');
   }
   const vault = await rooms.vault.subject(tenant, queued.subject);
-  const request = openAsked(vault, id, queued.settings, openInput(vault, id, queued.input));
+  const request = openAsked(vault, queued, openInput(vault, id, queued.input));
   let prompted: PromptedTurn;
   try {
     prompted = await recall(rooms, await plan(rooms, request, queued, queued.queuedAtMs));
@@ -140,7 +140,7 @@ async function readTold(
 }
 
 async function promptAgain(rooms: TurnRooms, vault: SubjectVault, row: TurnRow): Promise<PromptedTurn> {
-  const asked = openAsked(vault, row.id, row.settings, []);
+  const asked = openAsked(vault, row, []);
   const reach = { tenant: asked.principal.tenant, subject: null };
   const rows = await rooms.store.reach(reach).turnItems(row.id, 'input');
   const request = { ...asked, input: rows.map((item) => openItem(vault, item)) };

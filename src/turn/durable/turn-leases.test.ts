@@ -42,6 +42,7 @@ async function running(leases: TurnLeases): Promise<{ id: Id<'turn'>; lease: Tur
       environment: 'production',
       release: `sha256:${'a'.repeat(64)}` as ReleaseDigest,
       settings: new Uint8Array(40) as Sealed,
+      userAuthorisation: null,
       startedAtMs: Date.now(),
       owner: leases.owner,
       leaseMs: turnLeaseMs,
