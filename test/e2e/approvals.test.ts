@@ -1,7 +1,7 @@
 import OpenAI from 'openai';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
-import { hasOpenAiSpec, openOpenAiSpec, type OpenAiSpec } from '#test/openai-spec';
+import { checkedClients } from '#test/checked-clients';
 import { startUsher, type UsherProcess } from '#test/process';
 import { accumulated, heard, isGapless, plain } from '#test/response-oracle';
 import { usherFiles } from '#test/usher-files';
@@ -11,7 +11,7 @@ let simulator: ModelSimulator;
 let tools: ToolServer;
 let usher: UsherProcess;
 let client: OpenAI;
-let spec: OpenAiSpec | undefined;
+const clientOf = checkedClients();
 const model = 'helper';
 const book = '[[sim:call book {"seat":7}]] [[sim:say It is booked.]]';
 
@@ -31,9 +31,7 @@ beforeAll(async () => {
   usher = await startUsher(
     usherFiles([simulator.baseUrl], { assistants: { [model]: { spec: { tools: [tool] } } }, config }),
   );
-  spec = hasOpenAiSpec ? openOpenAiSpec() : undefined;
-  const fetch = spec === undefined ? {} : { fetch: spec.fetch };
-  client = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: usher.apiKey, maxRetries: 0, ...fetch });
+  client = clientOf(usher);
 });
 beforeEach(() => simulator.clear());
 afterAll(async () => {
@@ -78,7 +76,6 @@ describe('a tool that the person has to agree to', () => {
     expect(tools.hits.size).toBe(before + 1);
     const { messages } = (await simulator.log()).requests.at(-1)!.body as { messages: { role: string }[] };
     expect(messages.map(({ role }) => role)).toEqual(['system', 'user', 'assistant', 'tool']);
-    expect((await spec?.violations()) ?? []).toEqual([]);
   });
 
   test('does not run where they refuse, or say something else; the model is told', async () => {
@@ -98,7 +95,6 @@ describe('a tool that the person has to agree to', () => {
     expect(tools.hits.size).toBe(before + 1);
     const { data } = await client.conversations.items.list(conversation, { order: 'asc', limit: 50 });
     expect(data.map(({ type }) => type).filter((type) => type.includes('approval'))).toHaveLength(4);
-    expect((await spec?.violations()) ?? []).toEqual([]);
   });
 
   test('is approved once, by its own conversation, and not by what a caller invents', async () => {
@@ -163,6 +159,5 @@ describe('a tool that the person has to agree to', () => {
     const completion = await client.chat.completions.create({ model, messages });
     expect(completion.choices[0]?.message.content).toBe('It is booked.');
     expect(tools.hits.size).toBe(before);
-    expect((await spec?.violations()) ?? []).toEqual([]);
   });
 });

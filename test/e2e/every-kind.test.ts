@@ -1,7 +1,7 @@
-import OpenAI from 'openai';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type OpenAI from 'openai';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
-import { hasOpenAiSpec, openOpenAiSpec, type OpenAiSpec } from '#test/openai-spec';
+import { checkedClients } from '#test/checked-clients';
 import { startUsher, type UsherProcess } from '#test/process';
 import { accumulated, heard, isGapless, plain } from '#test/response-oracle';
 import { usherFiles } from '#test/usher-files';
@@ -17,7 +17,7 @@ let simulator: ModelSimulator;
 let tools: ToolServer;
 let usher: UsherProcess;
 let client: OpenAI;
-let spec: OpenAiSpec | undefined;
+const clientOf = checkedClients();
 let operatorKey: string;
 
 beforeAll(async () => {
@@ -46,15 +46,10 @@ beforeAll(async () => {
       config: { tools: { privateOrigins: [tools.origin] } },
     }),
   );
-  spec = hasOpenAiSpec ? openOpenAiSpec() : undefined;
-  const fetch = spec === undefined ? {} : { fetch: spec.fetch };
-  client = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: usher.apiKey, maxRetries: 0, ...fetch });
+  client = clientOf(usher);
   operatorKey = await usher.key('operate');
 });
 beforeEach(() => simulator.clear());
-afterEach(async () => {
-  expect((await spec?.violations()) ?? []).toEqual([]);
-});
 afterAll(async () => {
   await usher?.stop();
   await Promise.all([simulator?.stop(), tools?.stop()]);

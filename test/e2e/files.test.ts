@@ -1,7 +1,7 @@
 import OpenAI from 'openai';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
-import { hasOpenAiSpec, openOpenAiSpec, type OpenAiSpec } from '#test/openai-spec';
+import { checkedClients } from '#test/checked-clients';
 import { startUsher, type UsherProcess } from '#test/process';
 import { usherFiles } from '#test/usher-files';
 
@@ -16,19 +16,14 @@ const seen = '<file name="plan.pdf">\nRow seven is free\n</file>';
 let simulator: ModelSimulator;
 let usher: UsherProcess;
 let client: OpenAI;
-let spec: OpenAiSpec | undefined;
+const clientOf = checkedClients();
 
 beforeAll(async () => {
-  spec = hasOpenAiSpec ? openOpenAiSpec() : undefined;
   simulator = await startModelSimulator();
   usher = await startUsher(usherFiles([simulator.baseUrl], { assistants: { [model]: {} } }));
-  const fetch = spec === undefined ? {} : { fetch: spec.fetch };
-  client = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: usher.apiKey, maxRetries: 0, ...fetch });
+  client = clientOf(usher);
 });
 beforeEach(() => simulator.clear());
-afterEach(async () => {
-  expect((await spec?.violations()) ?? []).toEqual([]);
-});
 afterAll(async () => {
   await usher?.stop();
   await simulator?.stop();

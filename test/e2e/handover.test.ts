@@ -1,7 +1,7 @@
 import OpenAI from 'openai';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
-import { hasOpenAiSpec, openOpenAiSpec, type OpenAiSpec } from '#test/openai-spec';
+import { checkedClients } from '#test/checked-clients';
 import { startUsher, type UsherProcess } from '#test/process';
 import { accumulated, heard, isGapless, plain } from '#test/response-oracle';
 import { usherFiles } from '#test/usher-files';
@@ -17,7 +17,7 @@ interface Handover {
 let simulator: ModelSimulator;
 let usher: UsherProcess;
 let client: OpenAI;
-let spec: OpenAiSpec | undefined;
+const clientOf = checkedClients();
 let operatorKey: string;
 const model = 'helper';
 const handOver = '[[sim:call hand_over {"reason":"A refund."}]]';
@@ -33,9 +33,7 @@ beforeAll(async () => {
     plain: {},
   };
   usher = await startUsher(usherFiles([simulator.baseUrl], { assistants }));
-  spec = hasOpenAiSpec ? openOpenAiSpec() : undefined;
-  const fetch = spec === undefined ? {} : { fetch: spec.fetch };
-  client = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: usher.apiKey, maxRetries: 0, ...fetch });
+  client = clientOf(usher);
   operatorKey = await usher.key('operate');
 });
 beforeEach(() => simulator.clear());
@@ -114,7 +112,6 @@ describe('a conversation that is handed over', () => {
     for (const said of ['You get your money back.', 'Tomorrow.', 'One more thing.']) {
       expect(prompt.split(said)).toHaveLength(2);
     }
-    expect((await spec?.violations()) ?? []).toEqual([]);
   });
 
   test('by a rule goes to a person without a model, which says so first', async () => {
@@ -150,7 +147,6 @@ describe('a conversation that is handed over', () => {
     // No prompt ends with words that the model never said: it would go on with them.
     const { messages } = (await simulator.log()).requests.at(-1)!.body as { messages: { role: string }[] };
     expect(messages.map(({ role }) => role)).toEqual(['system', 'user', 'assistant', 'tool', 'assistant', 'tool']);
-    expect((await spec?.violations()) ?? []).toEqual([]);
   });
 
   test('outlives its listener and its server, and is stopped as any other response', { timeout: 60_000 }, async () => {

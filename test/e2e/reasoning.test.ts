@@ -1,7 +1,7 @@
 import OpenAI from 'openai';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
-import { hasOpenAiSpec, openOpenAiSpec, type OpenAiSpec } from '#test/openai-spec';
+import { checkedClients } from '#test/checked-clients';
 import { startUsher, type UsherProcess } from '#test/process';
 import { accumulated, heard, isGapless, plain } from '#test/response-oracle';
 import { usherFiles } from '#test/usher-files';
@@ -19,10 +19,9 @@ let simulator: ModelSimulator;
 let tools: ToolServer;
 let usher: UsherProcess;
 let client: OpenAI;
-let spec: OpenAiSpec | undefined;
+const clientOf = checkedClients();
 
 beforeAll(async () => {
-  spec = hasOpenAiSpec ? openOpenAiSpec() : undefined;
   simulator = await startModelSimulator();
   tools = await startToolServer(0);
   const book = {
@@ -37,13 +36,9 @@ beforeAll(async () => {
   usher = await startUsher(
     usherFiles([simulator.baseUrl], { assistants, config: { tools: { privateOrigins: [tools.origin] } } }),
   );
-  const fetch = spec === undefined ? {} : { fetch: spec.fetch };
-  client = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: usher.apiKey, maxRetries: 0, ...fetch });
+  client = clientOf(usher);
 });
 beforeEach(() => simulator.clear());
-afterEach(async () => {
-  expect((await spec?.violations()) ?? []).toEqual([]);
-});
 afterAll(async () => {
   await usher?.stop();
   await Promise.all([simulator?.stop(), tools?.stop()]);

@@ -1,6 +1,6 @@
-import OpenAI from 'openai';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { hasOpenAiSpec, openOpenAiSpec, type OpenAiSpec } from '#test/openai-spec';
+import type OpenAI from 'openai';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { checkedClients } from '#test/checked-clients';
 import { startUsher, type UsherProcess } from '#test/process';
 import { accumulated, heard, plain } from '#test/response-oracle';
 import { scriptedBackend, streamHead, type ScriptedBackend } from '#test/scripted-backend';
@@ -19,10 +19,9 @@ const told = [token('Row', { top_logprobs: [{ token: 'Seat', logprob: -1, bytes:
 let server: ScriptedBackend;
 let usher: UsherProcess;
 let client: OpenAI;
-let spec: OpenAiSpec | undefined;
+const clientOf = checkedClients();
 
 beforeAll(async () => {
-  spec = hasOpenAiSpec ? openOpenAiSpec() : undefined;
   server = await scriptedBackend((request, response) => {
     const asksFor = (request.body as { logprobs?: boolean }).logprobs === true;
     streamHead(response);
@@ -35,11 +34,7 @@ beforeAll(async () => {
     response.end(`data: ${JSON.stringify(last)}\n\ndata: [DONE]\n\n`);
   });
   usher = await startUsher(usherFiles([server.url], { assistants: { [model]: {} } }));
-  const fetch = spec === undefined ? {} : { fetch: spec.fetch };
-  client = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: usher.apiKey, maxRetries: 0, ...fetch });
-});
-afterEach(async () => {
-  expect((await spec?.violations()) ?? []).toEqual([]);
+  client = clientOf(usher);
 });
 afterAll(async () => {
   await usher?.stop();

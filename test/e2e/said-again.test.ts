@@ -1,7 +1,7 @@
 import OpenAI from 'openai';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
-import { hasOpenAiSpec, openOpenAiSpec, type OpenAiSpec } from '#test/openai-spec';
+import { checkedClients } from '#test/checked-clients';
 import { startUsher, type UsherProcess } from '#test/process';
 import { usherFiles } from '#test/usher-files';
 import { startToolServer, type ToolServer } from '../chaos/tool-server.ts';
@@ -16,10 +16,9 @@ let simulator: ModelSimulator;
 let tools: ToolServer;
 let usher: UsherProcess;
 let client: OpenAI;
-let spec: OpenAiSpec | undefined;
+const clientOf = checkedClients();
 
 beforeAll(async () => {
-  spec = hasOpenAiSpec ? openOpenAiSpec() : undefined;
   simulator = await startModelSimulator();
   tools = await startToolServer(0);
   const book = {
@@ -41,17 +40,13 @@ beforeAll(async () => {
   client = clientWith(usher.apiKey);
 });
 beforeEach(() => simulator.clear());
-afterEach(async () => {
-  expect((await spec?.violations()) ?? []).toEqual([]);
-});
 afterAll(async () => {
   await usher?.stop();
   await Promise.all([simulator?.stop(), tools?.stop()]);
 });
 
 function clientWith(apiKey: string): OpenAI {
-  const fetch = spec === undefined ? {} : { fetch: spec.fetch };
-  return new OpenAI({ baseURL: `${usher.url}/v1`, apiKey, maxRetries: 0, ...fetch });
+  return clientOf({ url: usher.url, apiKey });
 }
 
 /** What was put before the model last, without the instructions. */

@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import OpenAI from 'openai';
+import type OpenAI from 'openai';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
-import { hasOpenAiSpec, openOpenAiSpec, type OpenAiSpec } from '#test/openai-spec';
+import { checkedClients } from '#test/checked-clients';
 import { startUsher, type UsherProcess } from '#test/process';
 import { accumulated, heard, isGapless, plain } from '#test/response-oracle';
 import { usherFiles } from '#test/usher-files';
@@ -13,7 +13,7 @@ let simulator: ModelSimulator;
 let tools: ToolServer;
 let usher: UsherProcess;
 let client: OpenAI;
-let spec: OpenAiSpec | undefined;
+const clientOf = checkedClients();
 const model = 'helper';
 
 beforeAll(async () => {
@@ -36,9 +36,7 @@ beforeAll(async () => {
   };
   const config = { tools: { privateOrigins: [tools.origin, 'http://127.0.0.1:9'] } };
   usher = await startUsher(usherFiles([simulator.baseUrl], { assistants, config }));
-  spec = hasOpenAiSpec ? openOpenAiSpec() : undefined;
-  const fetch = spec === undefined ? {} : { fetch: spec.fetch };
-  client = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: usher.apiKey, maxRetries: 0, ...fetch });
+  client = clientOf(usher);
 });
 beforeEach(() => simulator.clear());
 afterAll(async () => {
@@ -67,7 +65,6 @@ describe('a tool of the assistant', () => {
       const again = await heard(await client.responses.retrieve(final.id, { stream: true, starting_after: offset }));
       expect(again).toEqual(events.slice(offset + 1));
     }
-    expect((await spec?.violations()) ?? []).toEqual([]);
   });
 
   test('is part of what the next turn knows, on Chat Completions its work alone is seen', async () => {
@@ -89,7 +86,6 @@ describe('a tool of the assistant', () => {
       expect(made.output_text).toBe('Sorry.');
       expect(made.output[0]).toMatchObject({ type: 'mcp_call', status: 'failed', output: null });
     }
-    expect((await spec?.violations()) ?? []).toEqual([]);
   });
 
   test('beside a function of the caller: the tool is run, the function is the caller’s', async () => {
