@@ -16,7 +16,7 @@ export interface ChatClient {
 
 export interface Hearing {
   readonly piece: (text: string) => void;
-  /** A person was asked to answer, and is waited for. */
+  /** A person can answer from now on, and is waited for. */
   readonly waiting: () => void;
 }
 
@@ -34,6 +34,7 @@ export interface Decision {
 
 interface WireEvent {
   readonly type: string;
+  readonly item_id?: string;
   readonly delta?: string;
   readonly message?: string;
   readonly item?: Partial<AskedCall> & { readonly type: string; readonly server_label?: string };
@@ -92,6 +93,7 @@ async function relay(
   const events = response.body.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream());
   const asked: AskedCall[] = [];
   let hasSpoken = false;
+  let handover: string | undefined;
   for await (const { data } of events) {
     signal.throwIfAborted();
     const event = data === '[DONE]' ? undefined : (JSON.parse(data) as WireEvent);
@@ -103,7 +105,10 @@ async function relay(
         break;
       case 'response.output_item.added':
         if (event.item?.type === 'message' && hasSpoken) hear.piece('\n\n');
-        if (event.item?.server_label === 'usher' && event.item.name === 'hand_over') hear.waiting();
+        if (event.item?.server_label === 'usher' && event.item.name === 'hand_over') handover = event.item.id;
+        break;
+      case 'response.mcp_call.in_progress':
+        if (event.item_id === handover) hear.waiting();
         break;
       case 'response.output_item.done':
         if (event.item?.type === 'mcp_approval_request') asked.push(event.item as AskedCall);

@@ -70,6 +70,22 @@ async function untilWaiting(response: string): Promise<void> {
 const asked = async (): Promise<number> => (await simulator.log()).requests.length;
 
 describe('a conversation that is handed over', () => {
+  test('is there for people as soon as its client is told that one is waited for', async () => {
+    for (const input of [handOver, 'Let me talk to a human']) {
+      const { id: conversation } = await client.conversations.create();
+      const stream = await client.responses.create({ model, conversation, input, stream: true });
+      for await (const { type } of stream) {
+        if (type !== 'response.mcp_call.in_progress') continue;
+        const { handovers } = await admin<{ handovers: Handover[] }>('GET', '?limit=100');
+        const handover = handovers.find((one) => one.conversation === conversation);
+        expect(handover?.waiting).toMatch(/^resp_/);
+        await admin('POST', `/${handover?.id}/answers`, { text: 'Yes?', response: handover?.waiting });
+        await admin('POST', `/${handover?.id}/return`);
+      }
+    }
+    expect.assertions(2);
+  });
+
   test('is answered by a person on the same stream, until it is handed back', async () => {
     const { id: conversation } = await client.conversations.create();
     const streamed = client.responses.create({ model, conversation, input: handOver, stream: true }).then(heard);

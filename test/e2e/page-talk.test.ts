@@ -472,6 +472,22 @@ inBrowser('talking at the page', () => {
       expect(await page.locator('.conversation').count()).toBe(0);
     });
 
+    test('who presses Enter before the page listens is heard once it does', async () => {
+      await using visitor = await fixture.visit('helper');
+      const { page } = visitor;
+      const early = Promise.withResolvers<void>();
+      await page.route('**/composer.js', async (route) => {
+        await early.promise;
+        await route.continue();
+      });
+      await page.goto(`${fixture.usher.url}/chat/helper`, { waitUntil: 'commit' });
+      await ask(page, '[[sim:say Early bird]]');
+      expect(await page.locator('#say').inputValue()).toBe('[[sim:say Early bird]]\n');
+      early.resolve();
+      expect(await answered(page)).toBe('Early bird');
+      expect(await page.locator('#say').inputValue()).toBe('');
+    });
+
     test('can do everything by the keyboard', async () => {
       await using visitor = await fixture.visit('helper');
       const { page } = visitor;

@@ -125,12 +125,13 @@ export async function awaitPerson(
 ): Promise<'over' | 'stopped'> {
   const { answer, audience, signal } = work;
   const settings = handoverOf(turn);
-  if (!pending.acting) await answer.act(pending);
   // Once in a turn: a model that asks again does not make the person wait again.
   const mayAsk = settings !== undefined && !answer.items.some(isHandover);
   const ask = askPatiently(rooms, signal);
   const handover = mayAsk ? await ask(() => open(rooms, turn, settings)) : undefined;
   if (settings === undefined || handover === undefined) return handBack(answer, pending, 'No person can be asked now.');
+  // Told only now: whoever reads that a person is asked can count on people seeing it.
+  if (!pending.acting) await answer.act(pending);
   const isOpenedHere = handover.openedAtMs >= turn.startedAtMs;
   if (isOpenedHere && !answer.items.some(({ kind }) => kind === 'message')) await answer.say(settings.announce);
   // Who waits for a person may leave and come back, and takes no other's place meanwhile.

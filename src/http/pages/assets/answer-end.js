@@ -24,7 +24,10 @@ export function takeEvent(view, event) {
       return undefined;
     case 'response.output_item.added':
       if (event['item'].type === 'message') view.separate();
-      if (isHandover(event['item'])) view.handOver();
+      if (isHandover(event['item'])) view.handover = event['item'].id;
+      return undefined;
+    case 'response.mcp_call.in_progress':
+      if (event['item_id'] === view.handover) view.awaitPerson();
       return undefined;
     case 'response.output_item.done':
       if (isHandover(event['item'])) view.handedOver(event['item'].output);

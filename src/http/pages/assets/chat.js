@@ -94,6 +94,7 @@ class Chat {
     const isNamed = location.hash !== '';
     if (id !== undefined) await this.#open(id, 'stay', isNamed);
     else this.#composer.invite();
+    this.#composer.sendEarly();
   }
 
   /** Somebody else may be talking now. */

@@ -61,6 +61,11 @@ export class Composer {
     this.#fit();
   }
 
+  /** Enter that was pressed before anything listened is a line break at the end: what was meant is done. */
+  sendEarly() {
+    if (this.#field.value.endsWith('\n')) this.#form.requestSubmit();
+  }
+
   focus() {
     this.#field.focus();
   }

@@ -39,6 +39,8 @@ export class ExchangeView {
   response;
   /** The number of the last event of it. */
   heard = -1;
+  /** The call by which a person is asked to answer. @type {string | undefined} */
+  handover;
   /** @type {End['how']} */
   how = 'running';
   /** @type {GrowingMarkdown} */
@@ -88,8 +90,8 @@ export class ExchangeView {
     this.#messageAt = this.text.length;
   }
 
-  /** A person was asked to answer. */
-  handOver() {
+  /** A person can answer from now on. */
+  awaitPerson() {
     this.#person.hidden = false;
     this.#person.textContent = 'Waiting for a person. You can leave and come back: the answer is kept for you.';
     this.#waiting.hidden = false;
