@@ -37,8 +37,8 @@ async function startNode(...args: readonly string[]): Promise<UsherProcess> {
 test('a thousand stored streams share ten connections, and hold none while their models think', async () => {
   const [streams, tokens] = [1000, 8];
   const { url, apiKey } = usher;
-  const asked = { url, apiKey, model: 'usher-test', databaseUrl, streams, tokens };
-  const crowd = await holdCrowd({ ...asked, ratePerSecond: 300, thinkMs: 5500, paceMs: 100 });
+  const asked = { url, apiKey, model: 'usher-test', simulator, databaseUrl, streams, tokens };
+  const crowd = await holdCrowd({ ...asked, ratePerSecond: 300, paceMs: 100 });
   expect(crowd.open).toBe(streams);
   // All that is asked meanwhile is that the leases hold, for all together.
   expect(crowd.thinking.busy).toBeLessThanOrEqual(3);
@@ -65,6 +65,7 @@ test('a worker that finds a long queue begins all of it as fast as it can, not s
   // A look comes twice a second and finds 32 of them; no turn ends, which would make it look sooner.
   expect(tookMs).toBeLessThan(((turns / 32) * 500) / 2);
   await simulator.control({ do: 'release' });
-  await expect.poll(async () => (await client.responses.retrieve(last)).status).toBe('completed');
+  const statusOf = async () => (await client.responses.retrieve(last)).status;
+  await expect.poll(statusOf, { timeout: 20_000 }).toBe('completed');
   expect(worker.logs()).not.toContain('"level":50');
 });

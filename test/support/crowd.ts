@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
 import { startLoad, type LoadReport } from './load-driver.ts';
+import type { ModelSimulator } from './model-simulator.ts';
 
 /** Connections to a database, as it counts them itself. */
 export interface Connections {
@@ -26,22 +27,25 @@ export interface CrowdOptions {
   readonly url: string;
   readonly apiKey: string;
   readonly model: string;
+  /** What thinks: it is silent until every stream has reached it, and is let go then. */
+  readonly simulator: ModelSimulator;
   /** Of the database that the nodes share. */
   readonly databaseUrl: string;
   readonly streams: number;
   readonly ratePerSecond: number;
-  /** How long each model is silent before its first token. Longer than all take to be asked for. */
-  readonly thinkMs: number;
   readonly tokens: number;
   readonly paceMs: number;
 }
 
+/** How long the database is watched while all models think: several renewals of the leases. */
+const thinkMs = 3000;
+const untilAllThinkMs = 60_000;
+
 /** Holds so many stored streams open at once, each before a model that thinks and then speaks slowly. */
 export async function holdCrowd(options: CrowdOptions): Promise<Crowd> {
-  const { url, apiKey, model, databaseUrl, streams, ratePerSecond, thinkMs, tokens, paceMs } = options;
-  const input = `[[sim:delay ${thinkMs}]] [[sim:pace ${paceMs}]] [[sim:tokens ${tokens}]]`;
+  const { url, apiKey, model, simulator, databaseUrl, streams, ratePerSecond, tokens, paceMs } = options;
+  const input = `[[sim:hang]] [[sim:pace ${paceMs}]] [[sim:tokens ${tokens}]]`;
   await using watch = await watchConnections(databaseUrl);
-  const startedMs = performance.now();
   await using load = await startLoad({
     url: `${url}/v1/responses`,
     headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
@@ -50,13 +54,14 @@ export async function holdCrowd(options: CrowdOptions): Promise<Crowd> {
     count: streams,
     timeoutMs: 120_000,
   });
-  while (load.progress().sent < streams) await delay(50);
-  // The last one is being begun.
-  await delay(500);
+  await simulator.until(({ totals }) => totals.requests >= streams, untilAllThinkMs);
+  // Of the last one the first events are written still.
+  await delay(1000);
   const from = watch.samples.length;
-  while (performance.now() - startedMs < thinkMs) await delay(50);
+  await delay(thinkMs);
   const thinking = summary(watch.samples.slice(from));
   const { open } = load.progress();
+  await simulator.control({ do: 'release' });
   const report = await load.report;
   return { open, thinking, whole: summary(watch.samples), report };
 }
