@@ -10,6 +10,7 @@ import {
   shownPassages,
   summaryTokensOf,
 } from './context/compose-prompt.ts';
+import { cutOutput } from './context/cut-output.ts';
 import { readPast, splitAtCompaction } from './context/read-past.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import { estimateFreshTokens, estimateTokens } from './context/tokens.ts';
@@ -17,6 +18,9 @@ import type { Memory, PlannedTurn, PromptedTurn, RecalledPassage } from './turn-
 
 /** How far back history is read where it is summarised, in context budgets: once what is older is lost. */
 const budgetsToCompact = 4;
+
+/** Of the context: what one output of a tool may take of it once its turn is over. A whole one would push out all that was said. */
+const pastOutputShare = 1 / 8;
 
 /**
  * Step 3: history, knowledge and instructions within the assistant's context budget. Knowledge may
@@ -65,14 +69,16 @@ async function remember(
       { param: 'input' },
     );
   }
-  const reading = compactAtTokens(turn) === undefined ? left : left * budgetsToCompact;
+  const budgetTokens = compactAtTokens(turn) === undefined ? left : left * budgetsToCompact;
+  const outputTokensMax =
+    request.whenFull === 'refuse' ? Infinity : Math.floor(spec.context.budgetTokens * pastOutputShare);
   const before =
     summary !== undefined
       ? { summary, items: summary.recent }
       : vault === undefined
         ? { summary, items: [] }
-        : await readPast(rooms.store.reach(reach), turn, vault, reading);
-  const past = [...before.items, ...older];
+        : await readPast(rooms.store.reach(reach), turn, vault, { budgetTokens, outputTokensMax });
+  const past = [...before.items, ...older].map((item) => cutOutput(item, outputTokensMax));
   const question = questionOf([...before.items, ...spoken]);
   const forPassages = Math.max(left - summaryTokensOf(before.summary), 0) / 2;
   const passages =

@@ -14,7 +14,10 @@ export interface ToolServer {
   stop(): Promise<void>;
 }
 
-/** Answers `{"booked":true}` after `delayMs`, so that a node can be killed in the middle of it. */
+/**
+ * Answers `{"booked":true}` after `delayMs`, so that a node can be killed in the middle of it; to a
+ * path that ends with `/long`, a report of 40,000 characters.
+ */
 export async function startToolServer(delayMs: number): Promise<ToolServer> {
   const hits = new Map<string, number>();
   const effects = new Map<string, readonly string[]>();
@@ -32,7 +35,8 @@ export async function startToolServer(delayMs: number): Promise<ToolServer> {
       const effect = `${path} ${body}`;
       effects.set(effect, [...(effects.get(effect) ?? []), idempotencyKey]);
     });
-    setTimeout(() => response.setHeader('content-type', 'application/json').end('{"booked":true}'), delayMs);
+    const reply = path.endsWith('/long') ? JSON.stringify('All is well. '.repeat(3077)) : '{"booked":true}';
+    setTimeout(() => response.setHeader('content-type', 'application/json').end(reply), delayMs);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -15,6 +15,7 @@ let usher: UsherProcess;
 let client: OpenAI;
 const clientOf = checkedClients();
 const model = 'helper';
+const budgetTokens = 2000;
 
 beforeAll(async () => {
   simulator = await startModelSimulator();
@@ -33,6 +34,7 @@ beforeAll(async () => {
   const assistants = {
     [model]: { spec: { tools: [tool('book'), tool('gone', gone), tool('own', asPerson)] } },
     plain: { spec: { tools: [tool('book')] } },
+    narrow: { spec: { tools: [tool('long', { idempotent: true })], context: { budgetTokens } } },
   };
   const config = { tools: { privateOrigins: [tools.origin, 'http://127.0.0.1:9'] } };
   usher = await startUsher(usherFiles([simulator.baseUrl], { assistants, config }));
@@ -172,5 +174,35 @@ describe('a tool that acts for the person', () => {
     await expect.poll(() => tools.hits.size, { timeout: 10_000 }).toBeGreaterThan(hits);
     expect(kept()).toEqual([]);
     await running;
+  });
+});
+
+describe('a tool that tells more than the context holds', () => {
+  const long = '[[sim:call long {"seat":1}]]';
+  const tokensOf = (body: unknown): number => JSON.stringify((body as { messages: unknown }).messages).length / 4;
+
+  test('is cut before the model, in this turn and in the next ones, and what was said stays there', async () => {
+    const { totals: before } = await simulator.log();
+    const { id: conversation } = await client.conversations.create();
+    await client.responses.create({ model: 'narrow', conversation, input: 'My name is Ann. [[sim:say Hello.]]' });
+    const asked = { model: 'narrow', conversation };
+    const input = `How are they? ${long} ${long} ${long} [[sim:say Well.]]`;
+    const made = await client.responses.create({ ...asked, input });
+    expect(made.output_text).toBe('Well.');
+    expect(JSON.stringify(made.output[0]).length).toBeGreaterThan(40_000);
+    await client.responses.create({ ...asked, input: '[[sim:say Ann.]] Who am I?' });
+    const requests = (await simulator.log()).requests.filter(({ id }) => id > before.requests);
+    const prompts = requests.map(({ body }) => JSON.stringify(body));
+    expect(prompts).toHaveLength(4);
+    for (const { body } of requests) expect(tokensOf(body)).toBeLessThan(budgetTokens * 1.2);
+    for (const prompt of prompts) expect(prompt).toContain('My name is Ann.');
+    for (const prompt of prompts.slice(2)) expect(prompt).toContain('does not fit the context');
+    for (const prompt of prompts.slice(1)) expect(prompt).toContain('How are they?');
+  });
+
+  test('ends a turn visibly whose caller wants nothing left out', async () => {
+    const asked = { model: 'narrow', truncation: 'disabled' as const };
+    const made = client.responses.create({ ...asked, input: `${long} [[sim:say Well.]]` });
+    await expect(made).rejects.toMatchObject({ status: 400, code: 'context_length_exceeded' });
   });
 });

@@ -3,7 +3,7 @@ import { addUsage, noUsage, type Replayed } from '#conversation';
 import { allOf } from './all-of.ts';
 import type { Answer } from './answer.ts';
 import type { Audience } from '../durable/audience.ts';
-import { compact } from '../context/compact.ts';
+import { compact, pastRefused } from '../context/compact.ts';
 import { formatProblem, repairMessages } from './answer-format.ts';
 import { cancelledDispatch, dispatch, type Dispatched } from '../dispatch.ts';
 import {
@@ -14,8 +14,7 @@ import {
   pendingHandover,
   type HandedFirst,
 } from './hand-over.ts';
-import { noHead, promptMessages } from '../context/prompt-messages.ts';
-import { estimateItemTokens } from '../context/tokens.ts';
+import { composePrompt } from '../context/compose-prompt.ts';
 import { runPending, type TurnTools } from './turn-tools.ts';
 import type { TurnRooms } from '../turn-rooms.ts';
 import type { PromptedTurn } from '../turn-steps.ts';
@@ -57,14 +56,12 @@ export async function answerTurn(
       return { outcome: { state: 'completed', reason: 'stop' }, usage, backend, firstTokenMs };
     }
     if (isAsking && pendingHandover(answer) === undefined) {
-      const whole = promptOf(turn, answer, tools, steps);
+      const fitted = fittedPrompt(turn, answer);
+      if (fitted === undefined) return { ...pastRefused(), usage, backend, firstTokenMs };
+      const whole = withTools(fitted.prompt, tools, steps);
       const prompt = { ...whole, messages: [...whole.messages, ...repair] };
-      const dispatched = await dispatch(rooms, turn, {
-        prompt,
-        promptTokens: promptTokens(turn, answer),
-        answer,
-        signal,
-      });
+      const { promptTokens } = fitted;
+      const dispatched = await dispatch(rooms, turn, { prompt, promptTokens, answer, signal });
       firstTokenMs ??= dispatched.firstTokenMs;
       usage = addUsage(usage, dispatched.usage);
       backend = dispatched.backend;
@@ -122,22 +119,21 @@ const formatBroken: Dispatched['outcome'] = {
     'The model’s answer does not keep to the format that was asked for, and its repair neither. Ask again, or for a simpler one.',
 };
 
-function promptOf(turn: PromptedTurn, answer: Answer, tools: TurnTools, steps: number): ModelRequest {
-  const { tools: functions = [], toolChoice: choice, ...prompt } = turn.prompt;
+/** With what this turn has learnt so far; undefined where history had to make way and its caller wants nothing left out. */
+function fittedPrompt(turn: PromptedTurn, answer: Answer): Pick<PromptedTurn, 'prompt' | 'promptTokens'> | undefined {
+  if (answer.earlierItems.length === 0) return turn;
+  const composed = composePrompt(turn, turn.memory, answer.earlierItems);
+  return composed.leavesOut && turn.request.whenFull === 'refuse' ? undefined : composed;
+}
+
+function withTools(prompt: ModelRequest, tools: TurnTools, steps: number): ModelRequest {
+  const { tools: functions = [], toolChoice: choice, ...rest } = prompt;
   // A call of one that has the name of ours would be taken for ours.
   const offered = [...tools.functions, ...functions.filter(({ name }) => tools.toolOf(name) === undefined)];
   const toolChoice = steps >= stepsMax ? 'none' : steps === 0 ? choice : 'auto';
   return {
-    ...prompt,
-    messages: [
-      ...prompt.messages,
-      ...promptMessages(noHead, answer.earlierItems, { marks: prompt.format === undefined ? 'found' : 'nothing' }),
-    ],
+    ...rest,
     ...(offered.length === 0 ? {} : { tools: offered }),
     ...(toolChoice === undefined || offered.length === 0 ? {} : { toolChoice }),
   };
-}
-
-function promptTokens(turn: PromptedTurn, answer: Answer): number {
-  return answer.earlierItems.reduce((sum, item) => sum + estimateItemTokens(item), turn.promptTokens);
 }

@@ -112,8 +112,13 @@ export function newCompaction(vault: SubjectVault, summary: Summary, covers: Com
 /** Everything is left out that has no place; a caller who wants to know of it is told. */
 function unlessRefused(turn: PromptedTurn, usage: Usage): Compacted {
   if (turn.request.whenFull !== 'refuse' || !composePrompt(turn, turn.memory).leavesOut) return { turn, usage };
+  return { turn, usage, ended: pastRefused() };
+}
+
+/** How a turn ends whose caller wants nothing left out. */
+export function pastRefused(): Pick<Dispatched, 'outcome'> {
   const { code, message } = pastTooLong();
-  return { turn, usage, ended: { outcome: { state: 'failed', code, message } } };
+  return { outcome: { state: 'failed', code, message } };
 }
 
 /** The turn as it goes on after what `covers` ends. */

@@ -1,8 +1,9 @@
 import type { ModelRequest } from '#backend';
 import { textOf, type Item, type MessageItem, type Summary } from '#conversation';
+import { fitAnswered } from './fit-answered.ts';
 import { fitHistory } from './fit-history.ts';
 import type { Passage } from '#release';
-import { promptMessages, withoutEnd } from './prompt-messages.ts';
+import { noHead, promptMessages, withoutEnd } from './prompt-messages.ts';
 import { searchesItself } from '../answer/search-tool.ts';
 import { estimateFreshTokens, estimateItemTokens, estimateTokens } from './tokens.ts';
 import type { Memory, PlannedTurn } from '../turn-steps.ts';
@@ -16,17 +17,21 @@ interface Composed {
   readonly leavesOut: boolean;
 }
 
-export function composePrompt(turn: PlannedTurn, memory: Memory): Composed {
+/** `answered`: what this turn has said, called and learnt so far. The question stays before the model, whatever comes. */
+export function composePrompt(turn: PlannedTurn, memory: Memory, answered: readonly Item[] = []): Composed {
   const { budgetTokens } = turn.served.release.spec.context;
   const { past, fresh } = memory;
   const passages = shownPassages(turn, memory);
   const fixedTokens = headTokens(turn, memory) + estimateFreshTokens(fresh) + passagesTokens(passages);
   const summaryTokens = summaryTokensOf(memory.summary);
+  const pastTokens = tokensOf(past);
+  const own = fitAnswered(answered, { budgetTokens, fixedTokens, historyTokens: summaryTokens + pastTokens });
   // It is the oldest that there is, so it goes first.
-  const summary = fixedTokens + summaryTokens > budgetTokens ? undefined : memory.summary;
+  const summary = fixedTokens + summaryTokens + own.roomTokens > budgetTokens ? undefined : memory.summary;
   const headAndQuestion = summary === undefined ? fixedTokens : fixedTokens + summaryTokens;
   // What the model will find itself has as much room as what would have been found for it.
-  const reservedTokens = searchesItself(turn) ? Math.max(budgetTokens - headAndQuestion, 0) / 2 : 0;
+  const toFindTokens = searchesItself(turn) ? Math.max(budgetTokens - headAndQuestion, 0) / 2 : 0;
+  const reservedTokens = Math.max(toFindTokens, own.roomTokens);
   const kept = fitHistory(past, fresh, budgetTokens - headAndQuestion - reservedTokens);
   // What an application told a conversation once holds for all of it.
   const lasting = partInstructions(kept);
@@ -34,14 +39,16 @@ export function composePrompt(turn: PlannedTurn, memory: Memory): Composed {
     system: systemText(turn, { ...memory, summary }, lasting.standing),
     summary: summary === undefined ? undefined : summaryText(summary),
   };
-  const marks = turn.request.format === undefined ? 'passages' : 'nothing';
-  const messages = promptMessages(head, [...lasting.spoken, ...fresh], { passages, marks });
-  const pastTokens = tokensOf(past);
+  const isMarked = turn.request.format === undefined;
+  const messages = [
+    ...promptMessages(head, [...lasting.spoken, ...fresh], { passages, marks: isMarked ? 'passages' : 'nothing' }),
+    ...promptMessages(noHead, own.items, { marks: isMarked ? 'found' : 'nothing' }),
+  ];
   return {
     prompt: modelRequest(turn, messages, memory),
-    promptTokens: headAndQuestion + tokensOf(kept),
+    promptTokens: headAndQuestion + tokensOf(kept) + own.tokens,
     wantedTokens: fixedTokens + summaryTokens + pastTokens,
-    leavesOut: summary !== memory.summary || headAndQuestion + reservedTokens + pastTokens > budgetTokens,
+    leavesOut: summary !== memory.summary || headAndQuestion + reservedTokens + pastTokens > budgetTokens || own.isCut,
   };
 }
 

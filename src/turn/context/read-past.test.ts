@@ -125,7 +125,10 @@ test('of ten thousand items those are read that the newest compaction does not c
     says('after'),
   ]);
   const seen = counted();
-  const past = await readPast(seen.from, asked(conversation), vault, 1_000_000);
+  const past = await readPast(seen.from, asked(conversation), vault, {
+    budgetTokens: 1_000_000,
+    outputTokensMax: Infinity,
+  });
   expect(past.summary).toEqual(summary);
   expect(textsOf(past.items)).toEqual([...textsOf(items.slice(9990)), 'after']);
   expect(seen.rows).toBe(100);
@@ -134,7 +137,7 @@ test('of ten thousand items those are read that the newest compaction does not c
 test('without a compaction as much is read as the budget is worth', async () => {
   const conversation = await conversationOf(Array.from({ length: 1000 }, (_, nth) => says(`item ${nth}`)));
   const seen = counted();
-  const past = await readPast(seen.from, asked(conversation), vault, 900);
+  const past = await readPast(seen.from, asked(conversation), vault, { budgetTokens: 900, outputTokensMax: Infinity });
   expect(past.summary).toBeUndefined();
   expect(textsOf(past.items).at(-1)).toBe('item 999');
   expect(seen.rows).toBe(200);
@@ -144,7 +147,7 @@ test('a compaction whose last covered item is gone, or that came from a caller, 
   const [one, two] = [says('one'), says('two')];
   for (const covers of [newId('message'), null]) {
     const conversation = await conversationOf([one, newCompaction(vault, summary, covers), two].map(again));
-    const past = await readPast(within, asked(conversation), vault, 1000);
+    const past = await readPast(within, asked(conversation), vault, { budgetTokens: 1000, outputTokensMax: Infinity });
     expect(textsOf(past.items)).toEqual(['recent', 'two']);
   }
 });
@@ -152,7 +155,10 @@ test('a compaction whose last covered item is gone, or that came from a caller, 
 test('a chain is read back to its newest compaction, however many turns ago', async () => {
   const turns = Array.from({ length: 130 }, (_, nth) => [says(`turn ${nth}`)] as Item[]);
   turns[5]!.push(newCompaction(vault, summary, turns[3]![0]!.id));
-  const past = await readPast(within, asked(undefined, await chainOf(turns)), vault, 100_000);
+  const past = await readPast(within, asked(undefined, await chainOf(turns)), vault, {
+    budgetTokens: 100_000,
+    outputTokensMax: Infinity,
+  });
   expect(past.summary).toEqual(summary);
   expect(textsOf(past.items)).toEqual(turns.slice(4).map((_, nth) => `turn ${nth + 4}`));
 });

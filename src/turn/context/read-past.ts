@@ -4,6 +4,7 @@ import type { ItemRow, TenantStore } from '#store';
 import type { SubjectVault } from '#vault';
 import { openItem } from '../seal-items.ts';
 import { openSummary } from './seal-for-caller.ts';
+import { cutOutput } from './cut-output.ts';
 import { estimateItemTokens } from './tokens.ts';
 import type { PlannedTurn } from '../turn-steps.ts';
 
@@ -19,7 +20,7 @@ export interface Past {
   readonly items: readonly Item[];
 }
 
-/** Newest first until the newest compaction has what it does not cover, or the budget is spent. */
+/** Newest first until the newest compaction has what it does not cover, or the budget is spent. Outputs of tools are cut. */
 export async function readPast(
   store: TenantStore,
   turn: Pick<PlannedTurn, 'id'> & {
@@ -27,7 +28,7 @@ export async function readPast(
     readonly conversation: { readonly id: Id<'conversation'> } | undefined;
   },
   vault: SubjectVault,
-  budgetTokens: number,
+  { budgetTokens, outputTokensMax }: { readonly budgetTokens: number; readonly outputTokensMax: number },
 ): Promise<Past> {
   const { previous } = turn.request;
   const pages =
@@ -41,7 +42,7 @@ export async function readPast(
     for (const row of page) {
       if (backwards.isOver) return backwards.past;
       // A turn that is gone on with: its own items are its input, and come after this.
-      if (row.turn !== turn.id) backwards.take(openItem(vault, row));
+      if (row.turn !== turn.id) backwards.take(cutOutput(openItem(vault, row), outputTokensMax));
     }
   }
   return backwards.past;
