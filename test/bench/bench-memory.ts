@@ -8,6 +8,8 @@ import type { Subject } from './subject.ts';
 const openStreams = 5000;
 const slowReaders = 20;
 const mebibyte = 1024 * 1024;
+/** Until all streams are open, at the most. */
+const setUpSeconds = 120;
 
 /** Memory of 5,000 open streams with a token a second each, and under readers far slower than the model. */
 export const benchMemory: Bench = async (run) => {
@@ -40,10 +42,10 @@ async function holdStreams(
   await using load = await startLoad({
     url: `${subject.url}/v1/chat/completions`,
     headers: subject.headers,
-    body: chatBody(subject, '[[sim:tokens 3600]][[sim:pace 1000]]', true),
+    body: chatBody(subject, `[[sim:tokens ${seconds + setUpSeconds}]][[sim:pace 1000]]`, true),
     ratePerSecond: 500,
     count: openStreams,
-    timeoutMs: 600_000,
+    timeoutMs: (seconds + setUpSeconds) * 1000,
   });
   const deadline = performance.now() + 60_000;
   while (load.progress().open < openStreams && performance.now() < deadline) await sleep(200);
@@ -72,7 +74,7 @@ async function feedSlowReaders(subject: Subject, seconds: number): Promise<numbe
     ratePerSecond: slowReaders,
     count: slowReaders,
     readBytesPerSecond: 20_000,
-    timeoutMs: 600_000,
+    timeoutMs: (seconds + setUpSeconds) * 1000,
   });
   let most = 0;
   for (let sample = 0; sample < seconds * 5; sample += 1) {

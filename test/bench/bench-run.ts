@@ -1,11 +1,11 @@
-import type { ModelSimulator } from '#test/model-simulator';
+import type { ModelSimulator, SimulatorOptions } from '#test/model-simulator';
 import type { Figure } from './figure.ts';
 import { startSubject, type Subject, type SubjectName } from './subject.ts';
 
 /** What a bench works with. */
 export interface BenchRun {
   readonly seconds: number;
-  simulator(): Promise<ModelSimulator>;
+  simulator(options?: Partial<SimulatorOptions>): Promise<ModelSimulator>;
   readonly eachSubject: EachSubject;
 }
 
