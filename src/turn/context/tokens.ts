@@ -11,12 +11,17 @@ export function estimateTokens(text: string): number {
   return Math.ceil(Buffer.byteLength(text) / bytesPerToken);
 }
 
-/** Each message costs a few tokens of framing; an image about as much as its low-detail tile. */
+/** Each message costs a few tokens of framing. */
 const framingTokens = 4;
-const imageTokens = 85;
+
+/**
+ * By OpenAI's rule for its models of 2024: 85, and 170 for each tile of 512 pixels that is looked at
+ * closely; four of them in a picture of 1024 by 1024. Its real size is not looked up.
+ */
+const imageTokens = { low: 85, close: 85 + 4 * 170 };
 
 function attachedTokens(part: ContentPart): number {
-  if (part.type === 'image') return imageTokens;
+  if (part.type === 'image') return part.detail === 'low' ? imageTokens.low : imageTokens.close;
   return part.type === 'file' ? framingTokens + estimateTokens(part.text) : 0;
 }
 
