@@ -1,3 +1,4 @@
+export { appendText } from './append-text.ts';
 export { systemClock, type Clock } from './clock.ts';
 export { UsherError, unreachable, type ErrorCode, type ErrorDetails } from './errors.ts';
 export { nearestWord } from './nearest-word.ts';

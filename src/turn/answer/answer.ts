@@ -1,4 +1,4 @@
-import { newId } from '#base';
+import { appendText, newId } from '#base';
 import type { ModelEvent } from '#backend';
 import {
   nothingTold,
@@ -287,7 +287,7 @@ export class Answer {
     this.#characters += delta.length;
     const open = this.#open;
     if (open?.kind === 'message' && open.part === part) {
-      open.text += delta;
+      open.text = appendText(open.text, delta);
       for (const each of logprobs ?? []) open.logprobs.push(each);
       return allOf(this.#relay(deltaOf(open, delta, logprobs)), this.#citeMarks(open, delta));
     }
@@ -337,7 +337,7 @@ export class Answer {
     this.#characters += delta.length;
     const open = this.#open;
     if (open?.kind === 'reasoning') {
-      open.text += delta;
+      open.text = appendText(open.text, delta);
       return this.#relay({ type: 'reasoning', index: open.index, itemId: open.id, delta });
     }
     const closing = this.#closeAll('completed');

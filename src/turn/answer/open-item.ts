@@ -1,4 +1,4 @@
-import { newId, type Id } from '#base';
+import { appendText, newId, type Id } from '#base';
 import type { ModelEvent } from '#backend';
 import {
   searchSource,
@@ -197,7 +197,7 @@ export function begunCall(event: Extract<ModelEvent, { type: 'call' }>): BegunCa
 
 /** A piece more of the arguments. */
 export function grow(call: BegunCall, piece: string): void {
-  call.arguments += piece;
+  call.arguments = appendText(call.arguments, piece);
   call.end.add(piece);
 }
 
