@@ -1,4 +1,4 @@
-import { UsherError } from '#base';
+import { appendText, UsherError } from '#base';
 
 /**
  * The text that a listener was told, for a wire that has no word for an answer that begins anew: it
@@ -17,7 +17,7 @@ export class ToldText {
 
   /** What of `delta` the listener does not know yet. @throws UsherError `backend_broken` where it differs from what was told */
   tell(index: number, delta: string): string {
-    this.#texts.set(index, (this.#texts.get(index) ?? '') + delta);
+    this.#texts.set(index, appendText(this.#texts.get(index) ?? '', delta));
     if (this.#owed === '') return delta;
     const shared = Math.min(this.#owed.length, delta.length);
     if (this.#owed.slice(0, shared) !== delta.slice(0, shared)) throw toldOtherwise();
