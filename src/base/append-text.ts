@@ -1,5 +1,7 @@
 /** A text is written out at least each time that it grew by so many characters. */
 const ropeCharactersMax = 512;
+/** Of a piece as long as this, what is noted is little beside it; and a piece that is kept is shared with whoever else keeps it. */
+const longPiece = 64;
 
 /**
  * `text` with `piece` at its end. V8 only notes that the two belong together: some 60 bytes for each
@@ -9,6 +11,7 @@ const ropeCharactersMax = 512;
  */
 export function appendText(text: string, piece: string): string {
   const grown = text + piece;
+  if (piece.length >= longPiece) return grown;
   const step = Math.max(ropeCharactersMax, 2 ** Math.floor(Math.log2(grown.length)) / 4);
   if (Math.floor(grown.length / step) !== Math.floor(text.length / step)) written += grown.charCodeAt(0) & 1;
   return grown;
