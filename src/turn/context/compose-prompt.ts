@@ -36,7 +36,8 @@ export function composePrompt(turn: PlannedTurn, memory: Memory, answered: reado
   // What an application told a conversation once holds for all of it.
   const lasting = partInstructions(kept);
   const head = {
-    system: systemText(turn, { ...memory, summary }, lasting.standing),
+    // The instructions that a summary stands for hold without it, too.
+    system: systemText(turn, memory, lasting.standing),
     summary: summary === undefined ? undefined : summaryText(summary),
   };
   const isMarked = turn.request.format === undefined;

@@ -9,11 +9,14 @@ export function cutOutput(item: Item, tokensMax: number): Item {
     const output = cutText(item.output, tokensMax);
     return output === item.output ? item : { ...item, output };
   }
-  if (item.kind !== 'tool' || item.output === null) return item;
+  if (item.kind !== 'tool') return item;
+  const { output, error } = item;
+  if (estimateTokens(output ?? error ?? '') <= tokensMax) return item;
   const found = searchFound(item);
-  const isLong = estimateTokens(item.output) > tokensMax;
-  if (found !== undefined) return isLong ? { ...item, output: writeFound(cutFound(found, tokensMax)) } : item;
-  return isLong ? { ...item, output: cutText(item.output, tokensMax) } : item;
+  if (found !== undefined) return { ...item, output: writeFound(cutFound(found, tokensMax)) };
+  return output === null
+    ? { ...item, error: cutText(error ?? '', tokensMax) }
+    : { ...item, output: cutText(output, tokensMax) };
 }
 
 /** Between two characters. */

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { newId } from '#base';
-import { searchFound, writeFound, type ToolItem } from '#conversation';
+import { searchFound, writeFound, type Item, type ToolItem } from '#conversation';
 import { cutOutput } from './cut-output.ts';
 import { fitAnswered } from './fit-answered.ts';
 import { estimateFreshTokens, estimateTokens } from './tokens.ts';
@@ -60,6 +60,42 @@ describe('what a turn has learnt', () => {
     }
     expect(rooms.size).toBeLessThanOrEqual(5);
     expect(cuts.size).toBeLessThanOrEqual(3);
+  });
+});
+
+describe('where outputs are not what is too long', () => {
+  const thought = (tokens: number): Item => ({
+    kind: 'reasoning',
+    id: newId('reasoning'),
+    text: 't'.repeat(tokens * 4),
+    status: 'completed',
+  });
+  const outputs = [tool('o'.repeat(4000)), tool('o'.repeat(4000))];
+
+  test('earlier thoughts go before an output is cut, the last one only where it takes half itself', () => {
+    const context = { budgetTokens: 8000, fixedTokens: 100, historyTokens: 8000 };
+    const [first, second, third] = [thought(2000), thought(1000), thought(9000)];
+    expect(fitAnswered([first!, outputs[0]!, second!, outputs[1]!], context).items).toEqual([
+      outputs[0],
+      second,
+      outputs[1],
+    ]);
+    const fitted = fitAnswered([third!, ...outputs], context);
+    expect(fitted).toMatchObject({ items: outputs, isCut: true });
+  });
+
+  test('outputs keep their share beside calls that are too long themselves', () => {
+    const context = { budgetTokens: 8000, fixedTokens: 100, historyTokens: 0 };
+    const call: ToolItem = { ...tool('o'.repeat(8000)), arguments: 'a'.repeat(40_000) };
+    const [item] = fitAnswered([call], context).items as readonly ToolItem[];
+    expect(item?.output?.length).toBeGreaterThan(3000);
+  });
+
+  test('what a tool says of its failure is cut as well', () => {
+    const failed: ToolItem = { ...tool(''), output: null, error: 'e'.repeat(65_536) };
+    const cut = cutOutput(failed, 500) as ToolItem;
+    expect(cut.output).toBeNull();
+    expect(estimateTokens(cut.error ?? '')).toBeLessThanOrEqual(500);
   });
 });
 
