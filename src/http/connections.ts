@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { OpenExchange } from './open-exchange.ts';
+import { resetConnection } from './reset-connection.ts';
 
 interface Job {
   readonly exchange: OpenExchange;
@@ -63,6 +64,6 @@ export class Connections {
   }
 
   destroyAll(): void {
-    for (const socket of this.#bySocket.keys()) socket.resetAndDestroy();
+    for (const socket of this.#bySocket.keys()) resetConnection(socket);
   }
 }

@@ -3,6 +3,7 @@ import { newId, UsherError, type ErrorCode } from '#base';
 import type { Principal } from '#access';
 import type { EventStream, Exchange } from './exchange.ts';
 import type { Rescued } from './rescue.ts';
+import { resetConnection } from './reset-connection.ts';
 import { securityHeaders } from './security-headers.ts';
 import { readJson, valuesMaxOf, type BodyLimits } from './read-json.ts';
 import { dropUnlessRead, SocketStream, type ReaderLimits } from './socket-stream.ts';
@@ -171,7 +172,7 @@ export class OpenExchange implements Exchange {
   }
 
   destroy(): void {
-    this.#request.socket.resetAndDestroy();
+    resetConnection(this.#request.socket);
   }
 
   /** A body that was not read to its end would be taken for the next request. */

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { UsherError } from '#base';
 import type { EventStream } from './exchange.ts';
+import { resetConnection } from './reset-connection.ts';
 
 export interface ReaderLimits {
   /** Bytes that may wait for a slow reader before the writer has to wait too. */
@@ -72,11 +73,21 @@ export class SocketStream implements EventStream {
     dropUnlessRead(this.#response, this.#limits.readerTimeoutMs, this.#dropped);
   }
 
-  /** By a reset, which a reader cannot take for the end even where HTTP/1.0 marks none. */
+  /**
+   * What was written is still sent: it may say why. The last chunk is missing, which tells a reader
+   * that this is no end; HTTP/1.0 has none, so there it takes a reset.
+   */
   destroy(): void {
     this.#send();
     this.#over = true;
-    this.#response.socket?.resetAndDestroy();
+    const { socket } = this.#response;
+    if (socket === null) return;
+    // Node hands on what was written in this turn of the event loop at its end.
+    if (!this.#isChunked) setImmediate(() => resetConnection(socket));
+    else {
+      socket.destroySoon();
+      dropUnlessRead(this.#response, this.#limits.readerTimeoutMs, this.#dropped);
+    }
   }
 
   readonly #send = (): void => {
@@ -95,7 +106,8 @@ export class SocketStream implements EventStream {
 
   #drop(): void {
     this.#dropped();
-    this.destroy();
+    this.#over = true;
+    if (this.#response.socket !== null) resetConnection(this.#response.socket);
   }
 
   #drain(): Promise<void> {
@@ -122,7 +134,7 @@ export function dropUnlessRead(response: ServerResponse, readerTimeoutMs: number
   const timer = setTimeout(() => {
     if (response.writableLength === 0) return;
     dropped();
-    response.socket?.resetAndDestroy();
+    if (response.socket !== null) resetConnection(response.socket);
   }, readerTimeoutMs);
   response.once('close', () => clearTimeout(timer));
 }

@@ -89,6 +89,23 @@ describe('an event stream', () => {
     expect(await ended.promise).toBe('ECONNRESET');
   });
 
+  test('that is destroyed right after its last block still tells it', async () => {
+    const stream = get('/stream', async (exchange) => {
+      const out = exchange.openStream();
+      await out.write('data: 1\n\n');
+      await delay(20);
+      await out.write('data: the reason\n\n');
+      out.destroy();
+    });
+    const { url } = await openEdge([stream]);
+    for (const version of ['1.1', '1.0']) {
+      const client = openRaw(url);
+      client.socket.write(ask('/stream').replace('HTTP/1.1', `HTTP/${version}`));
+      await client.hears(/the reason/);
+      client.socket.destroy();
+    }
+  });
+
   test('asked for by HEAD gives the headers alone', async () => {
     const stream = get('/stream', async (exchange) => {
       const out = exchange.openStream();

@@ -48,6 +48,30 @@ const readiness = async (usher: UsherProcess): Promise<number> => (await fetch(`
 
 // Each starts the program twice, and the first waits for the announcement to end.
 describe('a stop by SIGTERM', { timeout: 90_000 }, () => {
+  test('ends the process, however many listeners of streams have left in the middle', async () => {
+    await using usher = await startWith({ announceMs: 0, drainMs: 1000 });
+    const messages = [{ role: 'user' as const, content: '[[sim:tokens 60]]' }];
+    const visit = async (leaves: boolean): Promise<void> => {
+      const controller = new AbortController();
+      const answer = await fetch(`${usher.url}/v1/chat/completions`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${usher.apiKey}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ model: assistant, messages, stream: true }),
+        signal: controller.signal,
+      });
+      const reader = answer.body!.getReader();
+      await reader.read();
+      if (leaves) controller.abort();
+      else while (!(await reader.read()).done);
+    };
+    for (let round = 0; round < 40; round += 1) {
+      await Promise.all(Array.from({ length: 20 }, (_, at) => visit(at % 2 === 1)));
+    }
+    const stuck = AbortSignal.timeout(20_000);
+    const killed = new Promise((resolve) => stuck.addEventListener('abort', () => resolve('stuck')));
+    expect(await Promise.race([usher.kill('SIGTERM'), killed])).toEqual({ code: 0, signal: null });
+  });
+
   test('is announced while it still serves, then lets the answer under way come to its end, and ends with 0', async () => {
     await using usher = await startWith({ announceMs: 5000, drainMs: 30_000 });
     const client = clientOf(usher);

@@ -129,8 +129,10 @@ async function hear(exchange: Exchange, opened: OpenedStream, { writer, telling 
     return block === '' ? undefined : opened.write(block);
   };
   const { outcome } = await telling(relay);
-  if (unwritable !== undefined) throw unwritable;
-  return { outcome, isTold, writer };
+  if (unwritable === undefined) return { outcome, isTold, writer };
+  if (!(unwritable instanceof UsherError)) throw unwritable;
+  const { code, message } = unwritable;
+  return { outcome: { state: 'failed', code, message }, isTold: true, writer };
 }
 
 function isBroken({ outcome }: Heard): boolean {

@@ -75,12 +75,12 @@ describe('where outputs are not what is too long', () => {
   test('earlier thoughts go before an output is cut, the last one only where it takes half itself', () => {
     const context = { budgetTokens: 8000, fixedTokens: 100, historyTokens: 8000 };
     const [first, second, third] = [thought(2000), thought(1000), thought(9000)];
-    expect(fitAnswered([first!, outputs[0]!, second!, outputs[1]!], context).items).toEqual([
+    expect(fitAnswered([first, outputs[0]!, second, outputs[1]!], context).items).toEqual([
       outputs[0],
       second,
       outputs[1],
     ]);
-    const fitted = fitAnswered([third!, ...outputs], context);
+    const fitted = fitAnswered([third, ...outputs], context);
     expect(fitted).toMatchObject({ items: outputs, isCut: true });
   });
 
