@@ -454,6 +454,21 @@ export function storeContract(open: () => Promise<Store>): void {
       expect(await store.system.renewTurns(owner, 60_000)).toEqual([]);
     });
 
+    test('is given up by its owner under its own epoch alone', async () => {
+      const tenant = wholeTenant();
+      const owner = newId('node');
+      const turn = aTurn({ owner });
+      await tenant.beginTurn(turn, []);
+      const claimed = async (): Promise<readonly Id<'turn'>[]> =>
+        (await store.system.claimTurns(newId('node'), 60_000, 1000, 0)).map((one) => one.turn);
+      await store.system.endLease(newId('node'), turn.id, 1);
+      await store.system.endLease(owner, turn.id, 2);
+      expect(await claimed()).not.toContain(turn.id);
+      await store.system.endLease(owner, turn.id, 1);
+      expect(await claimed()).toContain(turn.id);
+      await tenant.finishTurn(turn.id, 2, aFinish(), []);
+    });
+
     test('tells its owner whether others hear it, and that it was asked to stop, while it runs', async () => {
       const home = aTenant();
       const tenant = wholeTenant(home);

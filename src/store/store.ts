@@ -376,6 +376,8 @@ export interface SystemStore extends KeyStore {
   appendEvents(batches: readonly EventBatch[]): Promise<readonly HeldTurn[]>;
   /** Takes turns whose lease is over, for at least `overMs`, oldest lease first, each under a new epoch. */
   claimTurns(owner: Id<'node'>, leaseMs: number, most: number, overMs: number): Promise<readonly ClaimedTurn[]>;
+  /** Ends the lease of one turn, where it is this owner's under this epoch: whoever wants goes on with it. */
+  endLease(owner: Id<'node'>, turn: Id<'turn'>, epoch: number): Promise<void>;
   /**
    * Ends the leases of an owner that stops, so that others go on with its turns at once; of `every`
    * owner for the one process that may run any, at its start.

@@ -67,6 +67,7 @@ export const systemCalls: Readonly<Record<keyof SystemStore | 'probeWrite' | 'pr
   hearTurns: 'write',
   appendEvents: 'write',
   claimTurns: 'write',
+  endLease: 'write',
   expireLeases: 'write',
   readyTurns: 'read',
   deleteEvents: 'write',

@@ -87,6 +87,7 @@ const systemOperations: { readonly [Name in keyof SystemStore]: OutsideReach<Sys
   hearTurns: turnLeases.hearTurns,
   appendEvents: turnEvents.appendEvents,
   claimTurns: turnLeases.claimTurns,
+  endLease: turnLeases.endLease,
   expireLeases: turnLeases.expireLeases,
   readyTurns: queuedTurns.readyTurns,
   deleteEvents: turnEvents.deleteEvents,

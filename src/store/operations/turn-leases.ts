@@ -104,6 +104,20 @@ export const claimTurns = (
   overMs: number,
 ): Promise<readonly ClaimedTurn[]> => claimLost(session, { running: 'running', owner, leaseMs, most, overMs });
 
+const endOne = systemQuery<{ running: TurnState; owner: Id<'node'>; turn: Id<'turn'>; epoch: number }, never>(
+  ({ db, arg }) =>
+    db
+      .updateTable('turns')
+      .set({ lease_until_ms: sql`0` })
+      .where('state', '=', arg('running'))
+      .where('owner', '=', arg('owner'))
+      .where('id', '=', arg('turn'))
+      .where('epoch', '=', arg('epoch')),
+);
+
+export const endLease = async (session: Session, owner: Id<'node'>, turn: Id<'turn'>, epoch: number): Promise<void> =>
+  void (await endOne(session, { running: 'running', owner, turn, epoch }));
+
 const endLeases = systemQuery<{ running: TurnState; of: string }, never>(({ db, arg }) =>
   db
     .updateTable('turns')

@@ -77,6 +77,15 @@ export async function beginQueued(
  * done again, and the answer under way is gone on with, made anew or failed, as its owner set.
  */
 export async function takeOver(rooms: TurnRooms, claimed: ClaimedTurn, begunAtMs: number): Promise<void> {
+  const expected = rooms.leases.expect(claimed.turn);
+  try {
+    await takeHeld(rooms, claimed, begunAtMs);
+  } finally {
+    expected();
+  }
+}
+
+async function takeHeld(rooms: TurnRooms, claimed: ClaimedTurn, begunAtMs: number): Promise<void> {
   const { tenant, turn: id, epoch, attempts } = claimed;
   const row = await rooms.store.reach({ tenant, subject: null }).turn(id);
   if (row === undefined || row.state !== 'running' || row.epoch !== epoch) return;

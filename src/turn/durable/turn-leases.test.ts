@@ -78,6 +78,36 @@ describe('the lease of a turn', () => {
     kept.lease.release();
   });
 
+  test.concurrent('ends where its node let go of the turn before it was over, while that node runs others', async () => {
+    const leases = new TurnLeases(store.system, systemClock, telemetry);
+    const [left, kept] = [await running(leases), await running(leases)];
+    left.lease.release();
+    const claimed = async (): Promise<readonly Id<'turn'>[]> =>
+      (await store.system.claimTurns(newId('node'), turnLeaseMs, 100, 0)).map(({ turn }) => turn);
+    const until = systemClock.monotonicMs() + 3 * turnLeaseMs;
+    const taken: Id<'turn'>[] = [];
+    while (!taken.includes(left.id) && systemClock.monotonicMs() < until) {
+      taken.push(...(await claimed()));
+      await delay(200);
+    }
+    expect(taken).toContain(left.id);
+    expect(taken).not.toContain(kept.id);
+    expect(kept.lease.isHeld()).toBe(true);
+    kept.lease.release();
+  });
+
+  test.concurrent('of a turn that is being taken over holds while that takes', async () => {
+    const leases = new TurnLeases(store.system, systemClock, telemetry);
+    const [taken, kept] = [await running(leases), await running(leases)];
+    const arrived = leases.expect(taken.id);
+    taken.lease.release();
+    await delay(turnLeaseMs + 1500);
+    const claimed = await store.system.claimTurns(newId('node'), turnLeaseMs, 100, 0);
+    expect(claimed.map(({ turn }) => turn)).not.toContain(taken.id);
+    arrived();
+    kept.lease.release();
+  });
+
   test.concurrent('is given up before it ends where the database cannot be reached', async () => {
     const closed = await openSqliteStore({ path: join(folder, 'closed.db') });
     await closed.close();

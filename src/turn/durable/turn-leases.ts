@@ -13,6 +13,8 @@ const fenceMs = turnLeaseMs - 1000;
 /** Half of the second between fence and lease. */
 const lookEveryMs = 500;
 
+type LeaseStore = Pick<SystemStore, 'renewTurns' | 'endLease' | 'expireLeases'>;
+
 /** One turn that this node runs. */
 export interface TurnLease {
   readonly epoch: number;
@@ -30,6 +32,7 @@ export interface TurnLease {
 export type Renewed = (held: HeldTurn) => void;
 
 interface Held {
+  readonly epoch: number;
   readonly begunAtMs: number;
   readonly heldAtMs: number;
   readonly lose: AbortController;
@@ -43,14 +46,18 @@ interface Held {
 export class TurnLeases {
   readonly owner: Id<'node'> = newId('node');
   readonly #held = new Map<Id<'turn'>, Held>();
-  readonly #store: Pick<SystemStore, 'renewTurns' | 'expireLeases'>;
+  /** Turns that are claimed and being read, to be held then. */
+  readonly #expected = new Set<Id<'turn'>>();
+  /** Turns that the last renewal found to be this node's, of which this node knows nothing, with their epochs. */
+  #strays: ReadonlyMap<Id<'turn'>, number> = new Map();
+  readonly #store: LeaseStore;
   readonly #clock: Clock;
   readonly #telemetry: Telemetry;
   #renewedAtMs = 0;
   #timer: NodeJS.Timeout | undefined;
   #renewing = false;
 
-  constructor(store: Pick<SystemStore, 'renewTurns' | 'expireLeases'>, clock: Clock, telemetry: Telemetry) {
+  constructor(store: LeaseStore, clock: Clock, telemetry: Telemetry) {
     this.#store = store;
     this.#clock = clock;
     this.#telemetry = telemetry;
@@ -66,7 +73,7 @@ export class TurnLeases {
    * `renewed` hears what the database says of the turn.
    */
   hold(turn: Id<'turn'>, epoch: number, begunAtMs: number, renewed: Renewed): TurnLease {
-    const held: Held = { begunAtMs, heldAtMs: this.#clock.monotonicMs(), lose: new AbortController(), renewed };
+    const held: Held = { epoch, begunAtMs, heldAtMs: this.#clock.monotonicMs(), lose: new AbortController(), renewed };
     this.#held.set(turn, held);
     this.#timer ??= setInterval(() => this.#look(), lookEveryMs);
     return {
@@ -84,6 +91,12 @@ export class TurnLeases {
         this.#timer = undefined;
       },
     };
+  }
+
+  /** A turn that this node claimed is its own, though not held yet, until the returned function is called. */
+  expect(turn: Id<'turn'>): () => void {
+    this.#expected.add(turn);
+    return () => this.#expected.delete(turn);
   }
 
   /** This node stops: others may go on at once with what it leaves behind. */
@@ -112,18 +125,35 @@ export class TurnLeases {
     this.#renewing = true;
     try {
       const renewed = await this.#store.renewTurns(this.owner, turnLeaseMs);
-      const byTurn = new Map(renewed.map((held) => [held.turn, held]));
+      const byTurn = new Map(renewed.map((row) => [row.turn, row]));
       this.#renewedAtMs = startedMs;
-      for (const [turn, { heldAtMs, lose, renewed: tell }] of this.#held) {
+      for (const [turn, { epoch, heldAtMs, lose, renewed: tell }] of this.#held) {
         const own = byTurn.get(turn);
-        if (own !== undefined) tell(own);
+        if (own?.epoch === epoch) tell(own);
         // One that is held since the renewal began was not there to be renewed.
         else if (heldAtMs < startedMs) lose.abort();
       }
+      await this.#leaveStrays(renewed);
     } catch (error) {
       this.#failed('renewTurns', error);
     } finally {
       this.#renewing = false;
+    }
+  }
+
+  /**
+   * A turn whose run ended here before it was over, since its end could not be written or it could not
+   * be read, must not be kept from others by renewals. Found twice: the first time its run may just
+   * not be held yet.
+   */
+  async #leaveStrays(renewed: readonly HeldTurn[]): Promise<void> {
+    const isStray = ({ turn, epoch }: HeldTurn): boolean =>
+      this.#held.get(turn)?.epoch !== epoch && !this.#expected.has(turn);
+    const strays = new Map(renewed.filter(isStray).map(({ turn, epoch }) => [turn, epoch]));
+    const before = this.#strays;
+    this.#strays = strays;
+    for (const [turn, epoch] of strays) {
+      if (before.get(turn) === epoch) await this.#store.endLease(this.owner, turn, epoch);
     }
   }
 

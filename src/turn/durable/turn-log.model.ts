@@ -110,6 +110,10 @@ export class Database {
     return [{ turn, epoch: this.epoch, cancelAsked: false, isHeard: true }];
   }
 
+  endLease(owner: Id<'node'>, epoch: number): void {
+    if (!this.isFinished && owner === this.owner && epoch === this.epoch) this.leaseUntilMs = 0;
+  }
+
   finish(epoch: number, events: EventBatch | undefined): boolean {
     if (this.isFinished || epoch !== this.epoch) return false;
     if (events !== undefined) expect(this.#accept(events)).toBe(true);
@@ -165,6 +169,7 @@ export class SimulatedNode {
     this.#leases = new TurnLeases(
       {
         renewTurns: (owner) => over(() => (this.isDead ? [] : database.renew(owner))),
+        endLease: (owner, _turn, epoch) => over(() => database.endLease(owner, epoch)),
         expireLeases: () => Promise.resolve(),
       },
       clock,
