@@ -69,8 +69,21 @@ export function aTurn(change: Partial<NewTurn> = {}): NewTurn {
   };
 }
 
+export function aQueued(change: Partial<QueuedTurn> = {}): QueuedTurn {
+  const {
+    owner: _owner,
+    leaseMs: _leaseMs,
+    startedAtMs: _startedAtMs,
+    queued: _queued,
+    completion: _,
+    ...asked
+  } = aTurn();
+  return { ...asked, background: true, input: sealed(), queuedAtMs: 2000, deadlineMs: null, ...change };
+}
+
 export function aFinish(change: Partial<TurnFinish> = {}): TurnFinish {
-  return { outcome: { state: 'completed', reason: 'stop' }, usage, backend: 'first', finishedAtMs: 3000, ...change };
+  const outcome = { state: 'completed', reason: 'stop' } as const;
+  return { outcome, usage, backend: 'first', finishedAtMs: 3000, isHeard: true, ...change };
 }
 
 export function aKey(tenant: TenantId, change: Partial<ApiKeyRow> = {}): ApiKeyRow {
@@ -619,17 +632,6 @@ export function storeContract(open: () => Promise<Store>): void {
   });
 
   describe('a queue of turns', () => {
-    const waiting = (change: Partial<QueuedTurn> = {}): QueuedTurn => {
-      const {
-        owner: _owner,
-        leaseMs: _leaseMs,
-        startedAtMs: _startedAtMs,
-        queued: _queued,
-        completion: _,
-        ...asked
-      } = aTurn();
-      return { ...asked, background: true, input: sealed(), queuedAtMs: 2000, deadlineMs: null, ...change };
-    };
     const begun = (turn: QueuedTurn): NewTurn => {
       const { input: _input, queuedAtMs: _queuedAtMs, deadlineMs: _deadlineMs, ...asked } = turn;
       return { ...asked, queued: true, completion: false, startedAtMs: 3000, owner: newId('node'), leaseMs: 60_000 };
@@ -640,7 +642,7 @@ export function storeContract(open: () => Promise<Store>): void {
     test('gives each back as it was put in, to be begun once', async () => {
       const tenantId = aTenant();
       const tenant = wholeTenant(tenantId);
-      const turn = waiting({ userAuthorisation: sealed() });
+      const turn = aQueued({ userAuthorisation: sealed() });
       expect(await tenant.enqueueTurn(turn, 5)).toBe('queued');
       expect(plain(await tenant.queuedTurn(turn.id))).toEqual(plain(turn));
       expect(await wholeTenant().queuedTurn(turn.id)).toBeUndefined();
@@ -656,9 +658,9 @@ export function storeContract(open: () => Promise<Store>): void {
       const tenantId = aTenant();
       const tenant = wholeTenant(tenantId);
       const conversation = await aConversation(tenant);
-      const [first, second] = [waiting({ conversation }), waiting({ conversation, queuedAtMs: 2001 })];
+      const [first, second] = [aQueued({ conversation }), aQueued({ conversation, queuedAtMs: 2001 })];
       for (const turn of [first, second]) expect(await tenant.enqueueTurn(turn, 2)).toBe('queued');
-      expect(await tenant.enqueueTurn(waiting({ conversation }), 2)).toBe('full');
+      expect(await tenant.enqueueTurn(aQueued({ conversation }), 2)).toBe('full');
       expect(await ready(tenantId)).toEqual([first.id]);
       const longWaiting = await store.system.readyTurns(10_000, Date.now());
       expect(longWaiting.some(({ turn }) => turn === first.id)).toBe(false);
@@ -679,7 +681,7 @@ export function storeContract(open: () => Promise<Store>): void {
       const tenant = wholeTenant(tenantId);
       const conversation = await aConversation(tenant);
       await tenant.beginTurn(aTurn({ conversation }), []);
-      const late = waiting({ conversation, deadlineMs: 1 });
+      const late = aQueued({ conversation, deadlineMs: 1 });
       await tenant.enqueueTurn(late, 5);
       expect(await ready(tenantId)).toEqual([late.id]);
       const outcome = { state: 'failed', code: 'conversation_locked', message: 'Too late.' } as const;
@@ -696,7 +698,7 @@ export function storeContract(open: () => Promise<Store>): void {
       const tenant = wholeTenant(tenantId);
       const earlier = aTurn();
       await tenant.beginTurn(earlier, []);
-      const orphan = waiting({ previous: earlier.id });
+      const orphan = aQueued({ previous: earlier.id });
       expect(await tenant.enqueueTurn(orphan, 5)).toBe('queued');
       await tenant.deleteTurn(earlier.id);
       expect(await tenant.beginQueuedTurn(begun(orphan), [])).toBe('previous_missing');
@@ -708,11 +710,11 @@ export function storeContract(open: () => Promise<Store>): void {
     test('takes a turn of a conversation or after a turn that exists only, of oneself only', async () => {
       const tenantId = aTenant();
       const tenant = wholeTenant(tenantId);
-      const lost = waiting({ conversation: newId('conversation') });
+      const lost = aQueued({ conversation: newId('conversation') });
       expect(await tenant.enqueueTurn(lost, 5)).toBe('conversation_missing');
-      expect(await tenant.enqueueTurn(waiting({ previous: newId('turn') }), 5)).toBe('previous_missing');
+      expect(await tenant.enqueueTurn(aQueued({ previous: newId('turn') }), 5)).toBe('previous_missing');
       const person = store.reach({ tenant: tenantId, subject: bob });
-      await expect(person.enqueueTurn(waiting(), 5)).rejects.toMatchObject({ code: 'forbidden' });
+      await expect(person.enqueueTurn(aQueued(), 5)).rejects.toMatchObject({ code: 'forbidden' });
     });
   });
 
@@ -733,14 +735,7 @@ export function storeContract(open: () => Promise<Store>): void {
       expect(await store.reach({ tenant: tenantId, subject: bob }).repeatedTurn(none, 0)).toBeUndefined();
       await tenant.finishTurn(turn.id, 1, aFinish(), []);
       expect(await tenant.repeatedTurn(none, 0)).toMatchObject({ turn: turn.id });
-      const {
-        owner: _owner,
-        leaseMs: _leaseMs,
-        startedAtMs: _startedAtMs,
-        queued: _queued,
-        ...asked
-      } = aTurn({ repeats });
-      const queued = { ...asked, input: sealed(), queuedAtMs: 1, deadlineMs: null };
+      const queued = aQueued({ repeats });
       expect(await tenant.enqueueTurn(queued, 5)).toBe('repeated');
       const fresh = { idempotency: key(), body: null };
       expect(await tenant.enqueueTurn({ ...queued, repeats: fresh }, 5)).toBe('queued');
@@ -754,6 +749,42 @@ export function storeContract(open: () => Promise<Store>): void {
       for (const turn of [old, young]) expect(await tenant.beginTurn(turn, [])).toBe('begun');
       expect(await tenant.repeatedTurn(repeats, 5)).toMatchObject({ turn: young.id });
       expect(await tenant.repeatedTurn(repeats, 21)).toBeUndefined();
+    });
+
+    test.each([
+      ['an answer that nobody heard', aFinish({ isHeard: false }), true, true],
+      ['an answer that was heard', aFinish({ isHeard: true }), true, false],
+      [
+        'a failure',
+        aFinish({ outcome: { state: 'failed', code: 'internal', message: 'No.' }, isHeard: false }),
+        false,
+        false,
+      ],
+      ['a stop', aFinish({ outcome: { state: 'cancelled' }, isHeard: false }), false, false],
+    ])('finds %s by its key or body only where that is right', async (_name, finish, byKey, byBody) => {
+      const tenant = wholeTenant();
+      const keyed = { idempotency: key(), body: key() };
+      const announced = { idempotency: null, body: key() };
+      for (const repeats of [keyed, announced]) {
+        const turn = aTurn({ repeats });
+        await tenant.beginTurn(turn, []);
+        await tenant.finishTurn(turn.id, 1, finish, []);
+      }
+      const found = await tenant.repeatedTurn(keyed, 0);
+      expect(found !== undefined).toBe(byKey);
+      if (byKey) expect(plain(found?.body)).toEqual(plain(keyed.body));
+      expect((await tenant.repeatedTurn(announced, 0)) !== undefined).toBe(byBody);
+      // One that has a key is found by it alone.
+      expect(await tenant.repeatedTurn({ idempotency: null, body: keyed.body }, 0)).toBeUndefined();
+      expect(await tenant.repeatedTurn({ idempotency: key(), body: announced.body }, 0)).toBeUndefined();
+    });
+
+    test('that comes together with the first is found to be one', async () => {
+      const tenant = wholeTenant();
+      const repeats = { idempotency: key(), body: key() };
+      const enqueue = () => tenant.enqueueTurn(aQueued({ repeats }), 5);
+      const results = await Promise.all(Array.from({ length: 8 }, enqueue));
+      expect(results.toSorted()).toEqual(['queued', ...Array.from({ length: 7 }, () => 'repeated')]);
     });
   });
 

@@ -100,7 +100,7 @@ export interface NewTurn {
 export interface RepeatKeys {
   /** Of the caller's own `Idempotency-Key`: one turn for each. */
   readonly idempotency: Uint8Array | null;
-  /** Of caller, conversation and body: the newest turn with it. */
+  /** Of caller, conversation and body. */
   readonly body: Uint8Array | null;
 }
 
@@ -118,6 +118,11 @@ export interface TurnFinish {
   readonly usage: Usage;
   readonly backend: string | null;
   readonly finishedAtMs: number;
+  /**
+   * Whether somebody listened to its end: then the same body is another request. What failed or was
+   * stopped is no answer, so that neither body nor idempotency key find it again.
+   */
+  readonly isHeard: boolean;
 }
 
 /** A batch of a turn's events, flushed together. `seq` counts a turn's events from 0. */
@@ -183,7 +188,9 @@ export interface TurnRow extends Omit<NewTurn, 'owner' | 'leaseMs' | 'repeats'> 
 
 /** What is kept of a turn whose content is not: who was served what, by whom, for how many tokens. */
 export interface UnstoredTurn
-  extends Pick<NewTurn, 'id' | 'subject' | 'assistant' | 'environment' | 'release' | 'startedAtMs'>, TurnFinish {
+  extends
+    Pick<NewTurn, 'id' | 'subject' | 'assistant' | 'environment' | 'release' | 'startedAtMs'>,
+    Omit<TurnFinish, 'isHeard'> {
   readonly tenant: TenantId;
 }
 
@@ -289,7 +296,10 @@ export interface TenantStore {
   runningTurn(conversation: Id<'conversation'>): Promise<Id<'turn'> | undefined>;
   /** Asks whatever node runs it to stop. False where it does not run. */
   askCancel(id: Id<'turn'>): Promise<boolean>;
-  /** The turn, running, ended or queued, that has this idempotency key, else the newest with this body since then. */
+  /**
+   * The turn, running, ended or queued, that has this idempotency key; without one the newest that has
+   * none either and this body, since then.
+   */
   repeatedTurn(
     keys: RepeatKeys,
     sinceMs: number,

@@ -61,7 +61,8 @@ export async function carryOut(rooms: TurnRooms, turn: PromptedTurn, run: Run): 
       throw log?.failure ?? movedElsewhere();
     }
     await answer.close(answered.outcome.state === 'completed' ? 'completed' : 'incomplete');
-    const finished = await record(rooms, turn, { answer, answered, log, lease: held?.lease });
+    const kept = log && held && { log, lease: held.lease, audience };
+    const finished = await record(rooms, turn, { answer, answered, kept });
     await audience.tell(finished);
     return finished;
   } catch (error) {

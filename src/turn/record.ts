@@ -3,6 +3,7 @@ import type { TurnEvent } from '#conversation';
 import type { NewTurn } from '#store';
 import type { SubjectVault } from '#vault';
 import type { Answer } from './answer/answer.ts';
+import type { Audience } from './durable/audience.ts';
 import { sealAsked, sealAuthorisation } from './durable/asked-turn.ts';
 import type { Dispatched } from './dispatch.ts';
 import { turnLeaseMs, type TurnLease } from './durable/turn-leases.ts';
@@ -89,8 +90,8 @@ export async function nameConversation(rooms: TurnRooms, turn: PromptedTurn): Pr
 export interface Recording {
   readonly answer: Answer;
   readonly answered: Dispatched;
-  readonly log: TurnLog | undefined;
-  readonly lease: TurnLease | undefined;
+  /** A turn whose events nobody keeps has none. */
+  readonly kept: { readonly log: TurnLog; readonly lease: TurnLease; readonly audience: Audience } | undefined;
 }
 
 /**
@@ -125,14 +126,17 @@ export async function record(rooms: TurnRooms, turn: PromptedTurn, recording: Re
 async function commit(
   rooms: TurnRooms,
   turn: PromptedTurn,
-  { answer, answered, log, lease }: Recording,
+  { answer, answered, kept }: Recording,
 ): Promise<FinishedEvent> {
   const { outcome, usage, backend } = answered;
-  const finish = { outcome, usage, backend, finishedAtMs: rooms.clock.wallMs() };
+  const finishedAtMs = rooms.clock.wallMs();
   const { vault, served, reach } = turn;
-  if (log === undefined || lease === undefined || vault === undefined) {
+  if (kept === undefined || vault === undefined) {
     rooms.unstored.add({
-      ...finish,
+      outcome,
+      usage,
+      backend,
+      finishedAtMs,
       id: turn.id,
       tenant: reach.tenant,
       subject: turn.subject,
@@ -141,17 +145,21 @@ async function commit(
       release: served.release.digest,
       startedAtMs: turn.startedAtMs,
     });
-    return { type: 'finished', outcome, usage, finishedAtMs: finish.finishedAtMs };
+    return { type: 'finished', outcome, usage, finishedAtMs };
   }
+  const { log, lease, audience } = kept;
   const output = answer.items.map((item) => sealItem(vault, item));
   try {
     const events = await log.last();
     // The wait may have outlived the lease: events were let go of then, so that the turn is not whole here.
     if (!lease.isHeld()) throw log.failure ?? new UsherError('interrupted', 'The answer is another node’s now.');
+    // What a background request is told is that it was taken: its client listens or looks as it likes.
+    const isHeard = turn.request.background || audience.isHeard;
+    const finish = { outcome, usage, backend, finishedAtMs, isHeard };
     const isHeld = await rooms.store.reach(reach).finishTurn(turn.id, lease.epoch, finish, output, events);
     if (!isHeld) throw new UsherError('interrupted', 'The answer is no longer this node’s, or was deleted.');
     log.end();
-    return { type: 'finished', outcome, usage, finishedAtMs: finish.finishedAtMs };
+    return { type: 'finished', outcome, usage, finishedAtMs };
   } catch (error) {
     if (error instanceof UsherError) rooms.telemetry.storeFailed({ operation: 'finishTurn', code: error.code });
     throw error;

@@ -205,6 +205,27 @@ describe('a turn that cannot go on', () => {
       error: { message: expect.stringContaining('Send the message again') as string },
     });
   });
+
+  test('since its end was refused once is gone on with, while its node runs another', { timeout: 60_000 }, async () => {
+    await using busy = await startUsher(usherFiles([simulator.baseUrl], { assistants: { [model]: {} } }));
+    const talking = new OpenAI({ baseURL: `${busy.url}/v1`, apiKey: busy.apiKey, maxRetries: 0 });
+    const inDatabase = (text: string): void => {
+      const db = new DatabaseSync(join(busy.dataDir, 'usher.db'), { timeout: 3000 });
+      db.exec(text);
+      db.close();
+    };
+    await simulator.plan({ fault: { kind: 'hang' } });
+    const other = await talking.responses.create({ model, input: 'slow', background: true });
+    await simulator.until((log) => log.totals.active === 1);
+    inDatabase(`create trigger refused before update of state on turns when new.state = 'completed'
+      begin select raise(abort, 'refused'); end`);
+    const refused = await talking.responses.create({ model, input: '[[sim:say Hi]]', background: true });
+    await expect.poll(() => busy.logs(), { timeout: 10_000 }).toContain('"operation":"finishTurn"');
+    inDatabase('drop trigger refused');
+    const state = async (id: string) => (await talking.responses.retrieve(id)).status;
+    await expect.poll(() => state(refused.id), { timeout: 20_000 }).toBe('completed');
+    expect(await state(other.id)).toBe('in_progress');
+  });
 });
 
 describe('a request that comes again', () => {
@@ -233,6 +254,28 @@ describe('a request that comes again', () => {
     expect(await asked()).toBe(1);
     expect((await client.responses.create(body)).id).not.toBe(repeat.id);
   });
+
+  test('is another message where the answer to the same words was heard', async () => {
+    const { id: conversation } = await client.conversations.create();
+    const body = { model, conversation, input: '[[sim:say Yes]]' };
+    const first = await client.responses.create(body);
+    // Of the second its client's first try never arrived.
+    const second = await client.responses.create(body, { headers: { 'X-Stainless-Retry-Count': '1' } });
+    expect(second.id).not.toBe(first.id);
+    expect(await asked()).toBe(2);
+    expect((await client.conversations.items.list(conversation)).data).toHaveLength(4);
+  });
+
+  test.each([{ 'X-Stainless-Retry-Count': '1' }, { 'Idempotency-Key': 'after-a-failure' }])(
+    'asks a model anew where the first failed: %o',
+    async (headers) => {
+      const body = { model: 'failing', input: 'Do you hear me?' };
+      for (let i = 0; i < 4; i += 1) await simulator.plan({ fault: { kind: 'status', status: 500 } });
+      await expect(client.responses.create(body, { headers })).rejects.toMatchObject({ status: 502 });
+      await simulator.clear();
+      expect(await client.responses.create(body, { headers })).toMatchObject({ status: 'completed' });
+    },
+  );
 });
 
 describe('an answer that its model server breaks off', () => {

@@ -40,7 +40,13 @@ async function writeForEver(): Promise<never> {
       },
       [{ id: newId('message'), content: sealed() }],
     );
-    const finish = { outcome: { state: 'completed', reason: 'stop' }, usage, backend: null, finishedAtMs: 2 } as const;
+    const finish = {
+      outcome: { state: 'completed', reason: 'stop' },
+      usage,
+      backend: null,
+      finishedAtMs: 2,
+      isHeard: true,
+    } as const;
     await tenant.finishTurn(id, 1, finish, [{ id: newId('message'), content: sealed() }]);
     process.send?.(id);
   }

@@ -2,7 +2,7 @@ import { sql, type SqlBool } from 'kysely';
 import type { Id } from '#base';
 import type { Reach, TenantId } from '#access';
 import type { TurnState } from '#conversation';
-import { contentQuery, insertQuery, systemQuery, Undo, type Session } from '../query.ts';
+import { contentQuery, rowsQuery, systemQuery, Undo, type Session } from '../query.ts';
 import type { BeginTurn, EnqueueTurn, QueuedTurn, RepeatKeys, TenantStore } from '../store.ts';
 import { demandOwn } from './own.ts';
 import { finishInserted, insertBegun, repeatedAmongTurns, selectTurnId } from './turns.ts';
@@ -32,27 +32,32 @@ type FlatQueued = Omit<QueuedTurn, 'background' | 'repeats'> & {
   readonly body: Uint8Array | null;
 };
 
-const insertQueued = insertQuery<FlatQueued & { readonly tenant: TenantId }>((db, rows) =>
-  db.insertInto('queued_turns').values(
-    rows.map((row) => ({
-      tenant: row.tenant,
-      id: row.id,
-      subject: row.subject,
-      conversation: row.conversation,
-      previous: row.previous,
-      assistant: row.assistant,
-      environment: row.environment,
-      release: row.release,
-      background: row.background,
-      settings: row.settings,
-      user_authorisation: row.userAuthorisation,
-      input: row.input,
-      idempotency_key: row.idempotency,
-      body_key: row.body,
-      queued_at_ms: row.queuedAtMs,
-      deadline_ms: row.deadlineMs,
-    })),
-  ),
+/** Inserts nothing where another with its idempotency key came in between. */
+const insertQueued = rowsQuery<FlatQueued & { readonly tenant: TenantId }, { id: string }>((db, rows) =>
+  db
+    .insertInto('queued_turns')
+    .values(
+      rows.map((row) => ({
+        tenant: row.tenant,
+        id: row.id,
+        subject: row.subject,
+        conversation: row.conversation,
+        previous: row.previous,
+        assistant: row.assistant,
+        environment: row.environment,
+        release: row.release,
+        background: row.background,
+        settings: row.settings,
+        user_authorisation: row.userAuthorisation,
+        input: row.input,
+        idempotency_key: row.idempotency,
+        body_key: row.body,
+        queued_at_ms: row.queuedAtMs,
+        deadline_ms: row.deadlineMs,
+      })),
+    )
+    .onConflict((conflict) => conflict.doNothing())
+    .returning('id'),
 );
 
 export const enqueueTurn = async (
@@ -74,7 +79,8 @@ export const enqueueTurn = async (
   if (keyed.idempotency !== null && (await repeatedTurn(session, reach, keyed, 0)) !== undefined) {
     throw new Undo('repeated' satisfies EnqueueTurn);
   }
-  await insertQueued(session, [{ ...columns, ...repeats, background: background ? 1 : 0, tenant: reach.tenant }]);
+  const row = { ...columns, ...repeats, background: background ? 1 : 0, tenant: reach.tenant };
+  if ((await insertQueued(session, [row])).length === 0) throw new Undo('repeated' satisfies EnqueueTurn);
   return 'queued';
 };
 
@@ -223,6 +229,7 @@ const queuedByBody = contentQuery<{ key: Uint8Array }, { turn: Id<'turn'>; body:
       .select(['id as turn', 'body_key as body'])
       .where(within('queued_turns'))
       .where('body_key', '=', arg('key'))
+      .where('idempotency_key', 'is', null)
       .orderBy('queued_at_ms', 'desc')
       .limit(sql<number>`1`),
 );
@@ -237,6 +244,6 @@ export const repeatedTurn = async (
   const { idempotency, body } = keys;
   const [waiting] = idempotency === null ? [] : await queuedByIdempotency(session, reach, { key: idempotency });
   if (waiting !== undefined) return waiting;
-  const [sameBody] = body === null ? [] : await queuedByBody(session, reach, { key: body });
+  const [sameBody] = idempotency !== null || body === null ? [] : await queuedByBody(session, reach, { key: body });
   return sameBody ?? repeatedAmongTurns(session, reach, keys, sinceMs);
 };

@@ -108,6 +108,7 @@ const selectByBody = contentQuery<{ key: Uint8Array; since: number }, { turn: Id
       .select(['id as turn', 'body_key as body'])
       .where(within('turns'))
       .where('body_key', '=', arg('key'))
+      .where('idempotency_key', 'is', null)
       .where('started_at_ms', '>=', arg('since'))
       .orderBy('started_at_ms', 'desc')
       .limit(sql<number>`1`),
@@ -120,7 +121,7 @@ export const repeatedAmongTurns = async (
   sinceMs: number,
 ): Promise<{ readonly turn: Id<'turn'>; readonly body: Uint8Array | null } | undefined> => {
   const [same] = idempotency === null ? [] : await selectByIdempotency(session, reach, { key: idempotency });
-  if (same !== undefined || body === null) return same;
+  if (idempotency !== null || body === null) return same;
   return (await selectByBody(session, reach, { key: body, since: sinceMs }))[0];
 };
 
@@ -237,6 +238,9 @@ interface FinishArgs extends UsageColumns {
   backend: string | null;
   count: number;
   finishedAtMs: number;
+  /** 1 where a repeat of its request still finds it: by its idempotency key, by its body. */
+  keepsKey: number;
+  keepsBody: number;
 }
 
 const finishRunning = contentQuery<
@@ -257,6 +261,9 @@ const finishRunning = contentQuery<
       usage_estimated: arg('usageEstimated'),
       items_made: sql`items_made + ${arg('count')}`,
       finished_at_ms: arg('finishedAtMs'),
+      idempotency_key: sql`case when ${arg('keepsKey')} = 1 then idempotency_key end`,
+      // Beside its idempotency key it tells whether that came with another request.
+      body_key: sql`case when ${arg('keepsKey')} = 1 and (${arg('keepsBody')} = 1 or idempotency_key is not null) then body_key end`,
       user_authorisation: sql`null`,
     })
     .where(within('turns'))
@@ -305,9 +312,12 @@ export const finishInserted = async (
 };
 
 function finishColumns(finish: TurnFinish): Omit<FinishArgs, 'id' | 'epoch' | 'running' | 'count'> {
-  const { outcome, usage, backend, finishedAtMs } = finish;
+  const { outcome, usage, backend, finishedAtMs, isHeard } = finish;
   const message = outcome.state === 'failed' ? outcome.message : null;
-  return { state: outcome.state, reason: reasonOf(outcome), message, backend, finishedAtMs, ...usageColumns(usage) };
+  const isAnswer = outcome.state === 'completed' || outcome.state === 'incomplete';
+  const keeps = { keepsKey: isAnswer ? 1 : 0, keepsBody: isAnswer && !isHeard ? 1 : 0 };
+  const told = { state: outcome.state, reason: reasonOf(outcome), message, backend, finishedAtMs };
+  return { ...told, ...keeps, ...usageColumns(usage) };
 }
 
 const removeTurn = contentQuery<{ id: Id<'turn'> }, { handover: Id<'handover'> | null }>(({ db, arg, within }) =>

@@ -49,8 +49,7 @@ export async function compactInput(rooms: TurnRooms, asked: TurnRequest, left: A
     await record(rooms, turn, {
       answer: new Answer(() => undefined),
       answered: dispatched,
-      log: undefined,
-      lease: undefined,
+      kept: undefined,
     });
     const { outcome, usage } = dispatched;
     if (text === undefined) throw noSummary(outcome);

@@ -81,7 +81,7 @@ async function chainOf(turns: readonly (readonly Item[])[]): Promise<Id<'turn'>>
       items.map((item) => sealItem(vault, item)),
     );
     const outcome = { state: 'completed', reason: 'stop' } as const;
-    await within.finishTurn(id, 1, { outcome, usage: noUsage, backend: null, finishedAtMs: 2 }, []);
+    await within.finishTurn(id, 1, { outcome, usage: noUsage, backend: null, finishedAtMs: 2, isHeard: true }, []);
     previous = id;
   }
   return previous!;

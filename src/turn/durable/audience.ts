@@ -49,6 +49,11 @@ export class Audience {
     return this.#others > 0 || this.#isHeardElsewhere;
   }
 
+  /** Whether anybody hears it, first or later listener. */
+  get isHeard(): boolean {
+    return this.#relay !== undefined || this.isFollowed;
+  }
+
   /** Another listener, until the returned function is called. */
   join(): () => void {
     this.#others += 1;

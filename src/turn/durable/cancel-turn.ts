@@ -48,12 +48,11 @@ export async function dropQueued(
   outcome: Parameters<ReturnType<TurnRooms['store']['reach']>['endQueuedTurn']>[2]['outcome'],
 ): Promise<boolean> {
   const { input, queuedAtMs, deadlineMs: _deadlineMs, ...asked } = queued;
-  const repeats = outcome.state === 'cancelled' ? queued.repeats : noRepeats;
   const vault = await rooms.vault.subject(tenant, queued.subject);
   const items = openInput(vault, queued.id, input).map((item) => sealItem(vault, item));
   const turn = {
     ...asked,
-    repeats,
+    repeats: noRepeats,
     queued: true,
     // It has no answer to be listed with.
     completion: false,
@@ -61,6 +60,6 @@ export async function dropQueued(
     owner: rooms.leases.owner,
     leaseMs: turnLeaseMs,
   };
-  const finish = { outcome, usage: noUsage, backend: null, finishedAtMs: rooms.clock.wallMs() };
+  const finish = { outcome, usage: noUsage, backend: null, finishedAtMs: rooms.clock.wallMs(), isHeard: false };
   return rooms.store.reach({ tenant, subject: null }).endQueuedTurn(turn, items, finish);
 }

@@ -31,7 +31,9 @@ export async function repeatKeys(rooms: Pick<TurnRooms, 'vault'>, request: TurnR
 
 /**
  * The turn that an earlier request of the same caller asked for, where this one is its repeat: by its
- * idempotency key, or by its body where it says itself that it is one.
+ * idempotency key; without one by its body, where it says itself that it is one and nobody heard the
+ * answer yet, since the same words said again are another message. What failed or was stopped is no
+ * answer, so that its repeat asks a model anew.
  *
  * @throws UsherError `conflict` for a key that was used with another body, `invalid_request` for one of a turn that is not kept
  */
@@ -50,8 +52,7 @@ export async function findRepeated(
   }
   if (!stored || (repeat.idempotencyKey === undefined && !repeat.isAnnounced)) return undefined;
   const keys = await repeatKeys(rooms, request);
-  const sought = repeat.isAnnounced ? keys : { ...keys, body: null };
-  const found = await rooms.store.reach(reachOf(principal)).repeatedTurn(sought, rooms.clock.wallMs() - windowMs);
+  const found = await rooms.store.reach(reachOf(principal)).repeatedTurn(keys, rooms.clock.wallMs() - windowMs);
   if (found === undefined) return undefined;
   if (found.body === null || keys.body === null || Buffer.compare(found.body, keys.body) !== 0) {
     throw new UsherError('conflict', 'This Idempotency-Key was used with another request. Send a new one.', {

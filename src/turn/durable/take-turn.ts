@@ -123,7 +123,7 @@ async function readAgain(rooms: TurnRooms, row: TurnRow, claimed: ClaimedTurn): 
   } catch (error) {
     if (attempts <= attemptsMax) throw error;
     const outcome = { state: 'failed', ...interrupted } as const;
-    const finish = { outcome, usage: noUsage, backend: null, finishedAtMs: rooms.clock.wallMs() };
+    const finish = { outcome, usage: noUsage, backend: null, finishedAtMs: rooms.clock.wallMs(), isHeard: false };
     await rooms.store.reach({ tenant, subject: null }).finishTurn(id, epoch, finish, []);
     return undefined;
   }
