@@ -30,7 +30,7 @@ export async function runTurn(
 ): Promise<FinishedEvent> {
   const relay = relayTo(request.principal, listener);
   const repeated = await findRepeated(rooms, request);
-  if (repeated !== undefined) return followTurn(rooms, request.principal, repeated, relay, signal);
+  if (repeated !== undefined) return followTurn(rooms, repeated, { principal: request.principal, relay, signal });
   const admitted = admit(rooms, request);
   try {
     const planned = await resolve(rooms, admitted);
@@ -69,7 +69,7 @@ async function waitFor(
   if (whileBusy === 'refuse' && (rooms.runsTurns || (await isBusy(rooms, planned)))) throw conversationLocked();
   const queued = await queueTurn(rooms, planned);
   if (queued === 'repeated') return joinFirst(rooms, planned, relay, signal);
-  return followTurn(rooms, planned.request.principal, planned.id, relay, signal);
+  return followTurn(rooms, planned.id, { principal: planned.request.principal, relay, signal });
 }
 
 async function isBusy(rooms: TurnRooms, { reach, request }: PlannedTurn): Promise<boolean> {
@@ -86,5 +86,5 @@ async function joinFirst(
 ): Promise<FinishedEvent> {
   const first = await findRepeated(rooms, request);
   if (first === undefined) throw conversationLocked();
-  return followTurn(rooms, request.principal, first, relay, signal);
+  return followTurn(rooms, first, { principal: request.principal, relay, signal });
 }

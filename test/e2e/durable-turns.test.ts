@@ -39,6 +39,12 @@ beforeEach(async () => {
 /** How often the model was asked in this test. */
 const asked = async (): Promise<number> => (await simulator.log()).requests.length - askedBefore;
 
+function inDatabase({ dataDir }: UsherProcess, text: string): void {
+  const db = new DatabaseSync(join(dataDir, 'usher.db'), { timeout: 3000 });
+  db.exec(text);
+  db.close();
+}
+
 afterAll(async () => {
   await usher?.stop();
   await simulator?.stop();
@@ -69,6 +75,14 @@ describe('a response that is streamed again', () => {
     }
     const helper = client.responses.stream({ response_id: stored.id, starting_after: 1 });
     expect(plain(await helper.finalResponse())).toEqual(stored);
+    // Its events are swept some day; its items stay.
+    inDatabase(usher, `delete from turn_events where turn = '${stored.id.replace('resp_', 'turn_')}'`);
+    const anew = await heard(await client.responses.retrieve(stored.id, { stream: true }));
+    expect(isGapless(anew, 0)).toBe(true);
+    expect(await accumulated(anew)).toEqual(stored);
+    if (stored.output.length === 0) return;
+    const resumed = client.responses.retrieve(stored.id, { stream: true, starting_after: 1 });
+    await expect(resumed).rejects.toMatchObject({ status: 400, param: 'starting_after' });
   });
 
   test('is not there for others, and needs a stream to start after something', async () => {
@@ -187,9 +201,7 @@ describe('a turn that cannot go on', () => {
     const taken = await talking.responses.create({ model, conversation, input: 'slow', background: true });
     await simulator.until((log) => log.totals.active === 1);
     await lost.kill();
-    const db = new DatabaseSync(join(lost.dataDir, 'usher.db'));
-    db.exec(`${damage} where state = 'running'`);
-    db.close();
+    inDatabase(lost, `${damage} where state = 'running'`);
     await simulator.control({ do: 'release' });
     await lost.restart();
     const next = () =>
@@ -209,19 +221,17 @@ describe('a turn that cannot go on', () => {
   test('since its end was refused once is gone on with, while its node runs another', { timeout: 60_000 }, async () => {
     await using busy = await startUsher(usherFiles([simulator.baseUrl], { assistants: { [model]: {} } }));
     const talking = new OpenAI({ baseURL: `${busy.url}/v1`, apiKey: busy.apiKey, maxRetries: 0 });
-    const inDatabase = (text: string): void => {
-      const db = new DatabaseSync(join(busy.dataDir, 'usher.db'), { timeout: 3000 });
-      db.exec(text);
-      db.close();
-    };
     await simulator.plan({ fault: { kind: 'hang' } });
     const other = await talking.responses.create({ model, input: 'slow', background: true });
     await simulator.until((log) => log.totals.active === 1);
-    inDatabase(`create trigger refused before update of state on turns when new.state = 'completed'
-      begin select raise(abort, 'refused'); end`);
+    inDatabase(
+      busy,
+      `create trigger refused before update of state on turns when new.state = 'completed'
+      begin select raise(abort, 'refused'); end`,
+    );
     const refused = await talking.responses.create({ model, input: '[[sim:say Hi]]', background: true });
     await expect.poll(() => busy.logs(), { timeout: 10_000 }).toContain('"operation":"finishTurn"');
-    inDatabase('drop trigger refused');
+    inDatabase(busy, 'drop trigger refused');
     const state = async (id: string) => (await talking.responses.retrieve(id)).status;
     await expect.poll(() => state(refused.id), { timeout: 20_000 }).toBe('completed');
     expect(await state(other.id)).toBe('in_progress');

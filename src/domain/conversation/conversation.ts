@@ -18,6 +18,7 @@ export {
 } from './item.ts';
 export type { DeltaEvent, OpenedItem, StartedTurn, TurnEvent, TurnOutcome, TurnState, Usage } from './turn-event.ts';
 export { addUsage, noUsage, nothingTold, replay, type Placed, type Replayed } from './replay.ts';
+export { retell } from './retell.ts';
 export {
   isSearchId,
   searchFound,

@@ -71,7 +71,7 @@ export function responseRoutes(rooms: TurnRooms): Route[] {
       summary: 'A stored response, also while it waits or runs.',
       query: retrieveSchema,
       answer:
-        'The `response` object; with `stream=true` its [events](#events-of-a-response) from the first on, or from the one after `starting_after`, whatever node makes them.',
+        'The `response` object; with `stream=true` its [events](#events-of-a-response) from the first on, or from the one after `starting_after`, whatever node makes them. A day after its end they are told anew of its items, each in one piece, and `starting_after` is refused.',
       handle: (exchange) => retrieve(rooms, exchange),
     },
     {
@@ -202,7 +202,8 @@ async function streamStored(
 ): Promise<void> {
   const turn = await readTurn(rooms, exchange.principal, id);
   const writer = new ResponseEventWriter({ ...(JSON.parse(turn.settings) as ResponseSettings), ...shown }, after);
-  const telling: Telling = (relay) => followTurn(rooms, exchange.principal, id, relay, exchange.signal);
+  const { principal, signal } = exchange;
+  const telling: Telling = (relay) => followTurn(rooms, id, { principal, relay, signal, isResumed: after >= 0 });
   return answerStreamed(exchange, [{ writer, telling }]);
 }
 

@@ -88,7 +88,8 @@ async function resume(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const turn = await runningTurnOf(rooms, principal, conversation);
   if (turn === undefined) return exchange.send(204, 'text/plain', '');
   exchange.setHeader('x-vercel-ai-ui-message-stream', 'v1');
-  const telling: Telling = (relay) => followTurn(rooms, principal, turn, relay, exchange.signal);
+  const { signal } = exchange;
+  const telling: Telling = (relay) => followTurn(rooms, turn, { principal, relay, signal });
   await answerStreamed(exchange, [{ writer: new UiWriter(), telling }]);
 }
 

@@ -31,7 +31,7 @@ export async function cancelTurn(rooms: CancelRooms, principal: Principal, id: I
   rooms.live.get(id)?.cancel();
   if (!(await store.askCancel(id))) return;
   try {
-    await followTurn(rooms, principal, id, () => undefined, AbortSignal.timeout(waitMs));
+    await followTurn(rooms, id, { principal, relay: () => undefined, signal: AbortSignal.timeout(waitMs) });
   } catch (error) {
     if (!(error instanceof UsherError) || error.code !== 'client_gone') throw error;
     throw new UsherError('overloaded', 'The response was asked to stop and has not stopped yet. Look again shortly.', {

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { UsherError, type ErrorCode, type Id } from '#base';
 import { reachOf, type Principal } from '#access';
-import { noUsage, type TurnEvent, type TurnOutcome } from '#conversation';
+import { noUsage, retell, type TurnEvent, type TurnOutcome } from '#conversation';
 import type { QueuedTurn, TenantStore, TurnRow } from '#store';
 import type { SubjectVault } from '#vault';
 import type { Relay } from '../answer/answer.ts';
@@ -9,6 +9,7 @@ import { isBeyond } from '../archive/beyond.ts';
 import { findTurn } from './find-turn.ts';
 import type { LiveTurn } from './live-turns.ts';
 import type { FinishedEvent } from '../record.ts';
+import { openItem } from '../seal-items.ts';
 import { relayTo } from '../archive/shown-to.ts';
 import { eventsPlace } from './turn-log.ts';
 import type { TurnRooms } from '../turn-rooms.ts';
@@ -22,21 +23,26 @@ const batchesPerRead = 200;
 
 type FollowRooms = Pick<TurnRooms, 'store' | 'vault' | 'live' | 'watch'>;
 
+/** Who listens to a stored turn. */
+export interface Follower {
+  readonly principal: Principal;
+  readonly relay: Relay;
+  /** Its leaving. */
+  readonly signal: AbortSignal;
+  /** It knows the first events already, by their numbers. */
+  readonly isResumed?: boolean;
+}
+
 /**
  * Tells all events of a stored turn, from its first on: those in the store, then each as it becomes
- * durable, on whatever node the turn runs. Settles with its last, or rejects with `client_gone` when
- * `signal` aborts.
+ * durable, on whatever node the turn runs. Where they are not kept any more, its answer is told anew
+ * of its items. Settles with its last, or rejects with `client_gone` when the follower leaves.
  *
- * @throws UsherError `not_found`
+ * @throws UsherError `not_found`; `invalid_request` for one that resumes where no events are kept
  */
-export async function followTurn(
-  rooms: FollowRooms,
-  principal: Principal,
-  id: Id<'turn'>,
-  listener: Relay,
-  signal: AbortSignal,
-): Promise<FinishedEvent> {
-  const relay = relayTo(principal, listener);
+export async function followTurn(rooms: FollowRooms, id: Id<'turn'>, follower: Follower): Promise<FinishedEvent> {
+  const { principal, signal, isResumed = false } = follower;
+  const relay = relayTo(principal, follower.relay);
   const store = rooms.store.reach(reachOf(principal));
   let after = 0;
   let isQueuedTold = false;
@@ -62,9 +68,12 @@ export async function followTurn(
         await relay({ type: 'queued', turn: startedTurn(row) });
       }
       if (turn !== undefined) {
+        const unkept = after > 0 || turn.state === 'running' ? [] : await toldUnkept(store, vault, turn);
+        if (unkept.length > 0 && isResumed) throw noEvents();
         if (!isStartedTold) await relay({ type: 'started', turn: startedTurn(turn) });
         isStartedTold = true;
-        after = await tellStored(store, vault, turn, after, relay);
+        if (unkept.length === 0) after = await tellStored(store, vault, turn, after, relay);
+        for (const event of unkept) await relay(event);
         if (turn.state !== 'running') return await tellEnd(turn, relay);
       }
       if (signal.aborted) throw new UsherError('client_gone', 'The listener left.');
@@ -93,6 +102,13 @@ async function tellStored(
     }
     if (batches.length < batchesPerRead) return after;
   }
+}
+
+/** What its items tell, where its events are not in the store, or not from the first on. */
+async function toldUnkept(store: TenantStore, vault: SubjectVault, { id }: TurnRow): Promise<readonly TurnEvent[]> {
+  const [first] = await store.turnEvents(id, 0, 1);
+  if (first?.firstSeq === 1) return [];
+  return retell((await store.turnItems(id, 'output')).map((item) => openItem(vault, item)));
 }
 
 async function tellEnd(turn: TurnRow, relay: Relay): Promise<FinishedEvent> {
@@ -133,6 +149,14 @@ async function pause(changed: Promise<void>, mostMs: number, signal: AbortSignal
   }).catch(() => undefined);
   await Promise.race([timer, changed]);
   ended.abort();
+}
+
+function noEvents(): UsherError {
+  return new UsherError(
+    'invalid_request',
+    'The events of this response are not kept any more. Leave "starting_after" out to have its answer told from the beginning.',
+    { param: 'starting_after' },
+  );
 }
 
 function noTurn(): UsherError {

@@ -2,7 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { newId } from '#base';
 import type { ModelEvent } from '#backend';
-import { noUsage, replay, textOf, writeFound, type Item, type TurnEvent } from '#conversation';
+import { noUsage, replay, retell, textOf, writeFound, type Item, type TurnEvent } from '#conversation';
 import { Answer, type AnswerOptions } from '../answer/answer.ts';
 import type { OwnTool } from '../answer/open-item.ts';
 import type { PendingTool } from '../answer/told-items.ts';
@@ -193,6 +193,21 @@ function expectOrder(told: readonly TurnEvent[]): void {
   expect([...open.keys()]).toEqual([]);
 }
 
+/** Its items alone tell the answer again: each is made of its pieces, as far as these are its content. */
+function expectRetold(items: readonly Item[]): void {
+  const told = retell(items);
+  expectOrder(told);
+  expect(replay(told).kept.map(({ item }) => item)).toEqual(items);
+  for (const [place, event] of told.entries()) {
+    if (event.type !== 'closed' || event.item.kind === 'approval-request') continue;
+    const { open, pending } = replay(told.slice(0, place));
+    const made = open?.item ?? pending[0]?.item;
+    if (event.item.kind === 'message') expect(made).toMatchObject({ content: event.item.content });
+    if (event.item.kind === 'reasoning') expect(made).toMatchObject({ text: event.item.text });
+    if ('arguments' in event.item) expect(made).toMatchObject({ arguments: event.item.arguments });
+  }
+}
+
 /** An answer without the names that are given anew each time. */
 function contentOf(items: readonly Item[]): unknown {
   return items.map(({ id: _id, ...rest }) => rest);
@@ -208,6 +223,7 @@ describe('an answer of items of every kind that another node goes on with', () =
         expectOrder(told);
         const { kept, pending, usage, open } = replay(told);
         expect(kept.map(({ item }) => item)).toEqual(answer.items);
+        expectRetold(answer.items);
         expect(begin(told).earlierItems).toEqual(answer.earlierItems);
         expect([open, pending]).toEqual([undefined, []]);
         expect(usage.inputTokens).toBe(script.isCompacted ? 7 : 0);
@@ -251,6 +267,7 @@ describe('an answer of items of every kind that another node goes on with', () =
           expectOrder(told);
           const { kept, open, pending } = replay(told);
           expect(kept.map(({ item }) => item)).toEqual(last.items);
+          expectRetold(last.items);
           expect([open, pending]).toEqual([undefined, []]);
           const closed = whole.slice(0, count).filter((event) => event.type === 'closed');
           const states = new Map(closed.map(({ item }) => [item.id, item.status]));
