@@ -218,6 +218,33 @@ describe('a turn that cannot go on', () => {
     });
   });
 
+  test('since nobody can read what waits ends, and what comes after it in its conversation goes on', async () => {
+    const { id: conversation } = await client.conversations.create();
+    await simulator.plan({ fault: { kind: 'hang' } });
+    await client.responses.create({ model, conversation, input: 'slow', background: true });
+    await simulator.until((log) => log.totals.active === 1);
+    const waits = { model, conversation, input: '[[sim:say I waited]]', background: true };
+    const [unreadable, cancelled, next] = [
+      await client.responses.create(waits),
+      await client.responses.create(waits),
+      await client.responses.create(waits),
+    ];
+    const turnOf = ({ id }: { id: string }): string => id.replace('resp_', 'turn_');
+    inDatabase(
+      usher,
+      `update queued_turns set input = x'00' where id in ('${turnOf(unreadable)}', '${turnOf(cancelled)}')`,
+    );
+    expect(await client.responses.cancel(cancelled.id)).toMatchObject({ status: 'cancelled' });
+    await simulator.control({ do: 'release' });
+    const read = async () => (await client.responses.retrieve(next.id)).status;
+    await expect.poll(read, { timeout: 10_000 }).toBe('completed');
+    expect(await client.responses.retrieve(unreadable.id)).toMatchObject({
+      status: 'failed',
+      error: { message: expect.stringContaining('Send it again') as string },
+    });
+    await client.responses.delete(unreadable.id);
+  });
+
   test('since its end was refused once is gone on with, while its node runs another', { timeout: 60_000 }, async () => {
     await using busy = await startUsher(usherFiles([simulator.baseUrl], { assistants: { [model]: {} } }));
     const talking = new OpenAI({ baseURL: `${busy.url}/v1`, apiKey: busy.apiKey, maxRetries: 0 });

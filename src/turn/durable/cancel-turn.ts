@@ -1,7 +1,7 @@
 import { UsherError, type Id } from '#base';
-import { reachOf, type Principal } from '#access';
+import { reachOf, type Principal, type TenantId } from '#access';
 import { noUsage } from '#conversation';
-import type { QueuedTurn } from '#store';
+import type { NewItem, QueuedTurn } from '#store';
 import { openInput } from './asked-turn.ts';
 import { isBeyond } from '../archive/beyond.ts';
 import { findTurn } from './find-turn.ts';
@@ -47,9 +47,7 @@ export async function dropQueued(
   queued: QueuedTurn,
   outcome: Parameters<ReturnType<TurnRooms['store']['reach']>['endQueuedTurn']>[2]['outcome'],
 ): Promise<boolean> {
-  const { input, queuedAtMs, deadlineMs: _deadlineMs, ...asked } = queued;
-  const vault = await rooms.vault.subject(tenant, queued.subject);
-  const items = openInput(vault, queued.id, input).map((item) => sealItem(vault, item));
+  const { input: _input, queuedAtMs, deadlineMs: _deadlineMs, ...asked } = queued;
   const turn = {
     ...asked,
     repeats: noRepeats,
@@ -61,5 +59,21 @@ export async function dropQueued(
     leaseMs: turnLeaseMs,
   };
   const finish = { outcome, usage: noUsage, backend: null, finishedAtMs: rooms.clock.wallMs(), isHeard: false };
+  const items = await inputItems(rooms, tenant, queued);
   return rooms.store.reach({ tenant, subject: null }).endQueuedTurn(turn, items, finish);
+}
+
+/** What waited, as items of its own; nothing where nobody can read it any more. */
+async function inputItems(
+  rooms: Pick<TurnRooms, 'vault'>,
+  tenant: TenantId,
+  { id, subject, input }: QueuedTurn,
+): Promise<readonly NewItem[]> {
+  try {
+    const vault = await rooms.vault.subject(tenant, subject);
+    return openInput(vault, id, input).map((item) => sealItem(vault, item));
+  } catch (error) {
+    if (error instanceof UsherError && error.code !== 'data_damaged') throw error;
+    return [];
+  }
 }

@@ -38,16 +38,17 @@ export async function beginQueued(
   if (queued.deadlineMs !== null && queued.deadlineMs < rooms.clock.wallMs()) {
     return drop('conversation_locked', 'The conversation was busy for too long. Send the message again.');
   }
-  const vault = await rooms.vault.subject(tenant, queued.subject);
-  const request = openAsked(vault, queued, openInput(vault, id, queued.input));
+  let vault: SubjectVault;
   let prompted: PromptedTurn;
   try {
+    vault = await rooms.vault.subject(tenant, queued.subject);
+    const request = openAsked(vault, queued, openInput(vault, id, queued.input));
     prompted = await recall(rooms, await plan(rooms, request, queued, queued.queuedAtMs));
   } catch (error) {
-    // It waits on, for a look at which the database is there.
-    if (isStoreAway(error)) throw error;
+    // It waits on, for a look at which the database is there, or for a node that was given the key.
+    if (isStoreAway(error) || isKeyMissing(error)) throw error;
     const { code, message } = error instanceof UsherError ? error : new UsherError('internal', 'The server failed.');
-    return drop(code, message);
+    return drop(code, code === 'data_damaged' ? 'This message can no longer be read. Send it again.' : message);
   }
   const begunAtMs = rooms.clock.monotonicMs();
   const row = { ...newTurn(rooms, prompted, vault), queued: true, repeats: queued.repeats };
@@ -70,6 +71,10 @@ export async function beginQueued(
   const held = holdTurn(rooms, audience, { id, epoch: 1, begunAtMs });
   await nameConversation(rooms, prompted);
   await carryOut(rooms, prompted, { audience, held: { ...held, firstSeq: 1, from: nothingTold } });
+}
+
+function isKeyMissing(error: unknown): boolean {
+  return error instanceof UsherError && error.code === 'config_invalid';
 }
 
 /**
