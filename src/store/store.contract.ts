@@ -873,11 +873,18 @@ export function storeContract(open: () => Promise<Store>): void {
       expect(await tenant.openHandover(aHandover({ conversation }), null)).toEqual(open);
       expect(await tenant.openHandoverOf(conversation, null)).toEqual(open);
       expect(await tenant.handover(row.id)).toEqual({ ...open, waiting: turn.id, latest: turn.id });
-      expect(await tenant.replyTo(turn.id)).toEqual({ state: 'open', reply: null });
+      expect(await tenant.replyTo(turn.id)).toEqual({
+        id: row.id,
+        openedAtMs: row.openedAtMs,
+        state: 'open',
+        reply: null,
+      });
       const reply = sealed();
       expect(await tenant.putReply(row.id, turn.id, reply)).toBe(true);
       expect(await tenant.putReply(row.id, turn.id, sealed())).toBe(false);
-      expect(plain(await tenant.replyTo(turn.id))).toEqual(plain({ state: 'open', reply }));
+      expect(plain(await tenant.replyTo(turn.id))).toEqual(
+        plain({ id: row.id, openedAtMs: row.openedAtMs, state: 'open', reply }),
+      );
       expect(await tenant.openHandovers({ limit: 9 })).toEqual([{ ...open, waiting: null, latest: turn.id }]);
       expect(await tenant.endHandover(row.id, 'returned', 7)).toBe(true);
       expect(await tenant.endHandover(row.id, 'missed', 8)).toBe(false);

@@ -216,6 +216,11 @@ export interface HandoverRow {
   readonly endedAtMs: number | null;
 }
 
+/** How the handover stands in which a turn waits, and what a person answered to it. */
+export interface HandoverReply extends Pick<HandoverRow, 'id' | 'state' | 'openedAtMs'> {
+  readonly reply: Sealed | null;
+}
+
 export interface ListedHandover extends HandoverRow {
   /** The turn that waits for an answer now. */
   readonly waiting: Id<'turn'> | null;
@@ -338,9 +343,7 @@ export interface TenantStore {
   /** The open one of a conversation, or of the chain that ends with `turn`. */
   openHandoverOf(conversation: Id<'conversation'> | null, turn: Id<'turn'> | null): Promise<HandoverRow | undefined>;
   /** How the handover stands in which this turn waits, and what was answered to it. */
-  replyTo(
-    turn: Id<'turn'>,
-  ): Promise<{ readonly state: HandoverRow['state']; readonly reply: Sealed | null } | undefined>;
+  replyTo(turn: Id<'turn'>): Promise<HandoverReply | undefined>;
   /** A person's answer to a turn that waits in this open handover. False where it does not wait there any more. */
   putReply(handover: Id<'handover'>, turn: Id<'turn'>, reply: Sealed): Promise<boolean>;
   /** False where it is not open. */

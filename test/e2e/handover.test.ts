@@ -1,3 +1,5 @@
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
@@ -28,6 +30,7 @@ beforeAll(async () => {
   const assistants = {
     [model]: { spec: { handover: { phrases: ['talk to a human'] }, turns: { outliveClientMs: 0 } } },
     hasty: { spec: { handover: { waitMs: 1000, missed } } },
+    slow: { spec: { handover: { waitMs: 5000, missed } } },
     quiet: { spec: { handover: { tool: false, phrases: ['talk to a human'], waitMs: 60_000 } } },
     returning: { spec: { handover: { waitMs: 1000 } } },
     plain: {},
@@ -47,6 +50,12 @@ async function admin<T>(method: string, path: string, body?: object, key = opera
   const json = body === undefined ? {} : { body: JSON.stringify(body) };
   const answer = await fetch(`${usher.url}/admin/handovers${path}`, { method, headers, ...json });
   return { status: answer.status, ...((await answer.json()) as object) } as T;
+}
+
+function inDatabase(text: string): void {
+  const db = new DatabaseSync(join(usher.dataDir, 'usher.db'), { timeout: 3000 });
+  db.exec(text);
+  db.close();
 }
 
 /** The open handover that waits for an answer, once there is one. */
@@ -184,6 +193,60 @@ describe('a conversation that is handed over', () => {
     await expect(heardNothing).rejects.toThrow();
     expect((await client.responses.cancel(waiting ?? '')).status).toBe('cancelled');
     expect(await admin('POST', `/${id}/answers`, { text: 'For later.' })).toMatchObject({ to: 'conversation' });
+  });
+
+  test('is handed back also where its response had no server then', { timeout: 60_000 }, async () => {
+    const { id: conversation } = await client.conversations.create();
+    const input = 'Let me talk to a human [[sim:say Here again.]]';
+    const { id: response } = await client.responses.create({ model, conversation, input, background: true });
+    const { id } = await waitingOne(conversation);
+    await usher.kill();
+    // As another server writes it.
+    inDatabase(`update handovers set state = 'returned', ended_at_ms = 1 where id = '${id}'`);
+    await usher.restart();
+    const state = async () => (await client.responses.retrieve(response)).status;
+    await expect.poll(state, { timeout: 20_000 }).toBe('completed');
+    expect((await client.responses.retrieve(response)).output_text).toContain('Here again.');
+  });
+
+  test('in the middle of an answer has that answer whole, also by another server', { timeout: 60_000 }, async () => {
+    const { id: conversation } = await client.conversations.create();
+    await client.responses.create({ model, conversation, input: '[[sim:say Hello]]' });
+    await simulator.plan({ tokens: 40, tokenMs: 50 });
+    const taken = client.responses.create({ model, conversation, input: 'go on', background: true });
+    const { id: response } = await taken;
+    await simulator.until((log) => (log.requests.at(-1)?.tokens ?? 0) > 20);
+    await admin('POST', '', { conversation });
+    await usher.kill();
+    await usher.restart();
+    const state = async () => (await client.responses.retrieve(response)).status;
+    await expect.poll(state, { timeout: 20_000 }).toBe('completed');
+    const { output } = await client.responses.retrieve(response);
+    expect(output.filter(({ type }) => type === 'mcp_call')).toEqual([]);
+    expect(output.at(-1)).toMatchObject({ type: 'message', status: 'completed' });
+    const next = client.responses.create({ model, conversation, input: 'And now?' });
+    const { id } = await waitingOne(conversation);
+    await admin('POST', `/${id}/answers`, { text: 'Mira here.' });
+    expect((await next).output_text).toBe('Mira here.');
+  });
+
+  test('is answered by whoever came at the last moment', { timeout: 30_000 }, async () => {
+    // The answer is there only once the wait is found to be over.
+    inDatabase(`create table held (turn text, reply blob);
+      create trigger hold after update of reply on turns
+        when new.reply is not null and not exists (select 1 from held where turn = new.id)
+        begin insert into held values (new.id, new.reply); update turns set reply = null where id = new.id; end;
+      create trigger late after update of state on handovers when new.state = 'missed'
+        begin update turns set reply = (select reply from held where turn = turns.id)
+          where id in (select turn from held); end`);
+    const { id: conversation } = await client.conversations.create();
+    const asking = client.responses.create({ model: 'slow', conversation, input: handOver });
+    const { id } = await waitingOne(conversation);
+    expect(await admin('POST', `/${id}/answers`, { text: 'Just in time.' })).toMatchObject({ to: 'response' });
+    const { output_text: said } = await asking;
+    inDatabase('drop trigger hold; drop trigger late; drop table held');
+    expect(said).toContain('Just in time.');
+    expect(said).not.toContain('Nobody is here tonight.');
   });
 
   test('is taken unasked where its assistant allows it, by operators alone', async () => {

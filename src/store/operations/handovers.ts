@@ -4,7 +4,7 @@ import type { Reach, TenantId } from '#access';
 import type { TurnState } from '#conversation';
 import type { Sealed } from '#vault';
 import { contentQuery, systemQuery, Undo, type Session } from '../query.ts';
-import type { HandoverRow, ListedHandover, TenantStore } from '../store.ts';
+import type { HandoverReply, HandoverRow, ListedHandover, TenantStore } from '../store.ts';
 import { demandOwn } from './own.ts';
 
 type State = HandoverRow['state'];
@@ -107,22 +107,18 @@ export const openHandover = async (
   return handover;
 };
 
-const selectReply = contentQuery<{ turn: Id<'turn'> }, { state: State; reply: Sealed | null }>(({ db, arg, within }) =>
+const selectReply = contentQuery<{ turn: Id<'turn'> }, HandoverReply>(({ db, arg, within }) =>
   db
     .selectFrom('turns')
     .innerJoin('handovers', (join) =>
       join.onRef('handovers.tenant', '=', 'turns.tenant').onRef('handovers.id', '=', 'turns.handover'),
     )
-    .select(['handovers.state', 'turns.reply'])
+    .select(['handovers.id', 'handovers.opened_at_ms as openedAtMs', 'handovers.state', 'turns.reply'])
     .where(within('turns'))
     .where('turns.id', '=', arg('turn')),
 );
 
-export const replyTo = async (
-  session: Session,
-  reach: Reach,
-  turn: Id<'turn'>,
-): Promise<{ readonly state: State; readonly reply: Sealed | null } | undefined> =>
+export const replyTo = async (session: Session, reach: Reach, turn: Id<'turn'>): Promise<HandoverReply | undefined> =>
   (await selectReply(session, reach, { turn }))[0];
 
 /** Taken first, so that an answer and the end of its handover queue. */

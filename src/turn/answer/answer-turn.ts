@@ -40,7 +40,7 @@ export async function answerTurn(
   },
 ): Promise<Dispatched> {
   const { answer, tools, from, signal } = work;
-  const handed = from.steps === 0 ? await handedFirst(rooms, asked) : undefined;
+  const handed = hasSaidNothing(from) ? await handedFirst(rooms, asked) : undefined;
   const isForPerson = handed !== undefined || pendingHandover(answer) !== undefined;
   const compacted = await compact(rooms, asked, { answer, from, signal, isForPerson });
   const { turn } = compacted;
@@ -91,6 +91,12 @@ export async function answerTurn(
     }
     isAsking = true;
   }
+}
+
+/** Whoever has begun to answer goes on: a person who takes the conversation meanwhile answers its next message. */
+function hasSaidNothing({ steps, kept, open, pending }: Replayed): boolean {
+  const isSaid = open !== undefined || pending.length > 0 || kept.some(({ item }) => item.kind !== 'compaction');
+  return steps === 0 && !isSaid;
 }
 
 /** What is called before any model is asked becomes durable at once: what the person has agreed to, and whoever answers them. */

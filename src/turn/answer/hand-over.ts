@@ -1,13 +1,13 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { newId, UsherError, type Id } from '#base';
 import type { FunctionTool } from '#backend';
 import { noUsage, textOf, type Item, type MessageItem, type ToolItem } from '#conversation';
 import type { AssistantSpec } from '#release';
-import type { HandoverRow, TenantStore } from '#store';
+import type { HandoverReply, HandoverRow, TenantStore } from '#store';
 import type { Sealed, SubjectVault } from '#vault';
 import { allOf } from './all-of.ts';
 import type { Answer } from './answer.ts';
 import type { PendingTool } from './told-items.ts';
+import { Bell } from '../durable/bell.ts';
 import { isStoreAway } from '../durable/store-away.ts';
 import type { Audience } from '../durable/audience.ts';
 import type { TurnRooms } from '../turn-rooms.ts';
@@ -128,7 +128,11 @@ export async function awaitPerson(
   // Once in a turn: a model that asks again does not make the person wait again.
   const mayAsk = settings !== undefined && !answer.items.some(isHandover);
   const ask = askPatiently(rooms, signal);
-  const handover = mayAsk ? await ask(() => open(rooms, turn, settings)) : undefined;
+  const store = rooms.store.reach(turn.reach);
+  // One that it waited in before its node was lost is the same, whatever became of it meanwhile.
+  const handover = mayAsk
+    ? ((await ask(() => store.replyTo(turn.id))) ?? (await ask(() => open(rooms, turn, settings))))
+    : undefined;
   if (settings === undefined || handover === undefined) return handBack(answer, pending, 'No person can be asked now.');
   // Told only now: whoever reads that a person is asked can count on people seeing it.
   if (!pending.acting) await answer.act(pending);
@@ -138,28 +142,46 @@ export async function awaitPerson(
   audience.outlive(settings.waitMs);
   turn.release();
   const deadlineMs = Math.max(handover.openedAtMs, turn.startedAtMs) + settings.waitMs;
-  const store = rooms.store.reach(turn.reach);
   const live = rooms.live.get(turn.id);
+  const bell = new Bell();
   while (!signal.aborted) {
     const changed = live?.changed;
     const found = await ask(() => store.replyTo(turn.id));
-    if (live !== undefined) live.isWaiting = found?.state === 'open' && found.reply === null;
-    if (found?.reply != null) {
-      const { text, name } = openReply(turn, found.reply);
-      rooms.telemetry.handover({ assistant: turn.served.assistant, event: 'answered' });
-      return conclude(answer, pending, { text, operator: name, output: `${name} answered.` });
+    const isOpen = found?.state === 'open' && found.reply === null;
+    if (live !== undefined) live.isWaiting = isOpen;
+    if (!isOpen) return endWait(rooms, turn, { answer, pending, settings, found });
+    if (rooms.clock.wallMs() < deadlineMs) await bell.wait(changed, lookEveryMs, signal);
+    // A person may have answered at this very moment: what is found then is what counts.
+    else if (await ask(() => store.endHandover(handover.id, 'missed', rooms.clock.wallMs()))) {
+      rooms.telemetry.handover({ assistant: turn.served.assistant, event: 'missed' });
     }
-    if (found?.state !== 'open') return handBack(answer, pending, 'The conversation was handed back to the assistant.');
-    if (rooms.clock.wallMs() >= deadlineMs) {
-      const isMissed = await ask(() => store.endHandover(handover.id, 'missed', rooms.clock.wallMs()));
-      if (isMissed) rooms.telemetry.handover({ assistant: turn.served.assistant, event: 'missed' });
-      const { missed } = settings;
-      if (missed === undefined) return handBack(answer, pending, 'No person answered in time.');
-      return conclude(answer, pending, { text: missed, output: 'No person answered in time, and that was said.' });
-    }
-    await pause(changed, signal);
   }
   return 'stopped';
+}
+
+/** What the person said, or what is to happen without them. */
+function endWait(
+  rooms: TurnRooms,
+  turn: PromptedTurn,
+  wait: {
+    readonly answer: Answer;
+    readonly pending: PendingTool;
+    readonly settings: HandoverSettings;
+    readonly found: HandoverReply | undefined;
+  },
+): Promise<'over'> {
+  const { answer, pending, settings, found } = wait;
+  if (found?.reply != null) {
+    const { text, name } = openReply(turn, found.reply);
+    rooms.telemetry.handover({ assistant: turn.served.assistant, event: 'answered' });
+    return conclude(answer, pending, { text, operator: name, output: `${name} answered.` });
+  }
+  if (found?.state !== 'missed') {
+    return handBack(answer, pending, 'The conversation was handed back to the assistant.');
+  }
+  const { missed } = settings;
+  if (missed === undefined) return handBack(answer, pending, 'No person answered in time.');
+  return conclude(answer, pending, { text: missed, output: 'No person answered in time, and that was said.' });
 }
 
 /** The words and the end of the call become durable together: nobody who takes the turn over says them again. */
@@ -188,7 +210,7 @@ async function open(
   rooms: TurnRooms,
   turn: PromptedTurn,
   settings: HandoverSettings,
-): Promise<HandoverRow | undefined> {
+): Promise<Pick<HandoverRow, 'id' | 'openedAtMs'> | undefined> {
   const store = rooms.store.reach(turn.reach);
   const { subject, request, served } = turn;
   const conversation = request.conversation ?? null;
@@ -264,15 +286,8 @@ function askPatiently(rooms: TurnRooms, signal: AbortSignal): <T>(question: () =
       } catch (error) {
         if (signal.aborted || !isStoreAway(error)) throw error;
         rooms.telemetry.storeFailed({ operation: 'handover', code: 'storage_unavailable' });
-        await pause(undefined, signal);
+        await new Bell().wait(undefined, lookEveryMs, signal);
       }
     }
   };
-}
-
-async function pause(changed: Promise<void> | undefined, signal: AbortSignal): Promise<void> {
-  const ended = new AbortController();
-  const timer = delay(lookEveryMs, undefined, { signal: AbortSignal.any([signal, ended.signal]) });
-  await Promise.race([timer.catch(() => undefined), ...(changed === undefined ? [] : [changed])]);
-  ended.abort();
 }

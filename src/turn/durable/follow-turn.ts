@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { UsherError, type ErrorCode, type Id } from '#base';
 import { reachOf, type Principal } from '#access';
 import { noUsage, retell, type TurnEvent, type TurnOutcome } from '#conversation';
@@ -6,6 +5,7 @@ import type { QueuedTurn, TenantStore, TurnRow } from '#store';
 import type { SubjectVault } from '#vault';
 import type { Relay } from '../answer/answer.ts';
 import { isBeyond } from '../archive/beyond.ts';
+import { Bell } from './bell.ts';
 import { findTurn } from './find-turn.ts';
 import type { LiveTurn } from './live-turns.ts';
 import type { FinishedEvent } from '../record.ts';
@@ -44,6 +44,7 @@ export async function followTurn(rooms: FollowRooms, id: Id<'turn'>, follower: F
   const { principal, signal, isResumed = false } = follower;
   const relay = relayTo(principal, follower.relay);
   const store = rooms.store.reach(reachOf(principal));
+  const bell = new Bell();
   let after = 0;
   let isQueuedTold = false;
   let isStartedTold = false;
@@ -77,7 +78,7 @@ export async function followTurn(rooms: FollowRooms, id: Id<'turn'>, follower: F
         if (turn.state !== 'running') return await tellEnd(turn, relay);
       }
       if (signal.aborted) throw new UsherError('client_gone', 'The listener left.');
-      await pause(changed, live === undefined ? lookAnywayMs.elsewhere : lookAnywayMs.here, signal);
+      await bell.wait(changed, live === undefined ? lookAnywayMs.elsewhere : lookAnywayMs.here, signal);
     }
   } finally {
     leave?.();
@@ -140,15 +141,6 @@ export function outcomeOf({ state, reason, message }: TurnRow): TurnOutcome {
 function startedTurn(row: TurnRow | QueuedTurn): Extract<TurnEvent, { type: 'started' }>['turn'] {
   const { id, assistant, environment, release } = row;
   return { id, assistant, environment, release, startedAtMs: 'startedAtMs' in row ? row.startedAtMs : row.queuedAtMs };
-}
-
-async function pause(changed: Promise<void>, mostMs: number, signal: AbortSignal): Promise<void> {
-  const ended = new AbortController();
-  const timer = delay(mostMs, undefined, {
-    signal: AbortSignal.any([signal, ended.signal]),
-  }).catch(() => undefined);
-  await Promise.race([timer, changed]);
-  ended.abort();
 }
 
 function noEvents(): UsherError {
