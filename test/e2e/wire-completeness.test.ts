@@ -141,6 +141,17 @@ describe('an answer of a format', () => {
     expect(final.error?.message).not.toContain('secret');
   });
 
+  test('whose check would never end is left to the model server, and holds nobody up', async () => {
+    const self = { $ref: '#' };
+    const doubling = { type: 'object', allOf: [{ properties: { n: self } }, { properties: { n: self } }] };
+    const say = JSON.stringify(Array.from({ length: 60 }).reduce<object>((n) => ({ n }), {}));
+    await simulator.plan({ say });
+    const format = { type: 'json_schema' as const, name: 'tree', schema: doubling };
+    const made = await client.responses.create({ model, input: 'a tree?', text: { format } });
+    expect(made.output_text).toBe(say);
+    expect(await (await fetch(`${usher.url}/livez`)).text()).toContain('ok');
+  });
+
   test('is mended on Chat Completions too', async () => {
     await simulator.plan({ say: 'Row seven' });
     await simulator.plan({ say: '{"a":1}' });

@@ -32,3 +32,4 @@ export {
 } from './tool-spec.ts';
 export type { ToolFile } from './tool-schema.ts';
 export { openArgumentCheck, type ArgumentCheck } from './argument-check.ts';
+export { openJsonSchema } from './json-schema.ts';

@@ -14,6 +14,8 @@ const seat: AnswerFormat = {
   strict: true,
 };
 
+const format = (schema: object): AnswerFormat => ({ type: 'schema', name: 'x', schema, strict: false });
+
 test.each([
   ['{"row":7}', undefined],
   ['{"row":7,"side":"left"}', undefined],
@@ -40,29 +42,47 @@ test.each([
 
 test('a pattern that would take for ever is left to the model server', () => {
   const schema = { type: 'object', properties: { a: { type: 'string', pattern: '^(a+)+$' } } };
-  const format: AnswerFormat = { type: 'schema', name: 'x', schema, strict: false };
-  expect(formatProblem(format, JSON.stringify({ a: `${'a'.repeat(50)}!` }))).toBeUndefined();
+  expect(formatProblem(format(schema), JSON.stringify({ a: `${'a'.repeat(50)}!` }))).toBeUndefined();
 });
 
-test('a schema whose references multiply is left to the model server; one that refers to itself is checked', () => {
-  const fan = Object.fromEntries(
-    Array.from({ length: 30 }, (_, index) => {
-      const next = { $ref: `#/$defs/d${index + 1}` };
-      return [`d${index}`, index === 29 ? { type: 'object' } : { allOf: [next, next] }];
-    }),
-  );
-  const format = (schema: object): AnswerFormat => ({ type: 'schema', name: 'x', schema, strict: false });
-  expect(formatProblem(format({ $ref: '#/$defs/d0', $defs: fan }), '7')).toBeUndefined();
-  const list = { type: 'object', properties: { next: { $ref: '#' }, row: { type: 'integer' } }, required: ['row'] };
+const fan = (last: object, next: (at: number) => object): object => ({
+  ...next(0),
+  $defs: Object.fromEntries(
+    Array.from({ length: 60 }, (_, at) => [`d${at}`, at === 59 ? last : { $anchor: `d${at}`, ...next(at + 1) }]),
+  ),
+});
+const deep = JSON.stringify(Array.from({ length: 60 }).reduce<object>((n) => ({ n }), {}));
+const twice = (schema: object): object[] => [schema, schema];
+const self = { $ref: '#' };
+
+test.each([
+  ['its definitions, twice each', fan({}, (at) => ({ allOf: twice({ $ref: `#/$defs/d${at}` }) }))],
+  ['its anchors, twice each', fan({ $anchor: 'd59' }, (at) => ({ allOf: twice({ $ref: `#d${at}` }) }))],
+  [
+    'itself twice, a step further down',
+    { allOf: [{ properties: { n: self } }, { properties: { n: self } }], items: true },
+  ],
+  ['itself, in the same place', { anyOf: [self, self] }],
+])('a schema that leads on and on is left to the model server: to %s', (_name, schema) => {
+  expect(formatProblem(format(schema), deep)).toBeUndefined();
+});
+
+test('a schema that refers to itself is checked', () => {
+  const list = { type: 'object', properties: { next: self, row: { type: 'integer' } }, required: ['row'] };
   expect(formatProblem(format(list), '{"row":1,"next":{"row":2}}')).toBeUndefined();
   expect(formatProblem(format(list), '{"row":1,"next":{}}')).toMatch(/row/);
+});
+
+test('an address of any length is looked at in its time', () => {
+  const schema = { type: 'string', format: 'url' };
+  expect(formatProblem(format(schema), JSON.stringify(`http://${'a'.repeat(200)}!`))).toBeUndefined();
+  expect(formatProblem(format(schema), '"row seven"')).toMatch(/format "url"/);
 });
 
 test('whatever the answer and the schema are, nothing is thrown', () => {
   fc.assert(
     fc.property(fc.jsonValue(), fc.jsonValue(), (schema, value) => {
-      const format: AnswerFormat = { type: 'schema', name: 'x', schema: { properties: schema }, strict: false };
-      expect(() => formatProblem(format, JSON.stringify(value))).not.toThrow();
+      expect(() => formatProblem(format({ properties: schema }), JSON.stringify(value))).not.toThrow();
     }),
   );
 });

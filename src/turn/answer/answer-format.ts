@@ -1,14 +1,12 @@
 import type { ModelRequest, PromptMessage } from '#backend';
-import { openArgumentCheck } from '#release';
+import { openJsonSchema } from '#release';
 
 export type AnswerFormat = NonNullable<ModelRequest['format']>;
 
-/** What a schema may weigh; a longer one is the model server's alone to keep to. */
-const schemaCharactersMax = 100_000;
 /**
  * What is wrong with an answer that was to have a format, in words for the model; undefined where it
- * holds. They may name what the answer holds: they are for nobody else. Schemas are interpreted, never
- * compiled; one whose check could hold this process up is left to the model's server.
+ * holds. They may name what the answer holds: they are for nobody else. What cannot be checked within
+ * bounds, and every schema with a pattern, is left to the model's server to keep to.
  */
 export function formatProblem(format: AnswerFormat, text: string): string | undefined {
   let value: unknown;
@@ -20,21 +18,19 @@ export function formatProblem(format: AnswerFormat, text: string): string | unde
   if (format.type === 'json') {
     return typeof value === 'object' && value !== null && !Array.isArray(value) ? undefined : 'it is not a JSON object';
   }
-  if (isDear(format.schema)) return undefined;
+  return schemaProblem(format.schema, value);
+}
+
+function schemaProblem(schema: object, value: unknown): string | undefined {
+  let check: ReturnType<typeof openJsonSchema>;
   try {
-    return openArgumentCheck(format.schema)(value)[0];
+    check = openJsonSchema(schema, { patterns: false });
   } catch {
     // A schema that cannot be checked with is the model server's to refuse.
     return undefined;
   }
-}
-
-/** Keywords whose check may take far longer than schema and answer are long. */
-const dearKeywords = /"(?:pattern|patternProperties|uniqueItems)":/;
-
-function isDear(schema: object): boolean {
-  const text = JSON.stringify(schema);
-  return text.length > schemaCharactersMax || dearKeywords.test(text);
+  const verdict = check(value);
+  return verdict.result === 'fails' ? verdict.problems[0] : undefined;
 }
 
 /** What a model is told for its one repair. */
