@@ -3,6 +3,7 @@ import OpenAI from 'openai';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
 import { startUsher, type UsherProcess } from '#test/process';
+import { textOf, UiChat } from '#test/ui-chat';
 import { usherFiles } from '#test/usher-files';
 import { startToolServer, type ToolServer } from '../chaos/tool-server.ts';
 
@@ -75,8 +76,6 @@ function withAnswer(asked: UIMessage, approved: boolean): UIMessage {
   );
   return { ...asked, parts };
 }
-
-const textOf = ({ parts }: UIMessage): string => parts.map((part) => (part.type === 'text' ? part.text : '')).join('');
 
 describe('the hooks of the AI SDK', () => {
   test('talk in a conversation of the server, whose history it keeps', async () => {
@@ -166,12 +165,39 @@ describe('the hooks of the AI SDK', () => {
     ]);
     expect(textOf(shown)).toBe('Reserved.');
     expect(tools.hits.size).toBe(before + 1);
-    await expect(goOn(withAnswer(asked, true))).rejects.toThrow('answered before');
+    // Sent again it tells the answer again; the other way it is refused.
+    expect(textOf(await goOn(withAnswer(asked, true)))).toBe('Reserved.');
+    expect(tools.hits.size).toBe(before + 1);
+    await expect(goOn(withAnswer(asked, false))).rejects.toThrow('answered before');
 
     const again = await message(await send(id, '[[sim:call reserve {"seat":9}]] [[sim:say As you like.]]'));
     await goOn(withAnswer(again, false));
     expect(JSON.stringify((await simulator.log()).requests.at(-1)?.body)).toContain('refused it');
     expect(tools.hits.size).toBe(before + 1);
+  });
+
+  test('go on talking, whether the person agreed or refused, each answer in the message that asked', async () => {
+    const { id } = await client.conversations.create();
+    const chat = new UiChat(id, usher, model);
+    const before = tools.hits.size;
+    for (const [nth, approved] of [false, true, false].entries()) {
+      await chat.say(`[[sim:call reserve {"seat":${nth}}]] [[sim:say Answer ${nth}.]]`);
+      const asking = chat.lastMessage!;
+      await chat.answer(approved, 'I have thought about it.');
+      expect(chat.lastMessage?.id).toBe(asking.id);
+      expect(textOf(chat.lastMessage!)).toBe(`Answer ${nth}.`);
+      expect(chat.lastMessage?.parts.find(({ type }) => type === 'dynamic-tool')).toMatchObject({
+        state: approved ? 'output-available' : 'output-denied',
+        approval: { approved },
+      });
+      await chat.say(`[[sim:say Then ${nth}.]]`);
+      expect(textOf(chat.lastMessage!)).toBe(`Then ${nth}.`);
+    }
+    expect(chat.messages.map(({ role }) => role)).toEqual(
+      Array.from({ length: 6 }, () => ['user', 'assistant']).flat(),
+    );
+    expect(tools.hits.size).toBe(before + 1);
+    expect(JSON.stringify((await simulator.log()).requests.at(-1)?.body)).toContain('I have thought about it.');
   });
 
   test('come back to an answer under way, from its beginning', async () => {
@@ -185,6 +211,29 @@ describe('the hooks of the AI SDK', () => {
     if (again === null) throw new Error('nothing is under way');
     expect(textOf(await message(again))).toBe(words);
     expect(await transport.reconnectToStream({ chatId: id })).toBeNull();
+  });
+
+  test('come back to an answer that goes on after a refusal, with the message that asked or without it', async () => {
+    const { id } = await client.conversations.create();
+    const chat = new UiChat(id, usher, model);
+    await chat.say('[[sim:call reserve {"seat":7}]] [[sim:pace 60]] [[sim:say Then not, and nothing is lost by it.]]');
+    const asking = structuredClone(chat.messages);
+    void chat.answer(false);
+    await expect.poll(() => textOf(chat.lastMessage!)).not.toBe('');
+    await chat.stop();
+    const comeBack = async (messages: UIMessage[]) => {
+      const again = new UiChat(id, usher, model);
+      again.messages = messages;
+      await again.resumeStream();
+      expect(again.error).toBeUndefined();
+      expect(again.messages.length).toBe(messages.length === 0 ? 1 : 2);
+      expect(again.lastMessage).toMatchObject({ id: asking[1]!.id, metadata: { response: expect.any(String) } });
+      expect(again.lastMessage?.parts).toMatchObject([
+        { toolName: 'reserve', state: 'output-denied', input: { seat: 7 } },
+        { type: 'text', text: 'Then not, and nothing is lost by it.' },
+      ]);
+    };
+    await Promise.all([comeBack(asking), comeBack([])]);
   });
 
   test('join an answer that is made anew and says the same, and are told of one that does not', async () => {

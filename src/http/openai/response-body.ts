@@ -11,6 +11,8 @@ export interface ResponseSettings {
   readonly conversation: string | null;
   /** Whether items of searches hold what was found; absent: not. Not echoed. */
   readonly showsFound?: boolean;
+  /** The message of the UI stream that it goes on with. Not echoed. */
+  readonly uiMessage?: string;
   readonly previous_response_id: string | null;
   readonly instructions: string | null;
   readonly metadata: Readonly<Record<string, string>>;
@@ -74,7 +76,7 @@ export interface ResponseParts {
 /** The response object of the wire. */
 export function responseBody(parts: ResponseParts): object {
   const { state, settings } = parts;
-  const { conversation, showsFound, ...echoed } = settings;
+  const { conversation, showsFound, uiMessage: _uiMessage, ...echoed } = settings;
   return {
     id: responseIdOf(parts.id),
     object: 'response',

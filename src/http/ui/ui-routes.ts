@@ -1,14 +1,24 @@
 import { z } from 'zod';
-import { newId, parseId, UsherError } from '#base';
-import type { ContentPart, Item } from '#conversation';
-import { followTurn, readConversation, runningTurnOf, runTurn, type TurnRequest, type TurnRooms } from '#turn';
+import { newId, parseId, UsherError, type Id } from '#base';
+import type { ApprovalItem, ContentPart, Item } from '#conversation';
+import {
+  followTurn,
+  readApprovals,
+  readConversation,
+  readTurn,
+  readTurnInput,
+  runningTurnOf,
+  runTurn,
+  type TurnRequest,
+  type TurnRooms,
+} from '#turn';
 import type { Exchange, Route } from '../exchange.ts';
 import { answerStreamed, type Telling } from '../openai/answer-exchange.ts';
 import { modelSchema, readBody, subjectSchema } from '../openai/read-body.ts';
 import { readCaller } from '../openai/read-caller.ts';
-import { plainSettings } from '../openai/response-body.ts';
+import { plainSettings, type ResponseSettings } from '../openai/response-body.ts';
 import { talkPolicy } from '../openai/talk-policy.ts';
-import { UiWriter } from './ui-writer.ts';
+import { UiWriter, type ContinuedMessage } from './ui-writer.ts';
 
 const partSchema = z.looseObject({
   type: z.string().describe('`text`, or `file` for an image; parts of other types are left out.'),
@@ -26,6 +36,12 @@ const partSchema = z.looseObject({
 });
 
 const messageSchema = z.looseObject({
+  id: z
+    .string()
+    .min(1)
+    .max(128)
+    .optional()
+    .describe('What the chat calls it: an answer to its approvals goes on in it.'),
   role: z.enum(['user', 'assistant', 'system']).describe('Who says it.'),
   parts: z.array(partSchema).describe('What is said.'),
 });
@@ -57,7 +73,7 @@ export function uiRoutes(rooms: TurnRooms): Route[] {
       summary: 'Runs one turn for the AI SDK’s `useChat`.',
       body: uiChatSchema,
       answer:
-        'The UI message stream of the AI SDK; its message is named as the response, which can be cancelled by that name.',
+        'The UI message stream of the AI SDK; a message is named as the response that began it. Its `metadata.response` names the one under way, which can be cancelled by that name.',
       handle: (exchange) => chat(rooms, exchange),
     },
     {
@@ -73,10 +89,45 @@ export function uiRoutes(rooms: TurnRooms): Route[] {
 
 async function chat(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const body = readBody(uiChatSchema, await exchange.json());
-  const request = readRequest(exchange, body);
+  const newest = body.messages.at(-1)!;
+  const conversation = parseId('conversation', body.id);
+  if (conversation === undefined) return say(rooms, exchange, body, body.messages.map(readMessage));
+  if (newest.role === 'user') return say(rooms, exchange, body, [readMessage(newest)]);
+  const approvals = newest.role === 'assistant' ? newest.parts.flatMap(readApproval) : [];
+  if (approvals.length > 0) return answerApprovals(rooms, exchange, body, approvals);
+  const mend = 'The newest message must be of the user, or of the assistant with an approval that was answered.';
+  throw new UsherError('invalid_request', mend, { param: 'messages' });
+}
+
+function say(rooms: TurnRooms, exchange: Exchange, body: UiChat, input: readonly Item[]): Promise<void> {
+  const request = readRequest(exchange, body, input);
+  return tell(exchange, (relay) => runTurn(rooms, request, relay, exchange.signal));
+}
+
+/**
+ * The answer goes on in the message that asked. A chat sends the whole message: what was answered
+ * before is not answered again, and where that is all, what came of it is told again.
+ */
+async function answerApprovals(
+  rooms: TurnRooms,
+  exchange: Exchange,
+  body: UiChat,
+  approvals: readonly ApprovalItem[],
+): Promise<void> {
+  const { principal, signal } = exchange;
+  const { id } = body.messages.at(-1)!;
+  const { fresh, takenBy, refused } = await readApprovals(rooms, principal, body.id, approvals);
+  const continued = id === undefined ? undefined : { id, refused };
+  if (fresh.length === 0 && takenBy !== undefined) {
+    return tell(exchange, (relay) => followTurn(rooms, principal, takenBy, relay, signal), continued);
+  }
+  const request = readRequest(exchange, body, fresh, continued);
+  return tell(exchange, (relay) => runTurn(rooms, request, relay, signal), continued);
+}
+
+function tell(exchange: Exchange, telling: Telling, continued?: ContinuedMessage): Promise<void> {
   exchange.setHeader('x-vercel-ai-ui-message-stream', 'v1');
-  const telling: Telling = (relay) => runTurn(rooms, request, relay, exchange.signal);
-  await answerStreamed(exchange, [{ writer: new UiWriter(), telling }]);
+  return answerStreamed(exchange, [{ writer: new UiWriter(continued), telling }]);
 }
 
 async function resume(rooms: TurnRooms, exchange: Exchange): Promise<void> {
@@ -87,21 +138,34 @@ async function resume(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   await readConversation(rooms, principal, id);
   const turn = await runningTurnOf(rooms, principal, conversation);
   if (turn === undefined) return exchange.send(204, 'text/plain', '');
-  exchange.setHeader('x-vercel-ai-ui-message-stream', 'v1');
+  const continued = await continuedBy(rooms, exchange, id, turn);
   const { signal } = exchange;
-  const telling: Telling = (relay) => followTurn(rooms, turn, { principal, relay, signal });
-  await answerStreamed(exchange, [{ writer: new UiWriter(), telling }]);
+  return tell(exchange, (relay) => followTurn(rooms, turn, { principal, relay, signal }), continued);
 }
 
-function readRequest(exchange: Exchange, body: UiChat): TurnRequest {
+/** The message that a turn goes on with, as the chat named it when it asked. */
+async function continuedBy(
+  rooms: TurnRooms,
+  { principal }: Exchange,
+  conversation: string,
+  turn: Id<'turn'>,
+): Promise<ContinuedMessage | undefined> {
+  const { settings } = await readTurn(rooms, principal, turn);
+  const { uiMessage } = JSON.parse(settings) as ResponseSettings;
+  if (uiMessage === undefined) return undefined;
+  const approvals = (await readTurnInput(rooms, principal, turn)).filter((item) => item.kind === 'approval');
+  return { id: uiMessage, refused: (await readApprovals(rooms, principal, conversation, approvals)).refused };
+}
+
+function readRequest(
+  exchange: Exchange,
+  body: UiChat,
+  input: readonly Item[],
+  continued?: ContinuedMessage,
+): TurnRequest {
   const conversation = parseId('conversation', body.id);
-  const said = conversation === undefined ? body.messages : body.messages.slice(-1);
   const stored = conversation !== undefined;
-  const approvals = stored && said[0]?.role === 'assistant' ? said[0].parts.flatMap(readApproval) : [];
-  if (stored && said[0]?.role !== 'user' && approvals.length === 0) {
-    const mend = 'The newest message must be of the user, or of the assistant with an approval that was answered.';
-    throw new UsherError('invalid_request', mend, { param: 'messages' });
-  }
+  const uiMessage = continued === undefined ? {} : { uiMessage: continued.id };
   return {
     principal: exchange.principal,
     model: body.model,
@@ -116,7 +180,7 @@ function readRequest(exchange: Exchange, body: UiChat): TurnRequest {
     toolCallsMax: undefined,
     whenFull: undefined,
     compaction: undefined,
-    input: approvals.length > 0 ? approvals : said.map(readMessage),
+    input,
     instructions: undefined,
     parameters: {},
     extra: {},
@@ -126,12 +190,12 @@ function readRequest(exchange: Exchange, body: UiChat): TurnRequest {
     parallelCalls: undefined,
     format: undefined,
     sealsReasoning: false,
-    settings: stored ? JSON.stringify({ ...plainSettings, conversation: body.id }) : '',
+    settings: stored ? JSON.stringify({ ...plainSettings, conversation: body.id, ...uiMessage }) : '',
   };
 }
 
 /** What the person said to a call that they have to agree to, as the hooks keep it with the call. */
-function readApproval({ state, approval }: UiPart): Item[] {
+function readApproval({ state, approval }: UiPart): ApprovalItem[] {
   if (state !== 'approval-responded' || approval?.approved === undefined) return [];
   const { id: request, approved: approve, reason = null } = approval;
   return [{ kind: 'approval', id: newId('approval'), request, approve, reason, status: 'completed' }];

@@ -1,7 +1,13 @@
-import type { Citation, Item, TurnEvent, TurnOutcome } from '#conversation';
+import type { ApprovalRequestItem, Citation, Item, StartedTurn, TurnEvent, TurnOutcome } from '#conversation';
 import type { StreamWriter } from '../openai/answer-exchange.ts';
 import { ToldText, toldOtherwise } from '../openai/told-text.ts';
 import { responseIdOf } from '../openai/wire-ids.ts';
+
+/** A message that is gone on with: what its person refused is told there. */
+export interface ContinuedMessage {
+  readonly id: string;
+  readonly refused: readonly ApprovalRequestItem[];
+}
 
 /**
  * The UI message stream of the AI SDK (`x-vercel-ai-ui-message-stream: v1`): one assistant message,
@@ -9,6 +15,7 @@ import { responseIdOf } from '../openai/wire-ids.ts';
  */
 export class UiWriter implements StreamWriter {
   readonly tellsCancelled = true;
+  readonly #continued: ContinuedMessage | undefined;
   readonly #told = new ToldText();
   readonly #cites = new Set<string>();
   /** Calls that were told: of others the stream knows no end. */
@@ -20,6 +27,11 @@ export class UiWriter implements StreamWriter {
   /** The thought that is open. */
   #thought: string | undefined;
 
+  /** `continued`: its answer goes on in that message, else in one of its own. */
+  constructor(continued?: ContinuedMessage) {
+    this.#continued = continued;
+  }
+
   write(event: TurnEvent): string {
     if (this.#isLost) return '';
     switch (event.type) {
@@ -30,7 +42,7 @@ export class UiWriter implements StreamWriter {
       case 'acting':
         return '';
       case 'started':
-        return chunk({ type: 'start', messageId: responseIdOf(event.turn.id) });
+        return this.#start(event.turn);
       case 'restarted':
         this.#told.restart(event.index);
         return '';
@@ -58,6 +70,18 @@ export class UiWriter implements StreamWriter {
   /** The last chunk has said it. */
   failure(): string {
     return '';
+  }
+
+  #start({ id }: StartedTurn): string {
+    const response = responseIdOf(id);
+    const { id: messageId = response, refused = [] } = this.#continued ?? {};
+    const started = chunk({ type: 'start', messageId, messageMetadata: { response } });
+    return started + refused.map((request) => this.#denied(request)).join('');
+  }
+
+  /** The call is told before: one who listens again may not know it. */
+  #denied(request: ApprovalRequestItem): string {
+    return this.#call(request) + chunk({ type: 'tool-output-denied', toolCallId: request.callId });
   }
 
   /** Once for each source: the stream has no place in the text for it. */

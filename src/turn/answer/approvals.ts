@@ -39,7 +39,7 @@ export async function answeredOnce(
   for (const item of input) {
     if (item.kind !== 'approval') asStored.push(item);
     else {
-      const id = item.request.replace('mcpr_', 'mcpa_') as ApprovalItem['id'];
+      const id = answerIdOf(item.request);
       const known = await store.storedItem(id);
       // A turn that is gone on with has stored it.
       if (known !== undefined && known.turn !== turn.id) throw answeredBefore();
@@ -47,6 +47,11 @@ export async function answeredOnce(
     }
   }
   return asStored;
+}
+
+/** The one id that an answer to this request is stored under. */
+export function answerIdOf(request: string): ApprovalItem['id'] {
+  return request.replace('mcpr_', 'mcpa_') as ApprovalItem['id'];
 }
 
 function answeredBefore(): UsherError {

@@ -199,7 +199,12 @@ export async function giveFeedback(
   if (!kept) throw noTurn();
 }
 
-async function conversationRow(rooms: ArchiveRooms, principal: Principal, id: string): Promise<ConversationRow> {
+/** @throws UsherError `not_found` */
+export async function conversationRow(
+  rooms: Pick<ArchiveRooms, 'store'>,
+  principal: Principal,
+  id: string,
+): Promise<ConversationRow> {
   const known = parseId('conversation', id);
   const row = known === undefined ? undefined : await rooms.store.reach(reachOf(principal)).conversation(known);
   if (row === undefined || isBeyond(principal, row)) throw noConversation();
