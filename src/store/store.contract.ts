@@ -379,6 +379,29 @@ export function storeContract(open: () => Promise<Store>): void {
       expect(ids(await tenant.items(id, { limit: 9, order: 'oldest-first' }))).toHaveLength(2);
     });
 
+    test('takes the place of an item and all after it as it begins, and of nothing where it does not', async () => {
+      const tenant = wholeTenant();
+      const [id, other] = [await aConversation(tenant), await aConversation(tenant)];
+      const said = [anItem(), anItem(), anItem()];
+      await tenant.appendItems(id, said, 2000);
+      await tenant.appendItems(other, [anItem()], 2000);
+      const replaces = said[1]!.id;
+      const first = aTurn({ conversation: other });
+      await tenant.beginTurn(first, []);
+      expect(await tenant.beginTurn(aTurn({ conversation: other, replaces }), [anItem()])).toBe('locked');
+      await tenant.finishTurn(first.id, 1, aFinish(), []);
+      expect(await tenant.beginTurn(aTurn({ conversation: other, replaces }), [])).toBe('begun');
+      expect(await tenant.items(other, { limit: 9, order: 'oldest-first' })).toHaveLength(1);
+      expect(await tenant.items(id, { limit: 9, order: 'oldest-first' })).toHaveLength(3);
+      const again = anItem();
+      expect(await tenant.beginTurn(aTurn({ conversation: id, replaces }), [again])).toBe('begun');
+      const rows = await tenant.items(id, { limit: 9, order: 'oldest-first' });
+      expect(rows.map((row) => [row.id, row.position])).toEqual([
+        [said[0]!.id, 1],
+        [again.id, 4],
+      ]);
+    });
+
     test('begins alone however many try at once', async () => {
       const tenant = wholeTenant();
       const id = await aConversation(tenant);

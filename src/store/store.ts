@@ -73,6 +73,8 @@ export interface NewTurn {
   readonly id: Id<'turn'>;
   readonly subject: SubjectId;
   readonly conversation: Id<'conversation'> | null;
+  /** The item of the conversation that its input stands in place of: it and all after it go as the turn begins. */
+  readonly replaces?: ItemId | undefined;
   /** The turn that this one follows where there is no conversation (`previous_response_id`). */
   readonly previous: Id<'turn'> | null;
   readonly assistant: string;

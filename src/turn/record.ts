@@ -42,6 +42,7 @@ export function newTurn(rooms: TurnRooms, turn: PlannedTurn, vault: SubjectVault
     id: turn.id,
     subject: turn.subject,
     conversation: request.conversation ?? null,
+    replaces: request.replaces,
     previous: request.previous ?? null,
     assistant: turn.served.assistant,
     environment: turn.served.environment,

@@ -1,7 +1,7 @@
 import type { Id } from '#base';
 import type { Principal, Reach, SubjectId } from '#access';
 import type { FunctionTool, ModelRequest } from '#backend';
-import type { ApprovalRequestItem, Item, MessageItem, Summary } from '#conversation';
+import type { ApprovalRequestItem, Item, ItemId, MessageItem, Summary } from '#conversation';
 import type { ModelParameters, Passage, ServedRelease } from '#release';
 import type { ConversationRow, RepeatKeys } from '#store';
 import type { SubjectVault } from '#vault';
@@ -34,6 +34,8 @@ export interface TurnRequest {
   /** Where the caller wants history to be compacted, and beyond how many tokens; undefined: the owner's share. */
   readonly compaction: { readonly thresholdTokens: number | undefined } | undefined;
   readonly input: readonly Item[];
+  /** The item of its conversation that the input stands in place of: it and all after it go as the turn begins. */
+  readonly replaces?: ItemId | undefined;
   /**
    * Places of the passages that were recalled for it: the same stand before whatever node goes on with it, so that
    * the numbers of its marks mean the same. Undefined until then.

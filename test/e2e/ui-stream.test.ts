@@ -200,6 +200,71 @@ describe('the hooks of the AI SDK', () => {
     expect(JSON.stringify((await simulator.log()).requests.at(-1)?.body)).toContain('I have thought about it.');
   });
 
+  test('have an answer made anew, or a message edited, in place of what was said from there on', async () => {
+    const { id } = await client.conversations.create();
+    const chat = new UiChat(id, usher, model);
+    const kept = async () =>
+      (await client.conversations.items.list(id, { order: 'asc', limit: 100 })).data.map((item) =>
+        item.type === 'message'
+          ? item.content.map((part) => ('text' in part ? part.text : part.type)).join('')
+          : item.type,
+      );
+    for (const answer of ['One', 'Two', 'Three', 'Four', 'Five']) await simulator.plan({ say: answer });
+    await chat.say('first');
+    await chat.say('second');
+    expect(await kept()).toEqual(['first', 'One', 'second', 'Two']);
+    await chat.sayAgain();
+    expect(await kept()).toEqual(['first', 'One', 'second', 'Three']);
+    expect(JSON.stringify((await simulator.log()).requests.at(-1)?.body)).not.toContain('Two');
+    await chat.say('second, edited', chat.messages[2]!.id);
+    expect(await kept()).toEqual(['first', 'One', 'second, edited', 'Four']);
+    await chat.sayAgain(chat.messages[1]!.id);
+    expect(await kept()).toEqual(['first', 'Five']);
+    expect(chat.messages.map(textOf)).toEqual(['first', 'Five']);
+    await simulator.planAll({ say: 'Six' });
+    await chat.say('third');
+    expect(await kept()).toEqual(['first', 'Five', 'third', 'Six']);
+  });
+
+  test('have an answer made anew that was stopped, or refused before it began', async () => {
+    const { id } = await client.conversations.create();
+    const said = async () => (await client.conversations.items.list(id, { order: 'asc' })).data.map(({ type }) => type);
+    const refused = new UiChat(id, usher, 'nobody');
+    await expect(refused.say('first')).rejects.toThrow('nobody');
+    const chat = new UiChat(id, usher, model);
+    chat.messages = refused.messages;
+    await simulator.plan({ say: 'One, and that takes its time to be said.', tokenMs: 100 });
+    const answered = chat.sayAgain();
+    await expect.poll(() => chat.messages.length).toBe(2);
+    await chat.stop();
+    await answered;
+    await simulator.planAll({ say: 'Two' });
+    await chat.sayAgain();
+    expect(chat.messages.map(textOf)).toEqual(['first', 'Two']);
+    expect(await said()).toEqual(['message', 'message']);
+  });
+
+  test('are refused to change what the conversation does not know by its id, unless it was loaded from there', async () => {
+    const { id } = await client.conversations.create();
+    await simulator.planAll({ say: 'Welcome' });
+    await new UiChat(id, usher, model).say('first');
+    const { data } = await client.conversations.items.list(id, { order: 'asc' });
+    const loaded = (ids: readonly (string | undefined)[]): UIMessage[] =>
+      (['user', 'assistant'] as const).map((role, nth) => ({
+        id: ids[nth] ?? `own-${nth}`,
+        role,
+        parts: [{ type: 'text', text: 'first' }],
+      }));
+    const chat = new UiChat(id, usher, model);
+    chat.messages = loaded([]);
+    await expect(chat.sayAgain()).rejects.toThrow('does not know');
+    expect((await client.conversations.items.list(id)).data).toHaveLength(2);
+    const same = new UiChat(id, usher, model);
+    same.messages = loaded(data.map((item) => item.id));
+    await same.sayAgain();
+    expect((await client.conversations.items.list(id)).data).toHaveLength(2);
+  });
+
   test('come back to an answer under way, from its beginning', async () => {
     const { id } = await client.conversations.create();
     const gone = new AbortController();

@@ -1,7 +1,9 @@
 import { z } from 'zod';
 import { newId, parseId, UsherError, type Id } from '#base';
-import type { ApprovalItem, ContentPart, Item } from '#conversation';
+import type { ApprovalItem, ContentPart, Item, ItemId } from '#conversation';
 import {
+  cancelTurn,
+  findReplaced,
   followTurn,
   readApprovals,
   readConversation,
@@ -41,7 +43,7 @@ const messageSchema = z.looseObject({
     .min(1)
     .max(128)
     .optional()
-    .describe('What the chat calls it: an answer to its approvals goes on in it.'),
+    .describe('What the chat calls it: under this name it is replaced, and an answer to its approvals goes on in it.'),
   role: z.enum(['user', 'assistant', 'system']).describe('Who says it.'),
   parts: z.array(partSchema).describe('What is said.'),
 });
@@ -56,8 +58,14 @@ export const uiChatSchema = z.looseObject({
     ),
   model: modelSchema,
   messages: z.array(messageSchema).min(1).describe('The chat so far, oldest first.'),
-  trigger: z.string().optional().describe('Taken and left unread.'),
-  messageId: z.string().nullish().describe('The same.'),
+  trigger: z
+    .string()
+    .optional()
+    .describe('`regenerate-message`: the newest message is answered anew, in place of what was said from it on.'),
+  messageId: z
+    .string()
+    .nullish()
+    .describe('The newest message, where it was edited: it is said in place of what was said from it on.'),
   safety_identifier: subjectSchema.nullish(),
 });
 type UiChat = z.infer<typeof uiChatSchema>;
@@ -92,15 +100,40 @@ async function chat(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const newest = body.messages.at(-1)!;
   const conversation = parseId('conversation', body.id);
   if (conversation === undefined) return say(rooms, exchange, body, body.messages.map(readMessage));
-  if (newest.role === 'user') return say(rooms, exchange, body, [readMessage(newest)]);
+  if (newest.role === 'user') {
+    return say(rooms, exchange, body, [readMessage(newest)], await replacedBy(rooms, exchange, body, conversation));
+  }
   const approvals = newest.role === 'assistant' ? newest.parts.flatMap(readApproval) : [];
   if (approvals.length > 0) return answerApprovals(rooms, exchange, body, approvals);
   const mend = 'The newest message must be of the user, or of the assistant with an approval that was answered.';
   throw new UsherError('invalid_request', mend, { param: 'messages' });
 }
 
-function say(rooms: TurnRooms, exchange: Exchange, body: UiChat, input: readonly Item[]): Promise<void> {
-  const request = readRequest(exchange, body, input);
+/** What the newest message stands in place of, where it is to be answered anew or was edited; an answer under way there is stopped. */
+async function replacedBy(
+  rooms: TurnRooms,
+  { principal }: Exchange,
+  { id, messages, trigger, messageId }: UiChat,
+  conversation: Id<'conversation'>,
+): Promise<ItemId | undefined> {
+  const named = messages.at(-1)!.id;
+  const isAgain = trigger === 'regenerate-message' || messageId === named;
+  if (!isAgain || named === undefined) return undefined;
+  const before = new Set(messages.slice(0, -1).flatMap((message) => message.id ?? []));
+  const replaced = await findReplaced(rooms, principal, id, { named, before });
+  const running = replaced === undefined ? undefined : await runningTurnOf(rooms, principal, conversation);
+  if (running !== undefined) await cancelTurn(rooms, principal, running);
+  return replaced;
+}
+
+function say(
+  rooms: TurnRooms,
+  exchange: Exchange,
+  body: UiChat,
+  input: readonly Item[],
+  replaces?: ItemId,
+): Promise<void> {
+  const request = { ...readRequest(exchange, body, input), replaces };
   return tell(exchange, (relay) => runTurn(rooms, request, relay, exchange.signal));
 }
 
@@ -201,11 +234,12 @@ function readApproval({ state, approval }: UiPart): ApprovalItem[] {
   return [{ kind: 'approval', id: newId('approval'), request, approve, reason, status: 'completed' }];
 }
 
-function readMessage({ role, parts }: UiChat['messages'][number]): Item {
+function readMessage({ id: clientId, role, parts }: UiChat['messages'][number]): Item {
   const content = parts.flatMap((part): ContentPart[] => {
     if (part.type === 'text') return [{ type: 'text', text: part.text ?? '' }];
     const isImage = part.type === 'file' && part.mediaType?.startsWith('image/') === true;
     return isImage && part.url?.startsWith('data:image/') === true ? [{ type: 'image', url: part.url }] : [];
   });
-  return { kind: 'message', id: newId('message'), role, content, status: 'completed' };
+  const named = clientId === undefined ? {} : { clientId };
+  return { kind: 'message', id: newId('message'), role, content, status: 'completed', ...named };
 }

@@ -161,6 +161,33 @@ export const storedItem = async (
   id: Parameters<TenantStore['storedItem']>[0],
 ): Promise<ItemRow | undefined> => (await selectStoredItem(session, reach, { id: id as ItemId }))[0];
 
+const removeFrom = contentQuery<{ conversation: Id<'conversation'>; id: ItemId }, { id: string }>(
+  ({ db, arg, within }) =>
+    db
+      .deleteFrom('items')
+      .where(within('items'))
+      .where('conversation', '=', arg('conversation'))
+      .where('position', '>=', (eb) =>
+        eb
+          .selectFrom('items as first')
+          .select('first.position')
+          .whereRef('first.tenant', '=', 'items.tenant')
+          .where('first.conversation', '=', arg('conversation'))
+          .where('first.id', '=', arg('id')),
+      )
+      .returning('id'),
+);
+
+/** Deletes an item and all that comes after it; nothing where it is not there. */
+export async function cutConversation(
+  session: Session,
+  reach: Reach,
+  conversation: Id<'conversation'>,
+  id: ItemId,
+): Promise<void> {
+  await removeFrom(session, reach, { conversation, id });
+}
+
 const removeItem = contentQuery<{ conversation: Id<'conversation'>; id: ItemId }, { id: string }>(
   ({ db, arg, within }) =>
     db

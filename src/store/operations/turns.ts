@@ -7,7 +7,7 @@ import type { Sealed } from '#vault';
 import { contentQuery, systemQuery, Undo, type Session } from '../query.ts';
 import type { BeginTurn, NewItem, NewTurn, RepeatKeys, TenantStore, TurnFinish } from '../store.ts';
 import { dropLoneHandover } from './handovers.ts';
-import { insertItems } from './items.ts';
+import { cutConversation, insertItems } from './items.ts';
 import { demandOwn } from './own.ts';
 import { reasonOf, usageColumns, type UsageColumns } from './turn-columns.ts';
 import { insertLastEvents } from './turn-events.ts';
@@ -47,7 +47,7 @@ export const selectTurnId = contentQuery<{ id: Id<'turn'> }, { id: Id<'turn'> }>
   db.selectFrom('turns').select('id').where(within('turns')).where('id', '=', arg('id')),
 );
 
-type InsertedTurn = Omit<NewTurn, 'background' | 'completion' | 'queued' | 'repeats'> & {
+type InsertedTurn = Omit<NewTurn, 'replaces' | 'background' | 'completion' | 'queued' | 'repeats'> & {
   tenant: TenantId;
   itemsMade: number;
   state: TurnState;
@@ -163,11 +163,12 @@ export async function insertBegun(
     if (taken === undefined) return { result: 'conversation_missing' };
     count = taken.waiting;
     firstPosition = taken.itemsMade - input.length + 1;
+    if (turn.replaces !== undefined) await cutConversation(session, reach, turn.conversation, turn.replaces);
   }
   if (isSaid && turn.previous !== null && (await selectTurnId(session, reach, { id: turn.previous })).length === 0) {
     throw new Undo('previous_missing' satisfies BeginTurn);
   }
-  const { background, completion, queued, repeats, ...columns } = turn;
+  const { background, completion, queued, repeats, replaces: _replaces, ...columns } = turn;
   const inserted = await insertTurn(session, {
     ...columns,
     ...repeats,

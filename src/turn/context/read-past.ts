@@ -1,5 +1,5 @@
 import type { Id } from '#base';
-import type { CompactionItem, Item, Summary } from '#conversation';
+import type { CompactionItem, Item, ItemId, Summary } from '#conversation';
 import type { ItemRow, TenantStore } from '#store';
 import type { SubjectVault } from '#vault';
 import { openItem } from '../seal-items.ts';
@@ -24,18 +24,18 @@ export interface Past {
 export async function readPast(
   store: TenantStore,
   turn: Pick<PlannedTurn, 'id'> & {
-    readonly request: Pick<PlannedTurn['request'], 'previous'>;
+    readonly request: Pick<PlannedTurn['request'], 'previous' | 'replaces'>;
     readonly conversation: { readonly id: Id<'conversation'> } | undefined;
   },
   vault: SubjectVault,
   { budgetTokens, outputTokensMax }: { readonly budgetTokens: number; readonly outputTokensMax: number },
 ): Promise<Past> {
-  const { previous } = turn.request;
+  const { previous, replaces } = turn.request;
   const pages =
     previous !== undefined
       ? chainPages(store, previous)
       : turn.conversation !== undefined
-        ? conversationPages(store, turn.conversation.id)
+        ? conversationPages(store, turn.conversation.id, await standing(store, turn.conversation.id, replaces))
         : [];
   const backwards = new Backwards(vault, budgetTokens);
   for await (const page of pages) {
@@ -103,11 +103,21 @@ class Backwards {
   }
 }
 
-async function* conversationPages(
+/** What is to be replaced, as long as it is there: once its turn has begun it is gone. */
+async function standing(
   store: TenantStore,
   conversation: Id<'conversation'>,
+  replaces: ItemId | undefined,
+): Promise<ItemId | undefined> {
+  return replaces === undefined ? undefined : (await store.item(conversation, replaces))?.id;
+}
+
+/** Newest first, from the one before `after` on. */
+export async function* conversationPages(
+  store: TenantStore,
+  conversation: Id<'conversation'>,
+  after?: ItemId,
 ): AsyncGenerator<readonly ItemRow[]> {
-  let after: string | undefined;
   for (;;) {
     const rows = await store.items(conversation, {
       limit: historyPage,
