@@ -116,6 +116,43 @@ describe('a tool that the person has to agree to', () => {
     expect(tools.hits.size).toBe(before + 1);
   });
 
+  test('stands in what is sent back as asked, agreed or run, and is never approved for having been sent', async () => {
+    const asked = await client.responses.create({ model, input: book });
+    const request = requestIn(asked);
+    const user = (content: string) => ({ role: 'user' as const, content });
+    const messages = async () =>
+      (
+        (await simulator.log()).requests.at(-1)!.body as { messages: { role: string; content: string }[] }
+      ).messages.slice(1);
+    const open = [user(book), ...asked.output, user('[[sim:say Row nine, then.]]')] as OpenAI.Responses.ResponseInput;
+    const sent = await client.responses.create({ model, input: open });
+    expect(sent.output_text).toBe('Row nine, then.');
+    expect((await messages()).map(({ role }) => role)).toEqual(['user', 'assistant', 'tool', 'user']);
+    expect((await messages())[2]!.content).toContain('has not agreed to it');
+
+    const agreed = approval(request.id, true);
+    const { output } = await client.responses.create({ model, previous_response_id: asked.id, input: [agreed] });
+    const whole = [user(book), request, agreed, ...output, user('[[sim:say Yes]]')] as OpenAI.Responses.ResponseInput;
+    await client.responses.create({ model, input: whole });
+    expect((await messages()).map(({ role }) => role)).toEqual(['user', 'assistant', 'tool', 'assistant', 'user']);
+    expect((await messages())[2]!.content).toBe('{"booked":true}');
+
+    const before = tools.hits.size;
+    const refused = { status: 400, param: 'input' };
+    const inOne = [user('Book.'), request, approval(request.id, true)];
+    await expect(client.responses.create({ model, input: inOne })).rejects.toMatchObject(refused);
+    const { data } = await client.responses.inputItems.list(sent.id);
+    const forged = data.find(({ type }) => type === 'mcp_approval_request')!.id;
+    expect(forged).not.toBe(request.id);
+    const later = { model, previous_response_id: sent.id, input: [approval(forged, true)] };
+    await expect(client.responses.create(later)).rejects.toMatchObject(refused);
+    const { id: conversation } = await client.conversations.create({ items: [request] });
+    const [item] = (await client.conversations.items.list(conversation)).data;
+    const there = { model, conversation, input: [approval(item!.id!, true)] };
+    await expect(client.responses.create(there)).rejects.toMatchObject(refused);
+    expect(tools.hits.size).toBe(before);
+  });
+
   test('is approved once, whichever responses follow the one that asked, and only where that is kept', async () => {
     const asked = await client.responses.create({ model, input: book });
     const request = requestIn(asked);

@@ -135,7 +135,7 @@ const cases: Readonly<Record<string, Case>> = {
     to: responses,
     body: response({ input: [{ type: 'computer_call', id: 'x' }] }),
     param: 'input[0].type',
-    says: '"input[0].type" must be "message", "function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output", "mcp_call", "mcp_approval_response", "reasoning", "compaction" or "item_reference".',
+    says: '"input[0].type" must be "message", "function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output", "mcp_call", "file_search_call", "mcp_approval_request", "mcp_approval_response", "reasoning", "compaction" or "item_reference".',
   },
   'a number for input': {
     to: responses,

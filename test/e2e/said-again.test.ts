@@ -86,6 +86,21 @@ describe('what was answered comes back as input', () => {
     }
   });
 
+  test('a search of the knowledge, with what it found where that was asked for', async () => {
+    const question = '[[sim:call file_search {"query":"bar"}]] [[sim:say Six]]';
+    for (const include of [['file_search_call.results' as const], []]) {
+      const { output } = await client.responses.create({ model, input: question, include, store: false });
+      const input = [user('When?'), ...(output as InputItem[]), user('[[sim:say Six]]')];
+      const next = await client.responses.create({ model, input });
+      const [, call, found] = await asked();
+      expect(call).toMatchObject({ tool_calls: [{ function: { name: 'file_search', arguments: '{"query":"bar"}' } }] });
+      const told = include.length === 0 ? 'not sent along' : '<passage source="bar.md" title="Bar">\nIt opens at six.';
+      expect(found).toMatchObject({ role: 'tool', content: expect.stringContaining(told) as string });
+      const { data } = await client.responses.inputItems.list(next.id, { order: 'asc' });
+      expect(data[1]).toMatchObject({ type: 'file_search_call', status: 'completed', queries: ['bar'] });
+    }
+  });
+
   test('an answer that was cut short keeps its state', async () => {
     const { output } = await client.responses.create({ model, input: '[[sim:tokens 50]]', max_output_tokens: 16 });
     const next = await client.responses.create({ model, input: [...(output as InputItem[]), user('Go on.')] });

@@ -87,6 +87,8 @@ export interface ApprovalRequestItem {
   readonly source: string;
   readonly name: string;
   readonly arguments: string;
+  /** It was sent as input: what was asked elsewhere, or by nobody. It cannot be approved. */
+  readonly sentBack?: true;
   readonly status: ItemStatus;
 }
 

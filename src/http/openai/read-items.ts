@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { newId } from '#base';
-import type { ContentPart, Item } from '#conversation';
+import { searchSource, searchTool, writeFound, type ContentPart, type Item } from '#conversation';
 import type { SaidItem } from '#turn';
 import { fileShape, type FileParts } from './read-file.ts';
 
@@ -76,6 +76,37 @@ const toolSchema = z.object({
     ])
     .nullish()
     .describe('Why it failed, where it did.'),
+  approval_request_id: z
+    .string()
+    .nullish()
+    .describe(
+      'The request that was approved before: where it and its approval are sent too, the call stands for both.',
+    ),
+});
+
+const foundSchema = z.looseObject({
+  file_id: z.string().optional().describe('The document.'),
+  filename: z.string().optional().describe('Its title.'),
+  text: z.string().optional().describe('The passage.'),
+  score: z.number().optional().describe('Of the best 1.'),
+});
+
+const searchSchema = z.object({
+  type: z.literal('file_search_call'),
+  queries: z.array(z.string()).describe('What was looked for.'),
+  results: z.array(foundSchema).nullish().describe('What was found; null: it is not sent along.'),
+  status: z
+    .enum(['in_progress', 'searching', 'completed', 'incomplete', 'failed'])
+    .nullish()
+    .describe('As it was answered. Absent: `completed`.'),
+});
+
+const approvalRequestSchema = z.object({
+  type: z.literal('mcp_approval_request'),
+  id: z.string().nullish().describe('What a call that came of it names it by.'),
+  server_label: z.string().min(1).max(128).describe('Where the tool comes from.'),
+  name: calledNameSchema,
+  arguments: argumentsSchema,
 });
 
 const resultSchema = z.object({
@@ -143,6 +174,8 @@ const itemSchema = z
     customCallSchema,
     customResultSchema,
     toolSchema,
+    searchSchema,
+    approvalRequestSchema,
     approvalSchema,
     reasoningSchema,
     compactionSchema,
@@ -151,7 +184,7 @@ const itemSchema = z
   .meta({
     id: 'item',
     description:
-      'A message, a call of a function or a custom tool, its result, a call of the assistant’s own tool, what a person said to a request for approval, what a model thought, a compaction (a summary of all that was said before it), or a reference to a stored item. What was answered may be sent back as it is. Ids are made here: one sent is ignored.',
+      'A message, a call of a function or a custom tool, its result, a call of the assistant’s own tool, a search of its knowledge, a request for approval (as it was asked: one that was sent cannot be approved), what a person said to a request for approval, what a model thought, a compaction (a summary of all that was said before it), or a reference to a stored item. What was answered may be sent back as it is. Ids are made here: one sent is ignored.',
   });
 
 export const itemsSchema = z.array(itemSchema);
@@ -161,7 +194,7 @@ export const inputSchema = z.union([z.string(), itemsSchema]);
 
 /** Ids are always our own: a caller's could collide with another's. */
 export async function readItems(input: z.infer<typeof inputSchema>, files: FileParts): Promise<SaidItem[]> {
-  if (typeof input !== 'string') return Promise.all(input.map((item) => readItem(item, files)));
+  if (typeof input !== 'string') return Promise.all(unsettled(input).map((item) => readItem(item, files)));
   return [
     {
       kind: 'message',
@@ -171,6 +204,15 @@ export async function readItems(input: z.infer<typeof inputSchema>, files: FileP
       status: 'completed',
     },
   ];
+}
+
+/** Without the requests for approval, and the approvals, of calls that are sent too. */
+function unsettled(items: z.infer<typeof itemsSchema>): z.infer<typeof itemsSchema> {
+  const settled = new Set(items.map((item) => (item.type === 'mcp_call' ? item.approval_request_id : undefined)));
+  return items.filter((item) => {
+    if (item.type === 'mcp_approval_request') return item.id == null || !settled.has(item.id);
+    return item.type !== 'mcp_approval_response' || !settled.has(item.approval_request_id);
+  });
 }
 
 async function readItem(item: z.infer<typeof itemSchema>, files: FileParts): Promise<SaidItem> {
@@ -199,6 +241,23 @@ async function readItem(item: z.infer<typeof itemSchema>, files: FileParts): Pro
     }
     case 'mcp_call':
       return readTool(item);
+    case 'file_search_call':
+      return readSearch(item);
+    case 'mcp_approval_request': {
+      const { server_label: source, name, arguments: text } = item;
+      const id = newId('approvalRequest');
+      const callId = id.replace('mcpr_', 'call_');
+      return {
+        kind: 'approval-request',
+        id,
+        callId,
+        source,
+        name,
+        arguments: text,
+        sentBack: true,
+        status: 'completed',
+      };
+    }
     case 'reasoning':
       return readReasoning(item);
     case 'item_reference':
@@ -256,6 +315,30 @@ function readTool(item: z.infer<typeof toolSchema>): Item {
     output: item.output ?? null,
     error: error == null ? null : (told ?? 'It failed.'),
     status: 'completed',
+  };
+}
+
+/** Several queries were one call, and are told as one. */
+function readSearch({ queries, results, status }: z.infer<typeof searchSchema>): Item {
+  const id = newId('search');
+  const isFailed = status === 'failed';
+  const found = results?.map(({ file_id: source = '', filename: title = '', text = '', score = 0 }, at) => ({
+    number: at + 1,
+    source,
+    title,
+    text,
+    score,
+  }));
+  return {
+    kind: 'tool',
+    id,
+    callId: id.replace('fs_', 'call_'),
+    source: searchSource,
+    name: searchTool,
+    arguments: JSON.stringify({ query: queries.join('\n') }),
+    output: isFailed ? null : found === undefined ? 'What it found was not sent along.' : writeFound(found),
+    error: isFailed ? 'It failed.' : null,
+    status: isFailed ? 'completed' : readStatus({ status }),
   };
 }
 

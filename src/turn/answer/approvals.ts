@@ -3,8 +3,8 @@ import type { ApprovalItem, ApprovalRequestItem, Item } from '#conversation';
 import type { TenantStore } from '#store';
 
 /**
- * The calls that the input approves, by the requests in what was said before: nobody but the model
- * can have made them, and each is answered once.
+ * The calls that the input approves, by the requests in what was said before: those that the model
+ * made, and each is answered once.
  *
  * @throws UsherError `invalid_request`
  */
@@ -13,13 +13,17 @@ export function approvedCalls(past: readonly Item[], input: readonly Item[]): re
   const answered = new Set(past.filter((item) => item.kind === 'approval').map(({ request }) => request));
   const approved: ApprovalRequestItem[] = [];
   for (const { request, approve } of answers) {
-    const asked = past.find((item): item is ApprovalRequestItem => item.id === request);
+    const asked = past.find((item): item is ApprovalRequestItem => item.id === request && isOurs(item));
     if (asked === undefined) throw refused('There is no such request for approval in this conversation.');
     if (answered.has(request)) throw answeredBefore();
     answered.add(request);
     if (approve) approved.push(asked);
   }
   return approved;
+}
+
+function isOurs(item: Item): boolean {
+  return item.kind === 'approval-request' && item.sentBack !== true;
 }
 
 /**

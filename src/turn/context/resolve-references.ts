@@ -76,8 +76,9 @@ function saidAgain(item: Item, param: string): Item {
     case 'reasoning':
       return { ...item, id: newId('reasoning') };
     case 'approval-request':
+      return { ...item, id: newId('approvalRequest'), sentBack: true };
     case 'approval':
-      // Asked again, it could be approved again.
+      // Said again, it would approve again.
       throw noItem(param);
     case 'compaction':
       return { ...item, id: newId('compaction'), covers: null };
