@@ -29,6 +29,7 @@ export {
   type Completion,
 } from './archive/completions.ts';
 export { findReplaced } from './archive/find-replaced.ts';
+export { noCursor } from './archive/no-cursor.ts';
 export { readApprovals } from './archive/read-approvals.ts';
 export { readTranscript, type Transcript, type TranscriptTurn } from './archive/read-transcript.ts';
 export { compactInput, type CompactedInput } from './context/compact-input.ts';

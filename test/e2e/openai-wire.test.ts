@@ -514,9 +514,32 @@ describe('lists', () => {
     });
     const said = await collect(client.responses.inputItems.list(made.id, { limit: 3, order: 'asc' }));
     expect(said).toHaveLength(8);
-    const nowhere = { after: 'msg_nowhere', limit: 3 };
-    expect(await client.conversations.items.list(id, nowhere)).toMatchObject({ data: [], has_more: false });
-    expect(await client.responses.inputItems.list(made.id, nowhere)).toMatchObject({ data: [], has_more: false });
+  });
+
+  test('say where they cannot go on: what was the last item is deleted, or was never there', async () => {
+    const items = ['one', 'two', 'three'].map((content) => ({
+      type: 'message' as const,
+      role: 'user' as const,
+      content,
+    }));
+    const { id } = await client.conversations.create();
+    const made = await client.responses.create({ model, conversation: id, input: items });
+    const messages = [{ role: 'user' as const, content: '[[sim:say hi]]' }];
+    const stored = await client.chat.completions.create({ model, messages, store: true });
+    const gone = { status: 404, param: 'after', code: 'not_found' };
+    const page = await client.conversations.items.list(id, { limit: 1, order: 'asc' });
+    await client.conversations.items.delete(page.last_id, { conversation_id: id });
+    for (const after of [page.last_id, 'msg_nowhere']) {
+      await expect(client.conversations.items.list(id, { order: 'asc', after })).rejects.toMatchObject(gone);
+      await expect(client.responses.inputItems.list(made.id, { order: 'asc', after })).rejects.toMatchObject(gone);
+      await expect(client.chat.completions.messages.list(stored.id, { after })).rejects.toMatchObject(gone);
+    }
+    const deleted = await client.chat.completions.create({ model, messages, store: true });
+    await client.chat.completions.delete(deleted.id);
+    await expect(client.chat.completions.list({ after: deleted.id })).rejects.toMatchObject(gone);
+    const { data } = await client.conversations.items.list(id, { order: 'asc' });
+    const end = await client.conversations.items.list(id, { order: 'asc', after: data.at(-1)!.id! });
+    expect(end).toMatchObject({ data: [], has_more: false });
   });
 
   test('refuse a limit that is out of bounds', async () => {

@@ -104,13 +104,19 @@ async function party(
   const response = await make(headers, '/v1/responses', { model: assistant, input: 'Row one?', conversation });
   const chat = { model: assistant, messages: [{ role: 'user', content: 'Row one?' }], store: true };
   const completion = await make(headers, '/v1/chat/completions', chat);
+  const firstOf = async (list: string): Promise<string> => {
+    const { data } = (await (await call(headers, 'GET', `/v1/${list}`)).json()) as { data: { id: string }[] };
+    return data[0]!.id;
+  };
   const address = tenant === 'acme' ? assistant : `${assistant}~${tenant}`;
   const handover = knownHandover ?? (await handedOver(headers));
   const ids = {
     conversation,
     item: items.data[0]?.id ?? '',
     response: response.id,
+    input: await firstOf(`responses/${response.id}/input_items`),
     completion: completion.id,
+    message: await firstOf(`chat/completions/${completion.id}/messages`),
     assistant: address,
     handover,
   };
@@ -195,8 +201,8 @@ const carriers: Carrier[] = [
   },
   ...[
     'conversations/:conversation/items?after=:item',
-    'responses/:response/input_items?after=:item',
-    'chat/completions/:completion/messages?after=:item',
+    'responses/:response/input_items?after=:input',
+    'chat/completions/:completion/messages?after=:message',
     'chat/completions?after=:completion',
   ].map((path): Carrier => ({
     method: 'GET',

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { checkAgainst, shown, UsherError, type DataWords } from '#base';
+import { noCursor } from '#turn';
 
 /** As programs write it: `"messages[0].role"`. */
 const bodyWords: DataWords = {
@@ -67,7 +68,7 @@ export const subjectSchema = z
 export const pageSchema = z.object({
   limit: z.coerce.number().int().min(1).max(100).default(20).describe('At most so many.'),
   order: z.enum(['asc', 'desc']).default('desc').describe('`asc`: oldest first.'),
-  after: z.string().min(1).optional().describe('The id of the last one on the page before.'),
+  after: z.string().min(1).optional().describe('The id of the last one on the page before; one that is not there any more is refused.'),
 });
 
 export function readPage(query: URLSearchParams): {
@@ -78,4 +79,15 @@ export function readPage(query: URLSearchParams): {
   const { limit, order, after } = readBody(pageSchema, Object.fromEntries(query));
   const read = { limit, order: order === 'asc' ? ('oldest-first' as const) : ('newest-first' as const) };
   return after === undefined ? read : { ...read, after };
+}
+
+/** The page of a list that is there whole, in the order asked for. @throws UsherError `not_found` where `after` is not in it */
+export function pageOf<Entry extends { readonly id: string }>(
+  entries: readonly Entry[],
+  { limit, after }: { readonly limit: number; readonly after?: string | undefined },
+): { readonly shown: readonly Entry[]; readonly hasMore: boolean } {
+  const place = after === undefined ? -1 : entries.findIndex(({ id }) => id === after);
+  if (after !== undefined && place === -1) throw noCursor();
+  const rest = entries.slice(place + 1);
+  return { shown: rest.slice(0, limit), hasMore: rest.length > limit };
 }

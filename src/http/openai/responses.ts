@@ -17,7 +17,7 @@ import {
 } from '#turn';
 import type { Exchange, Route } from '../exchange.ts';
 import { answerStreamed, answerWhole, type Telling } from './answer-exchange.ts';
-import { pageSchema, readBody, readPage } from './read-body.ts';
+import { pageOf, pageSchema, readBody, readPage } from './read-body.ts';
 import { FileParts } from './read-file.ts';
 import { readItems } from './read-items.ts';
 import { readResponseRequest, readSettings, responseSchema, compactSchema } from './read-response-request.ts';
@@ -220,11 +220,8 @@ async function remove(rooms: TurnRooms, exchange: Exchange): Promise<void> {
 }
 
 async function inputItems(rooms: TurnRooms, exchange: Exchange): Promise<void> {
-  const { limit, order, after } = readPage(exchange.query);
+  const page = readPage(exchange.query);
   const items = await readTurnInput(rooms, exchange.principal, turnOfResponseId(exchange.params['response']!));
-  const ordered = order === 'oldest-first' ? items : items.toReversed();
-  const place = ordered.findIndex((item) => item.id === after);
-  // After one that is not there comes nothing, as in the items of a conversation.
-  const rest = after === undefined ? ordered : place === -1 ? [] : ordered.slice(place + 1);
-  exchange.sendJson(200, itemList(rest.slice(0, limit), rest.length > limit));
+  const { shown, hasMore } = pageOf(page.order === 'oldest-first' ? items : items.toReversed(), page);
+  exchange.sendJson(200, itemList(shown, hasMore));
 }

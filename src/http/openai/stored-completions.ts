@@ -10,7 +10,7 @@ import {
   type TurnRooms,
 } from '#turn';
 import type { Exchange, Route } from '../exchange.ts';
-import { metadataSchema, modelSchema, pageSchema, readBody } from './read-body.ts';
+import { metadataSchema, modelSchema, pageOf, pageSchema, readBody } from './read-body.ts';
 import type { ResponseSettings } from './response-body.ts';
 import { talkPolicy } from './talk-policy.ts';
 import { servedModel, completionIdOf, turnOfCompletionId } from './wire-ids.ts';
@@ -104,15 +104,12 @@ async function list(rooms: TurnRooms, exchange: Exchange): Promise<void> {
 }
 
 async function listMessages(rooms: TurnRooms, exchange: Exchange): Promise<void> {
-  const { limit, order, after } = readBody(messagesPageSchema, Object.fromEntries(exchange.query));
+  const page = readBody(messagesPageSchema, Object.fromEntries(exchange.query));
   const items: readonly Item[] = await readCompletionInput(rooms, exchange.principal, turnOf(exchange));
   const messages = writeMessages(items);
-  const ordered = order === 'asc' ? messages : messages.toReversed();
-  const place = ordered.findIndex(({ id }) => id === after);
-  const rest = after === undefined ? ordered : place === -1 ? [] : ordered.slice(place + 1);
-  const shown = rest.slice(0, limit);
+  const { shown, hasMore } = pageOf(page.order === 'asc' ? messages : messages.toReversed(), page);
   const ids = shown.map(({ id }) => id);
-  exchange.sendJson(200, listOf(shown, ids, rest.length > limit));
+  exchange.sendJson(200, listOf(shown, ids, hasMore));
 }
 
 async function change(rooms: TurnRooms, exchange: Exchange): Promise<void> {

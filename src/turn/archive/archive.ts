@@ -7,6 +7,7 @@ import { isBeyond } from './beyond.ts';
 import { cancelTurn } from '../durable/cancel-turn.ts';
 import { findTurn } from '../durable/find-turn.ts';
 import { hasMore } from './has-more.ts';
+import { noCursor } from './no-cursor.ts';
 import type { TurnRooms } from '../turn-rooms.ts';
 import { openInput, openSettings } from '../durable/asked-turn.ts';
 import { openItem, sealItem } from '../seal-items.ts';
@@ -108,6 +109,7 @@ export async function appendItems(
   if (!found) throw noConversation();
 }
 
+/** @throws UsherError `not_found`, also where `after` names nothing there */
 export async function listItems(
   rooms: ArchiveRooms,
   principal: Principal,
@@ -117,7 +119,10 @@ export async function listItems(
   const row = await conversationRow(rooms, principal, id);
   // One more than asked tells whether there are more, without counting.
   const asked = { ...page, limit: page.limit + 1 };
-  const rows = await rooms.store.reach(reachOf(principal)).items(row.id, asked);
+  const store = rooms.store.reach(reachOf(principal));
+  const rows = await store.items(row.id, asked);
+  const isEnd = rows.length === 0 && page.after !== undefined;
+  if (isEnd && (await store.item(row.id, page.after)) === undefined) throw noCursor();
   const items = await openItems(rooms, principal, rows.slice(0, page.limit));
   return { items, hasMore: hasMore(rows, page.limit) };
 }

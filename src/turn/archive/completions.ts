@@ -7,6 +7,7 @@ import { openSettings, resealSettings } from '../durable/asked-turn.ts';
 import { isBeyond } from './beyond.ts';
 import type { cancelTurn } from '../durable/cancel-turn.ts';
 import { outcomeOf } from '../durable/follow-turn.ts';
+import { noCursor } from './no-cursor.ts';
 import { openItem } from '../seal-items.ts';
 import { shownTo } from './shown-to.ts';
 import type { TurnRooms } from '../turn-rooms.ts';
@@ -37,8 +38,10 @@ export async function readCompletion(
 }
 
 /**
- * Those that `isWanted`, by age. A cursor that is none of theirs is followed by nothing. `last` is the
+ * Those that `isWanted`, by age. `last` is the
  * cursor to go on from where the search ended before it had looked at all, or filled the page.
+ *
+ * @throws UsherError `not_found` for a cursor that is none of theirs
  */
 export async function listCompletions(
   rooms: CompletionRooms,
@@ -53,7 +56,7 @@ export async function listCompletions(
   const store = rooms.store.reach(reachOf(principal));
   const found: TurnRow[] = [];
   let { after } = page;
-  if (after !== undefined && !isKnown(principal, await store.turn(after))) return { completions: [], hasMore: false };
+  if (after !== undefined && !isKnown(principal, await store.turn(after))) throw noCursor();
   let looked = 0;
   for (;;) {
     const { order } = page;
