@@ -141,6 +141,8 @@ interface ItemsTable extends Owned {
   position: number;
   content: Sealed;
   created_at_ms: number;
+  /** Of a request for approval: whether it was answered, also where the answer was deleted. */
+  answered: Generated<number>;
 }
 
 interface FeedbackTable extends Owned {

@@ -324,6 +324,40 @@ export function storeContract(open: () => Promise<Store>): void {
       ]);
     });
 
+    test('answers a stored request once, of many at once, also where that answer was deleted', async () => {
+      const tenantId = aTenant();
+      const tenant = wholeTenant(tenantId);
+      const id = await aConversation(tenant);
+      const asked = aTurn({ conversation: id });
+      await tenant.beginTurn(asked, []);
+      const requests = [anItem(), anItem()];
+      await tenant.finishTurn(asked.id, 1, aFinish(), requests);
+      const answering = (...answers: readonly string[]) =>
+        answers.map((answers) => Object.assign(anItem(), { answers }));
+      const [one, other] = ids(requests) as [string, string];
+      const begins = [answering(one, other), answering(other, one), answering(one)].map((input) =>
+        tenant.beginTurn(aTurn(), input),
+      );
+      expect((await Promise.all(begins)).toSorted()).toEqual(['answered', 'answered', 'begun']);
+      const again = aTurn({ previous: asked.id });
+      expect(await tenant.beginTurn(again, answering(one))).toBe('answered');
+      expect(await tenant.turn(again.id)).toBeUndefined();
+
+      const late = anItem();
+      await tenant.appendItems(id, [late], 4000);
+      const answer = answering(late.id);
+      const turn = aTurn({ conversation: id });
+      expect(await store.reach({ tenant: tenantId, subject: bob }).beginTurn(aTurn({ subject: bob }), answer)).toBe(
+        'answered',
+      );
+      expect(await tenant.beginTurn(turn, answer)).toBe('begun');
+      await tenant.finishTurn(turn.id, 1, aFinish(), []);
+      expect(await tenant.deleteItem(id, answer[0]!.id)).toBe(true);
+      expect(await tenant.deleteTurn(turn.id)).toBe(true);
+      expect(await tenant.beginTurn(aTurn({ conversation: id }), answering(late.id))).toBe('answered');
+      expect(await tenant.beginTurn(aTurn(), answering('mcpr_none'))).toBe('answered');
+    });
+
     test('keeps the bearer of its person until it ends, waiting or running', async () => {
       const tenant = wholeTenant();
       const turn = aTurn({ userAuthorisation: sealed() });

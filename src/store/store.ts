@@ -56,6 +56,8 @@ export interface ConversationRow {
 export interface NewItem {
   readonly id: ItemId;
   readonly content: Sealed;
+  /** The request for approval that it answers. */
+  readonly answers?: string;
 }
 
 export interface ItemRow {
@@ -247,8 +249,8 @@ export interface PassageVectorRow {
   readonly vector: Sealed;
 }
 
-export type BeginTurn = 'begun' | 'locked' | 'repeated' | 'conversation_missing' | 'previous_missing';
-export type EnqueueTurn = Exclude<BeginTurn, 'begun' | 'locked'> | 'queued' | 'full';
+export type BeginTurn = 'begun' | 'locked' | 'repeated' | 'answered' | 'conversation_missing' | 'previous_missing';
+export type EnqueueTurn = Exclude<BeginTurn, 'begun' | 'locked' | 'answered'> | 'queued' | 'full';
 
 /** Everything within one reach. */
 export interface TenantStore {
@@ -278,7 +280,8 @@ export interface TenantStore {
   /**
    * One transaction: the turn as `running`, its input items, `updatedAtMs`, and the conversation's
    * assistant and release where those were still null. `locked` when the conversation already has a
-   * running turn, or one that waits; `repeated` when its idempotency key is taken.
+   * running turn, or one that waits; `repeated` when its idempotency key is taken; `answered` when a request
+   * that its input answers is not stored, or was answered before, even where that answer was deleted since.
    */
   beginTurn(turn: NewTurn, input: readonly NewItem[]): Promise<BeginTurn>;
   /**

@@ -1,7 +1,7 @@
 import { UsherError } from '#base';
 import { textOf, type Item, type MessageItem } from '#conversation';
 import type { SubjectVault } from '#vault';
-import { answeredOnce, approvedCalls } from './answer/approvals.ts';
+import { approvedCalls } from './answer/approvals.ts';
 import { compactAtTokens } from './context/compact-at.ts';
 import {
   composePrompt,
@@ -36,9 +36,8 @@ export async function recall(rooms: TurnRooms, turn: PlannedTurn, isToAnswer = t
   if (leavesOut && turn.request.whenFull === 'refuse' && compactAtTokens(turn) === undefined) throw pastTooLong();
   // An answer in a form of the caller's has no place for marks.
   const sources = turn.request.format === undefined ? shownPassages(turn, memory) : [];
-  const input = await answeredOnce(rooms.store.reach(turn.reach), turn);
   const recalled = memory.passages.map(({ row }) => row);
-  return { ...turn, request: { ...turn.request, input, recalled }, prompt, sources, promptTokens, memory, vault };
+  return { ...turn, request: { ...turn.request, recalled }, prompt, sources, promptTokens, memory, vault };
 }
 
 export function pastTooLong(): UsherError {
@@ -83,7 +82,7 @@ async function remember(
   const forPassages = Math.max(left - summaryTokensOf(before.summary), 0) / 2;
   const passages =
     recalledPassages(turn) ?? fitPassages(await served.search(question, spec.knowledge.passages), forPassages);
-  const approved = approvedCalls(before.items, request.input);
+  const approved = approvedCalls(before.items, request);
   return { summary: before.summary, past, standing, fresh, passages, question, approved };
 }
 

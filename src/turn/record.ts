@@ -3,6 +3,7 @@ import type { TurnEvent } from '#conversation';
 import type { NewTurn } from '#store';
 import type { SubjectVault } from '#vault';
 import type { Answer } from './answer/answer.ts';
+import { answeredBefore } from './answer/approvals.ts';
 import type { Audience } from './durable/audience.ts';
 import { sealAsked, sealAuthorisation } from './durable/asked-turn.ts';
 import type { Dispatched } from './dispatch.ts';
@@ -30,6 +31,8 @@ export async function begin(
     case 'locked':
     case 'repeated':
       return begun;
+    case 'answered':
+      throw answeredBefore();
     case 'conversation_missing':
     case 'previous_missing':
       throw missing(begun);

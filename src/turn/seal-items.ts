@@ -3,7 +3,8 @@ import type { ItemRow, NewItem } from '#store';
 import type { SubjectVault } from '#vault';
 
 export function sealItem(vault: SubjectVault, item: Item): NewItem {
-  return { id: item.id, content: vault.seal({ table: 'items', row: item.id }, JSON.stringify(item)) };
+  const sealed = { id: item.id, content: vault.seal({ table: 'items', row: item.id }, JSON.stringify(item)) };
+  return item.kind === 'approval' ? { ...sealed, answers: item.request } : sealed;
 }
 
 /** The item in a row that we sealed ourselves: its shape is as it was written. */

@@ -175,6 +175,33 @@ describe('a tool that the person has to agree to', () => {
     expect(tools.hits.size).toBe(before + 1);
   });
 
+  test('is approved once, also where the answer to it, the call and its response were deleted', async () => {
+    const { id: conversation } = await client.conversations.create();
+    const inConversation = requestIn(await client.responses.create({ model, conversation, input: book }));
+    const asked = await client.responses.create({ model, input: book });
+    const before = tools.hits.size;
+    const approving = (place: object, id: string) =>
+      client.responses.create({ model, ...place, input: [approval(id, true)] });
+    const refused = { status: 400, param: 'input', message: expect.stringContaining('answered before') as string };
+
+    const first = await approving({ conversation }, inConversation.id);
+    const { data } = await client.conversations.items.list(conversation, { order: 'asc', limit: 50 });
+    expect(first.output[0]?.id).toBe(inConversation.id.replace('mcpr_', 'mcp_'));
+    for (const { type, id } of data.filter((item) => item.type !== 'mcp_approval_request')) {
+      if (type !== 'message') await client.conversations.items.delete(id!, { conversation_id: conversation });
+    }
+    await expect(approving({ conversation, temperature: 0.1 }, inConversation.id)).rejects.toMatchObject(refused);
+    await client.responses.delete(first.id);
+    await expect(approving({ conversation, temperature: 0.2 }, inConversation.id)).rejects.toMatchObject(refused);
+
+    const place = { previous_response_id: asked.id };
+    await client.responses.delete((await approving(place, requestIn(asked).id)).id);
+    await expect(approving({ ...place, temperature: 0.1 }, requestIn(asked).id)).rejects.toMatchObject(refused);
+    const { id } = await approving({ ...place, background: true, temperature: 0.2 }, requestIn(asked).id);
+    await expect.poll(async () => (await client.responses.retrieve(id)).status).toBe('failed');
+    expect(tools.hits.size).toBe(before + 2);
+  });
+
   test('may be approved by a person with a token of their own; where nobody can be asked it is refused', async () => {
     const post = async (path: string, credential: string, body: object) => {
       const headers = { authorization: `Bearer ${credential}`, 'content-type': 'application/json' };

@@ -68,7 +68,11 @@ export const subjectSchema = z
 export const pageSchema = z.object({
   limit: z.coerce.number().int().min(1).max(100).default(20).describe('At most so many.'),
   order: z.enum(['asc', 'desc']).default('desc').describe('`asc`: oldest first.'),
-  after: z.string().min(1).optional().describe('The id of the last one on the page before; one that is not there any more is refused.'),
+  after: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('The id of the last one on the page before; one that is not there any more is refused.'),
 });
 
 export function readPage(query: URLSearchParams): {

@@ -152,7 +152,7 @@ async function answerApprovals(
   const { fresh, takenBy, refused } = await readApprovals(rooms, principal, body.id, approvals);
   const continued = id === undefined ? undefined : { id, refused };
   if (fresh.length === 0 && takenBy !== undefined) {
-    return tell(exchange, (relay) => followTurn(rooms, principal, takenBy, relay, signal), continued);
+    return tell(exchange, (relay) => followTurn(rooms, takenBy, { principal, relay, signal }), continued);
   }
   const request = readRequest(exchange, body, fresh, continued);
   return tell(exchange, (relay) => runTurn(rooms, request, relay, signal), continued);

@@ -7,6 +7,7 @@ import { knowledgeVectors } from './0005-knowledge-vectors.ts';
 import { itemsById } from './0006-items-by-id.ts';
 import { completions } from './0007-completions.ts';
 import { userAuthorisation } from './0008-user-authorisation.ts';
+import { answeredRequests } from './0009-answered-requests.ts';
 import type { Dialect } from '../query.ts';
 import type { ColumnTypes, Migration } from './migration.ts';
 
@@ -23,6 +24,7 @@ export const migrations: readonly Migration[] = [
   itemsById,
   completions,
   userAuthorisation,
+  answeredRequests,
 ];
 
 const columnTypes: Readonly<Record<Dialect, ColumnTypes>> = {

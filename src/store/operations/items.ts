@@ -57,6 +57,27 @@ export async function insertItems(
   );
 }
 
+/** Matches the request once. */
+const markAnswered = contentQuery<{ request: ItemId }, { id: string }>(({ db, arg, within }) =>
+  db
+    .updateTable('items')
+    .set({ answered: sql`1` })
+    .where(within('items'))
+    .where('id', '=', arg('request'))
+    .where('answered', '=', sql<number>`0`)
+    .returning('id'),
+);
+
+/** Whether none of the requests that these items answer was answered before: now each is. */
+export async function answerRequests(session: Session, reach: Reach, items: readonly NewItem[]): Promise<boolean> {
+  // In one order, so that no two writers wait for each other.
+  const requests = items.flatMap(({ answers }) => answers ?? []).toSorted();
+  for (const request of requests) {
+    if ((await markAnswered(session, reach, { request: request as ItemId })).length === 0) return false;
+  }
+  return true;
+}
+
 export const appendItems = async (
   session: Session,
   reach: Reach,

@@ -7,7 +7,7 @@ import type { Sealed } from '#vault';
 import { contentQuery, systemQuery, Undo, type Session } from '../query.ts';
 import type { BeginTurn, NewItem, NewTurn, RepeatKeys, TenantStore, TurnFinish } from '../store.ts';
 import { dropLoneHandover } from './handovers.ts';
-import { cutConversation, insertItems } from './items.ts';
+import { answerRequests, cutConversation, insertItems } from './items.ts';
 import { demandOwn } from './own.ts';
 import { reasonOf, usageColumns, type UsageColumns } from './turn-columns.ts';
 import { insertLastEvents } from './turn-events.ts';
@@ -180,6 +180,7 @@ export async function insertBegun(
     state,
   });
   if (inserted.length === 0) throw await whyNotInserted(session, reach, turn);
+  if (isSaid && !(await answerRequests(session, reach, input))) throw new Undo('answered' satisfies BeginTurn);
   await insertItems(session, input, {
     tenant: reach.tenant,
     subject: turn.subject,

@@ -1,15 +1,19 @@
-import { UsherError, type Id } from '#base';
+import { UsherError } from '#base';
 import type { ApprovalItem, ApprovalRequestItem, Item } from '#conversation';
-import type { TenantStore } from '#store';
 
 /**
  * The calls that the input approves, by the requests in what was said before: those that the model
- * made, and each is answered once.
+ * made. That each is answered once, whatever follows its response and whatever is deleted, the store
+ * sees to.
  *
- * @throws UsherError `invalid_request`
+ * @throws UsherError `invalid_request`, also where the answer would leave no trace
  */
-export function approvedCalls(past: readonly Item[], input: readonly Item[]): readonly ApprovalRequestItem[] {
+export function approvedCalls(
+  past: readonly Item[],
+  { input, stored }: { readonly input: readonly Item[]; readonly stored: boolean },
+): readonly ApprovalRequestItem[] {
   const answers = input.filter((item) => item.kind === 'approval');
+  if (answers.length > 0 && !stored) throw refused('An approval is for a response that is stored.');
   const answered = new Set(past.filter((item) => item.kind === 'approval').map(({ request }) => request));
   const approved: ApprovalRequestItem[] = [];
   for (const { request, approve } of answers) {
@@ -26,39 +30,7 @@ function isOurs(item: Item): boolean {
   return item.kind === 'approval-request' && item.sentBack !== true;
 }
 
-/**
- * The input with its approvals, known to be of requests of the person's own, as they are stored: under
- * the id that their request gives them. So a request has one answer, whatever follows its response.
- *
- * @throws UsherError `invalid_request` where it has one, or this one would leave no trace
- */
-export async function answeredOnce(
-  store: Pick<TenantStore, 'storedItem'>,
-  turn: { readonly id: Id<'turn'>; readonly request: { readonly input: readonly Item[]; readonly stored: boolean } },
-): Promise<readonly Item[]> {
-  const { input, stored } = turn.request;
-  if (!input.some(({ kind }) => kind === 'approval')) return input;
-  if (!stored) throw refused('An approval is for a response that is stored.');
-  const asStored: Item[] = [];
-  for (const item of input) {
-    if (item.kind !== 'approval') asStored.push(item);
-    else {
-      const id = answerIdOf(item.request);
-      const known = await store.storedItem(id);
-      // A turn that is gone on with has stored it.
-      if (known !== undefined && known.turn !== turn.id) throw answeredBefore();
-      asStored.push({ ...item, id });
-    }
-  }
-  return asStored;
-}
-
-/** The one id that an answer to this request is stored under. */
-export function answerIdOf(request: string): ApprovalItem['id'] {
-  return request.replace('mcpr_', 'mcpa_') as ApprovalItem['id'];
-}
-
-function answeredBefore(): UsherError {
+export function answeredBefore(): UsherError {
   return refused('This request for approval was answered before.');
 }
 

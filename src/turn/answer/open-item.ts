@@ -118,12 +118,15 @@ export function openedCall(call: BegunCall, index: number, tool: OwnTool | undef
     : { ...call, kind: 'tool', id: newId(isSearch ? 'search' : 'tool'), source, index };
 }
 
-/** A call that the person has agreed to, as it begins and when its arguments are there. */
+/**
+ * A call that the person has agreed to, as it begins and when its arguments are there. Its id, which is the
+ * idempotency key that the tool is given, is that of its request: made again, it would be the same effect.
+ */
 export function approvedCall(request: ApprovalRequestItem): { readonly begun: ToolItem; readonly item: ToolItem } {
   const { id: approvalRequest, callId, source, name, arguments: text } = request;
   const open = {
     kind: 'tool',
-    id: newId('tool'),
+    id: approvalRequest.replace('mcpr_', 'mcp_') as Id<'tool'>,
     callId,
     source,
     name,

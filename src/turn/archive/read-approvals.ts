@@ -1,7 +1,6 @@
 import type { Id } from '#base';
 import { reachOf, type Principal } from '#access';
-import type { ApprovalItem, ApprovalRequestItem } from '#conversation';
-import { answerIdOf } from '../answer/approvals.ts';
+import type { ApprovalItem, ApprovalRequestItem, Item } from '#conversation';
 import { openItem } from '../seal-items.ts';
 import type { TurnRooms } from '../turn-rooms.ts';
 import { conversationRow } from './archive.ts';
@@ -14,6 +13,13 @@ export interface ReadApprovals {
   readonly takenBy: Id<'turn'> | undefined;
   /** The requests that are refused, now or before. */
   readonly refused: readonly ApprovalRequestItem[];
+}
+
+/** An answer follows its request: within so many items, or it counts as none that is known. */
+const answersWithin = 200;
+
+function isSame(item: Item, { request, approve }: ApprovalItem): boolean {
+  return item.kind === 'approval' && item.request === request && item.approve === approve;
 }
 
 /** @throws UsherError `not_found` where there is no such conversation */
@@ -30,15 +36,13 @@ export async function readApprovals(
   const refused: ApprovalRequestItem[] = [];
   let takenBy: Id<'turn'> | undefined;
   for (const approval of approvals) {
-    const [asked, answer] = await Promise.all([
-      store.item(id, approval.request),
-      store.item(id, answerIdOf(approval.request)),
-    ]);
+    const asked = await store.item(id, approval.request);
     const request = asked && openItem(vault, asked);
     if (!approval.approve && request?.kind === 'approval-request') refused.push(request);
-    const before = answer && openItem(vault, answer);
-    if (before?.kind === 'approval' && before.approve === approval.approve) takenBy = answer?.turn ?? takenBy;
-    else fresh.push(approval);
+    const after = { limit: answersWithin, order: 'oldest-first', after: approval.request } as const;
+    const before = (await store.items(id, after)).find((row) => isSame(openItem(vault, row), approval));
+    if (before === undefined) fresh.push(approval);
+    else takenBy = before.turn ?? takenBy;
   }
   return { fresh, takenBy, refused };
 }

@@ -25,10 +25,13 @@ export class Bell {
   #listen(changed: Promise<void> | undefined): void {
     this.#changed = changed;
     this.#hasChanged = false;
-    void changed?.then(() => {
-      if (this.#changed !== changed) return;
-      this.#hasChanged = true;
-      this.#ring();
-    });
+    if (changed !== undefined) void this.#ringAfter(changed);
+  }
+
+  async #ringAfter(changed: Promise<void>): Promise<void> {
+    await changed;
+    if (this.#changed !== changed) return;
+    this.#hasChanged = true;
+    this.#ring();
   }
 }

@@ -3,6 +3,7 @@ import { reachOf, type TenantId } from '#access';
 import { noUsage, nothingTold, replay, type Replayed, type TurnEvent } from '#conversation';
 import type { ClaimedTurn, QueuedTurn, TurnRow } from '#store';
 import type { SubjectVault } from '#vault';
+import { answeredBefore } from '../answer/approvals.ts';
 import { openAsked, openInput } from './asked-turn.ts';
 import { Audience } from './audience.ts';
 import { carryOut, holdTurn, noRoom, type GivenUp } from '../carry-out.ts';
@@ -61,6 +62,8 @@ export async function beginQueued(
       return;
     case 'repeated':
       return drop('conflict', 'Another request with the same Idempotency-Key was first.');
+    case 'answered':
+      return drop('invalid_request', answeredBefore().message);
     case 'previous_missing':
       return drop('not_found', 'The earlier response was deleted before this one began.');
     case 'conversation_missing':

@@ -30,15 +30,15 @@ const compaction = {
   covers: null,
   status: 'completed',
 } as const;
-const request = {
-  kind: 'approval-request',
+const requests = [3, 4].map((sum) => ({
+  kind: 'approval-request' as const,
   id: newId('approvalRequest'),
   callId: 'before',
   source: 'http',
   name: 'pay',
-  arguments: '{"sum":3}',
-  status: 'completed',
-} as const;
+  arguments: `{"sum":${sum}}`,
+  status: 'completed' as const,
+}));
 
 interface Script {
   readonly isCompacted: boolean;
@@ -84,7 +84,7 @@ function play(script: Script, told: TurnEvent[], answer: Answer, goesOn = false)
   let { steps, isStepOver } = from;
   if (script.isCompacted && from.nextIndex === 0) void answer.compact(compaction, { ...noUsage, inputTokens: 7 });
   if (steps === 0 && firstSteps === 1) {
-    for (let count = 0; count < script.approvals; count += 1) void answer.callApproved(request);
+    for (const request of requests.slice(0, script.approvals)) void answer.callApproved(request);
     void answer.endStep({ usage: noUsage, backend: null });
     steps = 1;
     isStepOver = true;
