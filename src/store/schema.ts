@@ -49,6 +49,8 @@ interface ConversationsTable extends Owned {
   assistant: string | null;
   release: ReleaseDigest | null;
   title: Sealed | null;
+  /** The item that the title was made of. */
+  titled_by: Generated<string | null>;
   metadata: Sealed | null;
   /** Positions given out so far; never goes down, so that a deleted item's place is not reused. */
   items_made: number;

@@ -180,14 +180,41 @@ export function storeContract(open: () => Promise<Store>): void {
       const tenant = wholeTenant();
       const id = await aConversation(tenant);
       const before = await tenant.conversation(id);
-      const title = sealed('new');
+      const item = anItem();
+      await tenant.appendItems(id, [item], 1000);
+      const title = { content: sealed('new'), of: item.id };
       expect(await tenant.updateConversation(id, { title })).toBe(true);
-      expect(plain(await tenant.conversation(id))).toEqual(plain({ ...before, title }));
+      expect(plain(await tenant.conversation(id))).toEqual(plain({ ...before, title: title.content }));
       expect(await tenant.updateConversation(id, { metadata: null })).toBe(true);
-      expect(plain(await tenant.conversation(id))).toEqual(plain({ ...before, title, metadata: null }));
+      expect(plain(await tenant.conversation(id))).toEqual(plain({ ...before, title: title.content, metadata: null }));
       expect(await tenant.updateConversation(id, {})).toBe(true);
       expect(await tenant.updateConversation(newId('conversation'), { title })).toBe(false);
       expect(await tenant.updateConversation(newId('conversation'), {})).toBe(false);
+    });
+
+    test('has the title of an item for as long as that is there', async () => {
+      const tenant = wholeTenant();
+      const id = await aConversation(tenant);
+      const [asked, other, answer] = [anItem(), anItem(), anItem()];
+      const [turn, later] = [aTurn({ conversation: id }), aTurn({ conversation: id })];
+      await tenant.beginTurn(turn, [asked, other]);
+      await tenant.finishTurn(turn.id, 1, aFinish(), [answer]);
+      const titleOf = async (of: NewItem) => {
+        await tenant.updateConversation(id, { title: { content: sealed('title'), of: of.id } });
+        return async () => (await tenant.conversation(id))?.title ?? null;
+      };
+      const title = await titleOf(asked);
+      await tenant.deleteItem(id, other.id);
+      expect(await title()).not.toBeNull();
+      await tenant.deleteItem(id, asked.id);
+      expect(await title()).toBeNull();
+      expect(await (await titleOf(asked))()).toBeNull();
+      expect(await (await titleOf(answer))()).not.toBeNull();
+      await tenant.beginTurn(later, []);
+      await tenant.deleteTurn(later.id);
+      expect(await title()).not.toBeNull();
+      await tenant.deleteTurn(turn.id);
+      expect(await title()).toBeNull();
     });
 
     test('is listed by newest activity, page after page, only for its assistant', async () => {
@@ -582,6 +609,28 @@ export function storeContract(open: () => Promise<Store>): void {
         createdAtMs: 5,
       };
     };
+
+    test('go with any item of the turn that is deleted, once it is over', async () => {
+      const tenantId = aTenant();
+      const tenant = wholeTenant(tenantId);
+      const id = await aConversation(tenant);
+      const known = async (turn: NewTurn) => (await tenant.turnEvents(turn.id, -1, 100)).length;
+      const [turn, other] = [aTurn({ conversation: id }), aTurn()];
+      const [asked, more, answer] = [anItem(), anItem(), anItem()];
+      await tenant.beginTurn(turn, [asked, more]);
+      await tenant.beginTurn(other, []);
+      await store.system.appendEvents([batch(tenantId, turn, 1, 1, 4), batch(tenantId, other, 1, 1, 4)]);
+      // Another node may have to go on with it.
+      expect(await tenant.deleteItem(id, asked.id)).toBe(true);
+      expect(await known(turn)).toBe(1);
+      await tenant.finishTurn(turn.id, 1, aFinish(), [answer]);
+      expect(await store.reach({ tenant: tenantId, subject: bob }).deleteItem(id, answer.id)).toBe(false);
+      expect(await tenant.deleteItem(newId('conversation'), answer.id)).toBe(false);
+      expect(await known(turn)).toBe(1);
+      expect(await tenant.deleteItem(id, answer.id)).toBe(true);
+      expect(await known(turn)).toBe(0);
+      expect(await known(other)).toBe(1);
+    });
 
     test('come back in order from any of them on, with the last of them in the transaction that ends it', async () => {
       const tenantId = aTenant();
@@ -1018,7 +1067,9 @@ export function storeContract(open: () => Promise<Store>): void {
         expect(await outside.conversation(id)).toBeUndefined();
         expect(await outside.listConversations('guide', { limit: 9 })).toEqual([]);
         expect(await outside.listConversations('guide', { limit: 9, after: id })).toEqual([]);
-        expect(await outside.updateConversation(id, { title: sealed(), metadata: null })).toBe(false);
+        expect(
+          await outside.updateConversation(id, { title: { content: sealed(), of: newId('message') }, metadata: null }),
+        ).toBe(false);
         expect(await outside.updateConversation(id, {})).toBe(false);
         expect(await outside.appendItems(id, [anItem()], 9)).toBe(false);
         expect(await outside.items(id, { limit: 9, order: 'oldest-first' })).toEqual([]);

@@ -263,7 +263,11 @@ export interface TenantStore {
   ): Promise<readonly ConversationRow[]>;
   updateConversation(
     id: Id<'conversation'>,
-    change: { readonly title?: Sealed; readonly metadata?: Sealed | null },
+    change: {
+      /** Made of an item, without which it is forgotten. */
+      readonly title?: { readonly content: Sealed; readonly of: ItemId };
+      readonly metadata?: Sealed | null;
+    },
   ): Promise<boolean>;
   /** With its turns, items and feedback. Answers whether it existed. */
   deleteConversation(id: Id<'conversation'>): Promise<boolean>;
@@ -275,6 +279,7 @@ export interface TenantStore {
   item(conversation: Id<'conversation'>, id: string): Promise<ItemRow | undefined>;
   /** An item wherever it is: in a conversation, or in a turn of none. */
   storedItem(id: string): Promise<ItemRow | undefined>;
+  /** With the events of its turn, unless that runs, and the title that was made of it. Answers whether it existed. */
   deleteItem(conversation: Id<'conversation'>, id: string): Promise<boolean>;
 
   /**
@@ -328,7 +333,7 @@ export interface TenantStore {
    * Ends at a deleted turn, at most `mostItems` turns back, and where they come to `pageBytesMax`.
    */
   chainItems(id: Id<'turn'>, mostItems: number): Promise<readonly ItemRow[]>;
-  /** With its items. Answers whether it existed. */
+  /** With its items, its events and the title that was made of one. Answers whether it existed. */
   deleteTurn(id: Id<'turn'>): Promise<boolean>;
 
   /** One verdict per turn; a second replaces the first. False where the turn does not exist. */

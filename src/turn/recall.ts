@@ -78,7 +78,8 @@ async function remember(
         ? { summary, items: [] }
         : await readPast(rooms.store.reach(reach), turn, vault, { budgetTokens, outputTokensMax });
   const past = [...before.items, ...older].map((item) => cutOutput(item, outputTokensMax));
-  const question = questionOf([...before.items, ...spoken]);
+  const asked = askedLast([...before.items, ...spoken]);
+  const question = asked === undefined ? '' : textOf(asked.content);
   const forPassages = Math.max(left - summaryTokensOf(before.summary), 0) / 2;
   const passages =
     recalledPassages(turn) ?? fitPassages(await served.search(question, spec.knowledge.passages), forPassages);
@@ -107,9 +108,8 @@ function splitAtQuestion(spoken: readonly Item[]): { older: readonly Item[]; fre
 }
 
 /** What a person asked last; what follows it may be results of calls alone. */
-function questionOf(items: readonly Item[]): string {
-  const asked = items.findLast((item): item is MessageItem => item.kind === 'message' && item.role === 'user');
-  return asked === undefined ? '' : textOf(asked.content);
+export function askedLast(items: readonly Item[]): MessageItem | undefined {
+  return items.findLast((item): item is MessageItem => item.kind === 'message' && item.role === 'user');
 }
 
 function recalledPassages({ request, served }: PlannedTurn): readonly RecalledPassage[] | undefined {

@@ -1,5 +1,5 @@
 import { UsherError, type ErrorCode } from '#base';
-import type { TurnEvent } from '#conversation';
+import { textOf, type TurnEvent } from '#conversation';
 import type { NewTurn } from '#store';
 import type { SubjectVault } from '#vault';
 import type { Answer } from './answer/answer.ts';
@@ -10,6 +10,7 @@ import type { Dispatched } from './dispatch.ts';
 import { turnLeaseMs, type TurnLease } from './durable/turn-leases.ts';
 import type { TurnLog } from './durable/turn-log.ts';
 import type { TurnRooms } from './turn-rooms.ts';
+import { askedLast } from './recall.ts';
 import { sealItem } from './seal-items.ts';
 import type { PlannedTurn, PromptedTurn } from './turn-steps.ts';
 
@@ -78,13 +79,14 @@ const titleCharactersMax = 80;
 
 /** A conversation is listed by the first thing that was said in it. Without a title it is as good a conversation. */
 export async function nameConversation(rooms: TurnRooms, turn: PromptedTurn): Promise<void> {
-  const { conversation, vault } = turn;
+  const { conversation, vault, memory } = turn;
   if (conversation === undefined || conversation.title !== null || vault === undefined) return;
-  const title = turn.prompt.question.replaceAll(/\s+/g, ' ').trim().slice(0, titleCharactersMax);
-  if (title === '') return;
-  const sealed = vault.seal({ table: 'conversations', row: `${conversation.id}/title` }, title);
+  const asked = askedLast([...memory.past, ...memory.fresh]);
+  const title = asked && textOf(asked.content).replaceAll(/\s+/g, ' ').trim().slice(0, titleCharactersMax);
+  if (asked === undefined || title === undefined || title === '') return;
+  const content = vault.seal({ table: 'conversations', row: `${conversation.id}/title` }, title);
   try {
-    await rooms.store.reach(turn.reach).updateConversation(conversation.id, { title: sealed });
+    await rooms.store.reach(turn.reach).updateConversation(conversation.id, { title: { content, of: asked.id } });
   } catch (error) {
     if (!(error instanceof UsherError)) throw error;
     rooms.telemetry.storeFailed({ operation: 'updateConversation', code: error.code });

@@ -153,6 +153,38 @@ describe('conversations', () => {
     await expect(client.conversations.retrieve(id)).rejects.toMatchObject({ status: 404 });
   });
 
+  test('what was deleted is told by no stream and no title', async () => {
+    const ask = async (path: string, credential: string, body?: object): Promise<unknown> => {
+      const headers = { authorization: `Bearer ${credential}`, 'content-type': 'application/json' };
+      const asked = body === undefined ? { headers } : { method: 'POST', headers, body: JSON.stringify(body) };
+      return (await fetch(usher.url + path, asked)).json();
+    };
+    const minted = (await ask('/v1/user_tokens', usher.apiKey, { assistant: 'helper', subject: 'ann' })) as {
+      token: string;
+    };
+    const person = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: minted.token, maxRetries: 0 });
+    const titles = () => ask('/chat/helper/conversations', minted.token);
+    const { id } = await person.conversations.create();
+    const input = 'my secret [[sim:say It is as you say: secret.]]';
+    const response = await person.responses.create({ model: 'helper', conversation: id, input });
+    const again = async () => {
+      const events: unknown[] = [];
+      for await (const event of await person.responses.retrieve(response.id, { stream: true })) events.push(event);
+      return JSON.stringify(events);
+    };
+    expect(await again()).toContain('secret');
+    expect(await titles()).toMatchObject({
+      conversations: [{ id, title: expect.stringContaining('secret') as string }],
+    });
+    for (const item of (await person.conversations.items.list(id)).data) {
+      await person.conversations.items.delete(item.id!, { conversation_id: id });
+    }
+    expect(await again()).not.toContain('secret');
+    expect(await titles()).toMatchObject({ conversations: [{ id, title: null }] });
+    await person.responses.create({ model: 'helper', conversation: id, input: 'a harmless word' });
+    expect(await titles()).toMatchObject({ conversations: [{ id, title: 'a harmless word' }] });
+  });
+
   test('a second message while a turn runs is refused, and the history stays whole', async () => {
     const { id } = await client.conversations.create();
     await simulator.plan({ fault: { kind: 'hang' } });

@@ -98,7 +98,7 @@ export function conversationRoutes(rooms: TurnRooms): Route[] {
       method: 'DELETE',
       path: `${one}/items/:item`,
       policy: talkPolicy,
-      summary: 'Deletes one item of a conversation.',
+      summary: 'Deletes one item of a conversation, with the events of its response and a title that was made of it.',
       answer: 'The `conversation` object.',
       handle: (exchange) => removeItem(rooms, exchange),
     },

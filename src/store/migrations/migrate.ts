@@ -8,6 +8,7 @@ import { itemsById } from './0006-items-by-id.ts';
 import { completions } from './0007-completions.ts';
 import { userAuthorisation } from './0008-user-authorisation.ts';
 import { answeredRequests } from './0009-answered-requests.ts';
+import { titledBy } from './0010-titled-by.ts';
 import type { Dialect } from '../query.ts';
 import type { ColumnTypes, Migration } from './migration.ts';
 
@@ -25,6 +26,7 @@ export const migrations: readonly Migration[] = [
   completions,
   userAuthorisation,
   answeredRequests,
+  titledBy,
 ];
 
 const columnTypes: Readonly<Record<Dialect, ColumnTypes>> = {

@@ -1,3 +1,4 @@
+import { sql } from 'kysely';
 import type { Id } from '#base';
 import type { Reach, TenantId } from '#access';
 import type { Sealed } from '#vault';
@@ -114,13 +115,35 @@ export const listConversations = (
     ? selectNewest(session, reach, { assistant, limit })
     : selectNewestAfter(session, reach, { assistant, limit, after });
 
-const updateTitle = contentQuery<{ id: Id<'conversation'>; title: Sealed }, { id: string }>(({ db, arg, within }) =>
+const updateTitle = contentQuery<{ id: Id<'conversation'>; content: Sealed; of: string }, { id: string }>(
+  ({ db, arg, within }) =>
+    db
+      .updateTable('conversations')
+      .set({ title: arg('content'), titled_by: arg('of') })
+      .where(within('conversations'))
+      .where('id', '=', arg('id'))
+      .returning('id'),
+);
+
+/** Where the item is gone that the title was made of. */
+export const forgetTitle = contentQuery<{ id: Id<'conversation'> }, never>(({ db, arg, within }) =>
   db
     .updateTable('conversations')
-    .set({ title: arg('title') })
+    .set({ title: sql`null`, titled_by: sql`null` })
     .where(within('conversations'))
     .where('id', '=', arg('id'))
-    .returning('id'),
+    .where('titled_by', 'is not', null)
+    .where((eb) =>
+      eb.not(
+        eb.exists(
+          eb
+            .selectFrom('items')
+            .select('items.id')
+            .whereRef('items.tenant', '=', 'conversations.tenant')
+            .whereRef('items.id', '=', 'conversations.titled_by'),
+        ),
+      ),
+    ),
 );
 
 const updateMetadata = contentQuery<{ id: Id<'conversation'>; metadata: Sealed | null }, { id: string }>(
@@ -138,7 +161,11 @@ export const updateConversation = async (
   reach: Reach,
   ...[id, { title, metadata }]: Parameters<TenantStore['updateConversation']>
 ): Promise<boolean> => {
-  if (title !== undefined && (await updateTitle(session, reach, { id, title })).length === 0) return false;
+  if (title !== undefined) {
+    if ((await updateTitle(session, reach, { id, ...title })).length === 0) return false;
+    // It may have gone since it was read.
+    await forgetTitle(session, reach, { id });
+  }
   if (metadata !== undefined) return (await updateMetadata(session, reach, { id, metadata })).length > 0;
   return (await selectConversation(session, reach, { id })).length > 0;
 };

@@ -5,6 +5,7 @@ import * as apiKeys from './api-keys.ts';
 import { audit, insertAudit } from './audit.ts';
 import type { Call } from './calls.ts';
 import * as conversations from './conversations.ts';
+import * as deletions from './deletions.ts';
 import * as feedback from './feedback.ts';
 import * as handovers from './handovers.ts';
 import * as items from './items.ts';
@@ -36,7 +37,7 @@ const tenantOperations: { readonly [Name in keyof TenantStore]: WithinReach<Tena
   items: items.items,
   item: items.item,
   storedItem: items.storedItem,
-  deleteItem: items.deleteItem,
+  deleteItem: deletions.deleteItem,
   beginTurn: turns.beginTurn,
   finishTurn: turns.finishTurn,
   turn: turnReads.turn,
@@ -52,7 +53,7 @@ const tenantOperations: { readonly [Name in keyof TenantStore]: WithinReach<Tena
   endQueuedTurn: queuedTurns.endQueuedTurn,
   turnItems: turnReads.turnItems,
   chainItems: turnReads.chainItems,
-  deleteTurn: turns.deleteTurn,
+  deleteTurn: deletions.deleteTurn,
   putFeedback: feedback.putFeedback,
   feedback: feedback.feedback,
   openHandover: handovers.openHandover,

@@ -6,8 +6,8 @@ import type { ReleaseDigest } from '#release';
 import type { Sealed } from '#vault';
 import { contentQuery, systemQuery, Undo, type Session } from '../query.ts';
 import type { BeginTurn, NewItem, NewTurn, RepeatKeys, TenantStore, TurnFinish } from '../store.ts';
-import { dropLoneHandover } from './handovers.ts';
-import { answerRequests, cutConversation, insertItems } from './items.ts';
+import { cutConversation } from './deletions.ts';
+import { answerRequests, insertItems } from './items.ts';
 import { demandOwn } from './own.ts';
 import { reasonOf, usageColumns, type UsageColumns } from './turn-columns.ts';
 import { insertLastEvents } from './turn-events.ts';
@@ -321,17 +321,6 @@ function finishColumns(finish: TurnFinish): Omit<FinishArgs, 'id' | 'epoch' | 'r
   const told = { state: outcome.state, reason: reasonOf(outcome), message, backend, finishedAtMs };
   return { ...told, ...keeps, ...usageColumns(usage) };
 }
-
-const removeTurn = contentQuery<{ id: Id<'turn'> }, { handover: Id<'handover'> | null }>(({ db, arg, within }) =>
-  db.deleteFrom('turns').where(within('turns')).where('id', '=', arg('id')).returning('handover'),
-);
-
-/** Items and feedback go with it by their foreign keys. */
-export const deleteTurn = async (session: Session, reach: Reach, id: Id<'turn'>): Promise<boolean> => {
-  const [removed] = await removeTurn(session, reach, { id });
-  if (removed?.handover != null) await dropLoneHandover(session, reach, removed.handover);
-  return removed !== undefined;
-};
 
 const replaceSettings = contentQuery<{ id: Id<'turn'>; settings: Sealed }, { id: string }>(({ db, arg, within }) =>
   db
