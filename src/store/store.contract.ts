@@ -321,6 +321,54 @@ export function storeContract(open: () => Promise<Store>): void {
       expect(await wholeTenant().appendItems(newId('conversation'), [anItem()], 1)).toBe(false);
     });
 
+    test('that are deleted take the summaries with them that were made after them, with their events', async () => {
+      const tenantId = aTenant();
+      const tenant = wholeTenant(tenantId);
+      const aSummary = (): NewItem => ({ id: newId('compaction'), content: sealed() });
+      const id = await aConversation(tenant, { items: [anItem()] });
+      const asked = [anItem(), anItem(), aSummary()];
+      const answers = [[aSummary(), anItem()], [anItem()], [aSummary(), anItem()]] as const;
+      const made: NewTurn[] = [];
+      for (const [nth, answer] of answers.entries()) {
+        const turn = aTurn({ conversation: id });
+        await tenant.beginTurn(turn, [asked[nth]!]);
+        const events = { firstSeq: 1, lastSeq: 4, content: sealed() };
+        await tenant.finishTurn(turn.id, 1, aFinish(), answer, events);
+        made.push(turn);
+      }
+      const left = async () => ids(await tenant.items(id, { limit: 99, order: 'oldest-first' })).slice(1);
+      const isTold = async (turn: NewTurn) => (await tenant.turnEvents(turn.id, -1, 9)).length > 0;
+      const whole = await left();
+      expect(whole).toHaveLength(8);
+      // The newest answer is after all of them.
+      await tenant.deleteItem(id, answers[2][1].id);
+      expect(await left()).toEqual(whole.slice(0, 7));
+      await tenant.deleteItem(id, asked[1]!.id);
+      const without = new Set<string>([asked[1]!.id, answers[2][0].id]);
+      expect(await left()).toEqual(whole.slice(0, 7).filter((one) => !without.has(one)));
+      expect(await Promise.all(made.map(isTold))).toEqual([true, false, false]);
+      // One that a caller brought is theirs.
+      await tenant.deleteTurn(made[1]!.id);
+      expect(await left()).toEqual([asked[0]!.id, ...ids(answers[0]), asked[2]!.id]);
+      await tenant.deleteItem(id, asked[0]!.id);
+      expect(await left()).toEqual([answers[0][1].id, asked[2]!.id]);
+      expect(await isTold(made[0]!)).toBe(false);
+    });
+
+    test('go with their turn, and so do the summaries that were made after it', async () => {
+      const tenant = wholeTenant();
+      const id = await aConversation(tenant);
+      const [first, second] = [aTurn({ conversation: id }), aTurn({ conversation: id })];
+      const summary: NewItem = { id: newId('compaction'), content: sealed() };
+      const [asked, answer] = [anItem(), anItem()];
+      await tenant.beginTurn(first, [anItem()]);
+      await tenant.finishTurn(first.id, 1, aFinish(), [anItem()]);
+      await tenant.beginTurn(second, [asked]);
+      await tenant.finishTurn(second.id, 1, aFinish(), [summary, answer]);
+      await tenant.deleteTurn(first.id);
+      expect(ids(await tenant.items(id, { limit: 9, order: 'oldest-first' }))).toEqual(ids([asked, answer]));
+    });
+
     test('of two appends at once never share a place', async () => {
       const tenant = wholeTenant();
       const id = await aConversation(tenant);

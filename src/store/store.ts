@@ -279,7 +279,7 @@ export interface TenantStore {
   item(conversation: Id<'conversation'>, id: string): Promise<ItemRow | undefined>;
   /** An item wherever it is: in a conversation, or in a turn of none. */
   storedItem(id: string): Promise<ItemRow | undefined>;
-  /** With the events of its turn, unless that runs, and the title that was made of it. Answers whether it existed. */
+  /** With what tells of it: its turn's events, unless that runs, later compactions of ours, and the title made of it. */
   deleteItem(conversation: Id<'conversation'>, id: string): Promise<boolean>;
 
   /**
@@ -333,7 +333,7 @@ export interface TenantStore {
    * Ends at a deleted turn, at most `mostItems` turns back, and where they come to `pageBytesMax`.
    */
   chainItems(id: Id<'turn'>, mostItems: number): Promise<readonly ItemRow[]>;
-  /** With its items, its events and the title that was made of one. Answers whether it existed. */
+  /** With its items, its events, and later compactions and the title of its conversation. Answers whether it existed. */
   deleteTurn(id: Id<'turn'>): Promise<boolean>;
 
   /** One verdict per turn; a second replaces the first. False where the turn does not exist. */

@@ -37,14 +37,44 @@ const holdConversationOfTurn = contentQuery<{ id: Id<'turn'> }, { id: Id<'conver
     .returning('id'),
 );
 
-const removeItem = contentQuery<{ conversation: Id<'conversation'>; id: ItemId }, { turn: Id<'turn'> | null }>(
+const removeItem = contentQuery<
+  { conversation: Id<'conversation'>; id: ItemId },
+  { turn: Id<'turn'> | null; position: number }
+>(({ db, arg, within }) =>
+  db
+    .deleteFrom('items')
+    .where(within('items'))
+    .where('conversation', '=', arg('conversation'))
+    .where('id', '=', arg('id'))
+    .returning(['turn', 'position']),
+);
+
+/** Those of our own, which say it in other words; one that a caller brought is part of what they said. */
+const removeSummaries = contentQuery<
+  { conversation: Id<'conversation'>; after: number; output: 'output' },
+  { turn: Id<'turn'> }
+>(({ db, arg, within }) =>
+  db
+    .deleteFrom('items')
+    .where(within('items'))
+    .where('conversation', '=', arg('conversation'))
+    .where('position', '>', arg('after'))
+    .where('part', '=', arg('output'))
+    .where('id', 'like', sql<ItemId>`'cmp%'`)
+    .returning('turn')
+    .$castTo<{ turn: Id<'turn'> }>(),
+);
+
+const selectFirstPosition = contentQuery<{ conversation: Id<'conversation'>; turn: Id<'turn'> }, { position: number }>(
   ({ db, arg, within }) =>
     db
-      .deleteFrom('items')
+      .selectFrom('items')
+      .select('position')
       .where(within('items'))
       .where('conversation', '=', arg('conversation'))
-      .where('id', '=', arg('id'))
-      .returning('turn'),
+      .where('turn', '=', arg('turn'))
+      .orderBy('position')
+      .limit(sql<number>`1`),
 );
 
 /** Those of a turn that runs stay, since whoever goes on with it needs them: of stored items they tell nothing. */
@@ -65,7 +95,18 @@ const removeEvents = contentQuery<{ turn: Id<'turn'>; running: TurnState }, neve
     ),
 );
 
-/** With what its turn's events and the conversation's title say of it. */
+/** What was told of what stood at this place of the conversation: by summaries after it, with their events, and by its title. */
+async function forgetTold(
+  session: Session,
+  reach: Reach,
+  conversation: Id<'conversation'>,
+  position: number,
+): Promise<void> {
+  const summaries = await removeSummaries(session, reach, { conversation, after: position, output: 'output' });
+  for (const { turn } of summaries) await removeEvents(session, reach, { turn, running: 'running' });
+  await forgetTitle(session, reach, { id: conversation });
+}
+
 export const deleteItem = async (
   session: Session,
   reach: Reach,
@@ -74,8 +115,9 @@ export const deleteItem = async (
   await holdConversation(session, reach, { id: conversation });
   const [removed] = await removeItem(session, reach, { conversation, id: id as ItemId });
   if (removed === undefined) return false;
-  if (removed.turn !== null) await removeEvents(session, reach, { turn: removed.turn, running: 'running' });
-  await forgetTitle(session, reach, { id: conversation });
+  const { turn, position } = removed;
+  if (turn !== null) await removeEvents(session, reach, { turn, running: 'running' });
+  await forgetTold(session, reach, conversation, position);
   return true;
 };
 
@@ -116,9 +158,11 @@ const removeTurn = contentQuery<{ id: Id<'turn'> }, { handover: Id<'handover'> |
 
 /** Items, events and feedback go with it by their foreign keys. */
 export const deleteTurn = async (session: Session, reach: Reach, id: Id<'turn'>): Promise<boolean> => {
-  const [conversation] = await holdConversationOfTurn(session, reach, { id });
+  const [held] = await holdConversationOfTurn(session, reach, { id });
+  const [first] =
+    held === undefined ? [] : await selectFirstPosition(session, reach, { conversation: held.id, turn: id });
   const [removed] = await removeTurn(session, reach, { id });
   if (removed?.handover != null) await dropLoneHandover(session, reach, removed.handover);
-  if (conversation !== undefined) await forgetTitle(session, reach, conversation);
+  if (held !== undefined && first !== undefined) await forgetTold(session, reach, held.id, first.position);
   return removed !== undefined;
 };

@@ -143,13 +143,33 @@ test('without a compaction as much is read as the budget is worth', async () => 
   expect(seen.rows).toBe(200);
 });
 
-test('a compaction whose last covered item is gone, or that came from a caller, holds what it needs itself', async () => {
-  const [one, two] = [says('one'), says('two')];
-  for (const covers of [newId('message'), null]) {
-    const conversation = await conversationOf([one, newCompaction(vault, summary, covers), two].map(again));
-    const past = await readPast(within, asked(conversation), vault, { budgetTokens: 1000, outputTokensMax: Infinity });
-    expect(textsOf(past.items)).toEqual(['recent', 'two']);
-  }
+const all = { budgetTokens: 1000, outputTokensMax: Infinity };
+
+test('a compaction that came from a caller holds what it needs itself', async () => {
+  const brought = newCompaction(vault, summary, null);
+  const past = await readPast(within, asked(await conversationOf([says('one'), brought, says('two')])), vault, all);
+  expect(past.summary).toEqual(summary);
+  expect(textsOf(past.items)).toEqual(['recent', 'two']);
+});
+
+test('a compaction that covers a part of what a caller’s holds is followed by the rest', async () => {
+  const [covered, rest, next] = ['covered', 'rest', 'next'].map(says);
+  const brought = newCompaction(vault, { ...summary, recent: [says('older'), covered!, rest!] }, null);
+  const newer = newCompaction(vault, { ...summary, text: 'newer', recent: [rest!, next!] }, covered!.id);
+  const conversation = await conversationOf([says('before'), brought, next!, newer, says('after')]);
+  const past = await readPast(within, asked(conversation), vault, all);
+  expect(past.summary?.text).toBe('newer');
+  expect(textsOf(past.items)).toEqual(['rest', 'next', 'after']);
+});
+
+test('what was deleted comes back out of no compaction, also where the last item that it covers is gone', async () => {
+  const [covered, kept, gone, question, after] = ['covered', 'kept', 'gone', 'question', 'after'].map(says);
+  const recent = [kept!, gone!, question!];
+  const compaction = newCompaction(vault, { ...summary, recent }, covered!.id);
+  const conversation = await conversationOf([says('older'), kept!, question!, compaction, after!]);
+  const past = await readPast(within, asked(conversation), vault, all);
+  expect(past.summary?.text).toBe(summary.text);
+  expect(textsOf(past.items)).toEqual(['kept', 'question', 'after']);
 });
 
 test('a chain is read back to its newest compaction, however many turns ago', async () => {
@@ -162,8 +182,3 @@ test('a chain is read back to its newest compaction, however many turns ago', as
   expect(past.summary).toEqual(summary);
   expect(textsOf(past.items)).toEqual(turns.slice(4).map((_, nth) => `turn ${nth + 4}`));
 });
-
-/** The same under an id of its own. */
-function again(item: Item): Item {
-  return item.kind === 'message' ? { ...item, id: newId('message') } : item;
-}

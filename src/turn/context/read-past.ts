@@ -65,9 +65,12 @@ class Backwards {
   #remainingTokens: number;
   readonly #newestFirst: Item[] = [];
   #compaction: CompactionItem | undefined;
+  #summary: Summary | undefined;
   /** Items newer than the compaction. */
   #newer = 0;
   #isCoverMet = false;
+  /** A compaction covers all that stands before it. */
+  #isRestCovered = false;
 
   constructor(vault: SubjectVault, budgetTokens: number) {
     this.#vault = vault;
@@ -75,7 +78,7 @@ class Backwards {
   }
 
   get isOver(): boolean {
-    return this.#remainingTokens < 0 || this.#isCoverMet || this.#compaction?.covers === null;
+    return this.#remainingTokens < 0 || this.#isCoverMet || this.#isRestCovered;
   }
 
   take(item: Item): void {
@@ -84,22 +87,36 @@ class Backwards {
       return;
     }
     if (item.kind === 'compaction') {
-      // An older one is covered by the newer.
-      if (this.#compaction !== undefined) return;
-      this.#compaction = item;
-      this.#newer = this.#newestFirst.length;
+      this.#takeCompaction(item);
       return;
     }
     this.#newestFirst.push(item);
     this.#remainingTokens -= estimateItemTokens(item);
   }
 
+  #takeCompaction(item: CompactionItem): void {
+    const isNewest = this.#compaction === undefined;
+    if (isNewest) {
+      this.#compaction = item;
+      this.#summary = openSummary(this.#vault, item);
+      this.#newer = this.#newestFirst.length;
+    }
+    // What came from a caller with all that is before it stands nowhere else; an older one of ours is covered by the newer.
+    if (item.covers !== null) return;
+    this.#isRestCovered = true;
+    const { recent } = isNewest ? this.#summary! : openSummary(this.#vault, item);
+    for (const each of recent.toReversed()) {
+      if (!this.#isCoverMet) this.take(each);
+    }
+  }
+
   get past(): Past {
-    if (this.#compaction === undefined) return { summary: undefined, items: this.#newestFirst.toReversed() };
-    const summary = openSummary(this.#vault, this.#compaction);
-    if (this.#isCoverMet) return { summary, items: this.#newestFirst.toReversed() };
-    // It came from a caller, or the last item that it covers was deleted: it holds what it needs itself.
-    return { summary, items: [...summary.recent, ...this.#newestFirst.slice(0, this.#newer).toReversed()] };
+    const summary = this.#summary;
+    // Where the last item that is covered was deleted, what is not covered are those of the others that are still there.
+    const uncovered =
+      this.#isCoverMet || summary === undefined ? undefined : new Set(summary.recent.map(({ id }) => id));
+    const items = this.#newestFirst.filter(({ id }, nth) => nth < this.#newer || (uncovered?.has(id) ?? true));
+    return { summary, items: items.toReversed() };
   }
 }
 
