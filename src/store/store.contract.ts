@@ -816,6 +816,8 @@ export function storeContract(open: () => Promise<Store>): void {
       for (const turn of [first, second]) expect(await tenant.enqueueTurn(turn, 2)).toBe('queued');
       expect(await tenant.enqueueTurn(aQueued({ conversation }), 2)).toBe('full');
       expect(await ready(tenantId)).toEqual([first.id]);
+      expect(await tenant.waitingTurns(conversation)).toEqual([first.id, second.id]);
+      expect(await wholeTenant().waitingTurns(conversation)).toEqual([]);
       const longWaiting = await store.system.readyTurns(10_000, Date.now());
       expect(longWaiting.some(({ turn }) => turn === first.id)).toBe(false);
       expect(await tenant.beginTurn(aTurn({ conversation }), [anItem()])).toBe('locked');

@@ -323,6 +323,8 @@ export interface TenantStore {
   /** `full` when so many of its conversation wait already. */
   enqueueTurn(turn: QueuedTurn, mostWaiting: number): Promise<EnqueueTurn>;
   queuedTurn(id: Id<'turn'>): Promise<QueuedTurn | undefined>;
+  /** Those that wait in a conversation. */
+  waitingTurns(conversation: Id<'conversation'>): Promise<readonly Id<'turn'>[]>;
   /** As `beginTurn`, and out of the queue; `gone` where it does not wait there, `locked` where it is not its turn. */
   beginQueuedTurn(turn: NewTurn, input: readonly NewItem[]): Promise<BeginTurn | 'gone'>;
   /** A queued turn ends before it began. False where it does not wait. */

@@ -189,6 +189,28 @@ describe('a message while its conversation has a running turn', () => {
   });
 });
 
+describe('a conversation that is deleted', () => {
+  test('stops what runs or waits in it, whose listeners hear of the end', async () => {
+    const { id: conversation } = await client.conversations.create();
+    await simulator.plan({ tokens: 1000, tokenMs: 10 });
+    const ask = { model: 'queueing', conversation, input: 'slow', stream: true } as const;
+    const running = heard(await client.responses.create(ask));
+    await simulator.until((log) => (log.requests.at(-1)?.tokens ?? 0) > 30);
+    const waiting = heard(await client.responses.create(ask));
+    const { id } = await client.responses.create({ ...ask, stream: false, background: true });
+    const following = heard(await client.responses.retrieve(id, { stream: true }));
+    const startedMs = performance.now();
+    await client.conversations.delete(conversation);
+    const ends = (await Promise.all([running, waiting, following])).map((events) => events.at(-1));
+    expect(performance.now() - startedMs).toBeLessThan(5000);
+    for (const end of ends)
+      expect(end).toMatchObject({ type: 'response.incomplete', response: { status: 'cancelled' } });
+    await expect(client.conversations.retrieve(conversation)).rejects.toMatchObject({ status: 404 });
+    await expect(client.responses.retrieve(id)).rejects.toMatchObject({ status: 404 });
+    expect(await asked()).toBe(1);
+  });
+});
+
 describe('a turn that cannot go on', () => {
   test.each([
     ['after three nodes were lost with it', 'update turns set attempts = 3'],

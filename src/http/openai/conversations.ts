@@ -64,7 +64,7 @@ export function conversationRoutes(rooms: TurnRooms): Route[] {
       method: 'DELETE',
       path: one,
       policy: talkPolicy,
-      summary: 'Deletes a conversation with its items and turns.',
+      summary: 'Deletes a conversation with its items and responses; those that run or wait are cancelled first.',
       answer: '`{"id":…,"object":"conversation.deleted","deleted":true}`.',
       handle: (exchange) => remove(rooms, exchange),
     },

@@ -31,6 +31,7 @@ export const tenantCalls: Readonly<Record<keyof TenantStore, Kind>> = {
   repeatedTurn: 'write',
   enqueueTurn: 'write',
   queuedTurn: 'read',
+  waitingTurns: 'read',
   beginQueuedTurn: 'write',
   endQueuedTurn: 'write',
   turnItems: 'read',

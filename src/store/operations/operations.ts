@@ -49,6 +49,7 @@ const tenantOperations: { readonly [Name in keyof TenantStore]: WithinReach<Tena
   repeatedTurn: queuedTurns.repeatedTurn,
   enqueueTurn: queuedTurns.enqueueTurn,
   queuedTurn: queuedTurns.queuedTurn,
+  waitingTurns: queuedTurns.waitingTurns,
   beginQueuedTurn: queuedTurns.beginQueuedTurn,
   endQueuedTurn: queuedTurns.endQueuedTurn,
   turnItems: turnReads.turnItems,

@@ -115,6 +115,22 @@ export const queuedTurn = async (session: Session, reach: Reach, id: Id<'turn'>)
   return { ...rest, background: background === 1, repeats: { idempotency, body } };
 };
 
+const selectWaiting = contentQuery<{ conversation: Id<'conversation'> }, { id: Id<'turn'> }>(({ db, arg, within }) =>
+  db
+    .selectFrom('queued_turns')
+    .select('id')
+    .where(within('queued_turns'))
+    .where('conversation', '=', arg('conversation'))
+    .orderBy('queued_at_ms')
+    .orderBy('id'),
+);
+
+export const waitingTurns = async (
+  session: Session,
+  reach: Reach,
+  conversation: Id<'conversation'>,
+): Promise<readonly Id<'turn'>[]> => (await selectWaiting(session, reach, { conversation })).map(({ id }) => id);
+
 const takeQueued = contentQuery<{ id: Id<'turn'> }, { queuedAtMs: number; conversation: Id<'conversation'> | null }>(
   ({ db, arg, within }) =>
     db

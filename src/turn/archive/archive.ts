@@ -4,7 +4,7 @@ import type { Item } from '#conversation';
 import type { ConversationRow, FeedbackRow, ItemRow, PageRequest, QueuedTurn, TurnRow } from '#store';
 import { admitSaid } from './admit-said.ts';
 import { isBeyond } from './beyond.ts';
-import { cancelTurn } from '../durable/cancel-turn.ts';
+import { cancelTurn, stopTurnsOf } from '../durable/cancel-turn.ts';
 import { findTurn } from '../durable/find-turn.ts';
 import { hasMore } from './has-more.ts';
 import { noCursor } from './no-cursor.ts';
@@ -90,8 +90,14 @@ export async function updateMetadata(
   return { ...(await openConversation(rooms, principal, row)), metadata };
 }
 
-export async function deleteConversation(rooms: ArchiveRooms, principal: Principal, id: string): Promise<void> {
+/** What runs or waits in it is stopped first. */
+export async function deleteConversation(
+  rooms: Parameters<typeof cancelTurn>[0],
+  principal: Principal,
+  id: string,
+): Promise<void> {
   const row = await conversationRow(rooms, principal, id);
+  await stopTurnsOf(rooms, principal, row.id);
   if (!(await rooms.store.reach(reachOf(principal)).deleteConversation(row.id))) throw noConversation();
 }
 

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { UsherError, type Id } from '#base';
 import { reachOf, type Principal, type TenantId } from '#access';
 import { noUsage } from '#conversation';
@@ -22,7 +23,12 @@ const waitMs = 20_000;
  *
  * @throws UsherError `not_found`; `overloaded` where its node does not stop it in time
  */
-export async function cancelTurn(rooms: CancelRooms, principal: Principal, id: Id<'turn'>): Promise<void> {
+export async function cancelTurn(
+  rooms: CancelRooms,
+  principal: Principal,
+  id: Id<'turn'>,
+  patienceMs = waitMs,
+): Promise<void> {
   const store = rooms.store.reach(reachOf(principal));
   const found = await findTurn(store, id);
   const queued = found?.queued;
@@ -31,12 +37,47 @@ export async function cancelTurn(rooms: CancelRooms, principal: Principal, id: I
   rooms.live.get(id)?.cancel();
   if (!(await store.askCancel(id))) return;
   try {
-    await followTurn(rooms, id, { principal, relay: () => undefined, signal: AbortSignal.timeout(waitMs) });
+    await followTurn(rooms, id, { principal, relay: () => undefined, signal: AbortSignal.timeout(patienceMs) });
   } catch (error) {
     if (!(error instanceof UsherError) || error.code !== 'client_gone') throw error;
     throw new UsherError('overloaded', 'The response was asked to stop and has not stopped yet. Look again shortly.', {
       retryAfterMs: 1000,
     });
+  }
+}
+
+/** All nodes look several times within it whether a turn that is followed there has ended. */
+const tellMs = 500;
+/** A node that runs is heard from within it. */
+const deletionWaitMs = 3000;
+/** A conversation goes even where somebody keeps on talking in it. */
+const roundsMax = 3;
+
+/**
+ * Stops all that waits or runs in a conversation that is to be deleted, and leaves its listeners time to be told:
+ * what they follow goes with it. A turn of a node that is lost is not waited for.
+ */
+export async function stopTurnsOf(
+  rooms: CancelRooms,
+  principal: Principal,
+  conversation: Id<'conversation'>,
+): Promise<void> {
+  const store = rooms.store.reach(reachOf(principal));
+  const stop = async (id: Id<'turn'>): Promise<void> => {
+    try {
+      await cancelTurn(rooms, principal, id, deletionWaitMs);
+    } catch (error) {
+      if (!(error instanceof UsherError) || (error.code !== 'overloaded' && error.code !== 'not_found')) throw error;
+    }
+  };
+  for (let round = 0; round < roundsMax; round += 1) {
+    // Those that wait first, so that none begins where the one that runs has ended.
+    const waiting = await store.waitingTurns(conversation);
+    await Promise.all(waiting.map(stop));
+    const running = await store.runningTurn(conversation);
+    if (running !== undefined) await stop(running);
+    else if (waiting.length === 0) return;
+    await delay(tellMs);
   }
 }
 
