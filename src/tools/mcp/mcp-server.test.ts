@@ -5,6 +5,7 @@ import { z } from 'zod';
 import type { SubjectId } from '#access';
 import { mcpTestServer } from '#test/mcp-server';
 import { scriptedBackend } from '#test/scripted-backend';
+import type { ToolCredential } from '../port.ts';
 import { call, messageOf, north, toldRoom } from '../tool-room.fixture.ts';
 
 function register(server: McpServer): void {
@@ -44,6 +45,17 @@ function register(server: McpServer): void {
 }
 
 const names = ['add', 'weather', 'fail', 'picture', 'huge', 'endless', { name: 'slow', timeoutMs: 300, confirm: true }];
+
+function crmFor(origin: string): ToolCredential {
+  return {
+    name: 'crm',
+    secret: 'service-secret',
+    header: 'Authorization',
+    scheme: 'Bearer',
+    origins: [origin],
+    tenants: [north],
+  };
+}
 
 function source(url: string, changes: object = {}): object {
   return { kind: 'mcp', label: 'shop', url, tools: names, ...changes };
@@ -161,15 +173,7 @@ test("the person's own authorisation is sent with their calls, and the credentia
     sessions: true,
     gate: ({ authorization }) => (authorization === undefined ? 401 : undefined),
   });
-  const credential = {
-    name: 'crm',
-    secret: 'service-secret',
-    header: 'Authorization',
-    scheme: 'Bearer',
-    origins: [server.origin],
-    tenants: [north],
-  };
-  await using told = toldRoom({ privateOrigins: [server.origin], credentials: [credential] });
+  await using told = toldRoom({ privateOrigins: [server.origin], credentials: [crmFor(server.origin)] });
   const set = await told.tools([source(server.url, { authorisation: 'user', credential: 'crm' })]);
   expect(messageOf(await call(set, 'shop_weather'))).toContain('sign in');
   expect(await call(set, 'shop_weather', {}, { userAuthorisation: 'ann-token' })).toMatchObject({ result: 'done' });
@@ -206,6 +210,27 @@ test('a tool that the server does not have is told by its name', async () => {
   const set = await told.tools([source(server.url, { tools: ['add', 'subtract'] })]);
   expect(set.tools).toHaveLength(1);
   expect(told.missing.join()).toContain('has no tool "subtract"');
+});
+
+test('a server that echoes the credential in its refusal to list does not put it into what is told', async () => {
+  await using server = await scriptedBackend(({ body, headers }, response) => {
+    const { id, method } = body as { id?: number; method?: string };
+    const message = `unknown key: ${headers['authorization']}`;
+    const info = {
+      protocolVersion: '2025-06-18',
+      capabilities: { tools: {} },
+      serverInfo: { name: 'a', version: '1' },
+    };
+    const said = method === 'initialize' ? { result: info } : { error: { code: -32_000, message } };
+    if (id === undefined) response.writeHead(202).end();
+    else response.setHeader('content-type', 'application/json').end(JSON.stringify({ jsonrpc: '2.0', id, ...said }));
+  });
+  const origin = `http://127.0.0.1:${server.port}`;
+  await using told = toldRoom({ privateOrigins: [origin], credentials: [crmFor(origin)] });
+  const declared = source(`${origin}/mcp`, { authorisation: 'service', credential: 'crm' });
+  expect((await told.tools([declared])).tools).toEqual([]);
+  expect(server.requests.map(({ body }) => (body as { method?: string }).method)).toContain('tools/list');
+  expect(told.missing.join()).toMatch(/refused the call: unknown key: Bearer •••/);
 });
 
 test('a server that answers garbage, HTML or a redirect is told as one that does not speak the protocol', async () => {

@@ -73,18 +73,20 @@ export class McpServer {
       this.#listed = { tools: this.#offered(found), atMs: this.#now() };
     } catch (error) {
       this.#failedAtMs = this.#now();
-      const failure = mcpFailure(error, this.#url.origin, []);
-      const why = failure instanceof ToolFailure ? failure.message : 'It answered nothing that could be read.';
+      const why = error instanceof ToolFailure ? error.message : 'It answered nothing that could be read.';
       this.#options.onMissing(`${this.#url.origin} did not list its tools. ${why}`);
     }
   }
 
+  /** @throws ToolFailure without the credential that was sent, and what cannot be named */
   async #list(): Promise<readonly Tool[]> {
     const signal = AbortSignal.timeout(listingMs);
     const { credential } = this.#declared;
     const origin = this.#url.origin;
-    const { headers } =
-      credential === undefined ? { headers: {} } : withCredential(credential, { ...this.#options.authority, origin });
+    const { headers, secrets } =
+      credential === undefined
+        ? { headers: {}, secrets: [] }
+        : withCredential(credential, { ...this.#options.authority, origin });
     const stopped = new ToolFailure('timeout', `It took longer than ${listingMs} ms.`);
     try {
       const session = await openMcpSession(this.#reach(headers));
@@ -97,7 +99,7 @@ export class McpServer {
         void session.close();
       }
     } catch (error) {
-      throw signal.aborted ? stopped : error;
+      throw signal.aborted ? stopped : mcpFailure(error, origin, secrets);
     }
   }
 
