@@ -41,6 +41,19 @@ describe('the way out', () => {
     },
   );
 
+  test('has no more connections than it may, and the others wait for theirs', async () => {
+    await using server = await scriptedBackend((_request, response) => void setTimeout(() => response.end('ok'), 20));
+    const egress = openEgress(new URL(`http://127.0.0.1:${server.port}`), 'configured', 2);
+    const ask = async (): Promise<number> => {
+      const { status, body } = await egress.open({ method: 'GET', path: '/', headers: {} }, 5000, undefined);
+      for await (const _ of body);
+      return status;
+    };
+    expect(await Promise.all(Array.from({ length: 8 }, ask))).toEqual(Array(8).fill(200));
+    expect(new Set(server.requests.map(({ socket }) => socket)).size).toBe(2);
+    await egress.close();
+  });
+
   test('follows no redirect', async () => {
     await using server = await scriptedBackend((_request, response) => {
       response.writeHead(302, { location: '/elsewhere' }).end();

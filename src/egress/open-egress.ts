@@ -51,12 +51,13 @@ const keepAliveMs = 4_000;
 const clientTtlMs = 300_000;
 
 /**
- * Opens the way to `origin`. As many connections as there are running requests (admission is the
- * balancer's), one request at a time on each. HTTP/2 stays off: there a cancelled request would
+ * Opens the way to `origin`. As many connections as there are running requests, up to `connectionsMax`
+ * (for models admission is the balancer's), one request at a time on each; others wait. HTTP/2 stays off: there a cancelled request would
  * leave its connection to the next one. Proxy variables of the environment are not read.
  */
-export function openEgress(origin: URL, reach: Reach = 'configured'): Egress {
+export function openEgress(origin: URL, reach: Reach = 'configured', connectionsMax?: number): Egress {
   const pool = new Pool(origin.origin, {
+    connections: connectionsMax ?? null,
     pipelining: 1,
     allowH2: false,
     useMilo: false,

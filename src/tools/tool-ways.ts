@@ -1,5 +1,8 @@
 import { openEgress, type Egress } from '#egress';
 
+/** To one origin at a time, of all who use its tools: as much as one server has to bear from us. */
+const connectionsMax = 128;
+
 /** The ways out to the origins that tools name, each opened once and kept. Releases bound how many there are. */
 export class ToolWays {
   readonly #privateOrigins: ReadonlySet<string>;
@@ -12,7 +15,8 @@ export class ToolWays {
   to(origin: string): Egress {
     const open = this.#open.get(origin);
     if (open !== undefined) return open;
-    const way = openEgress(new URL(origin), this.#privateOrigins.has(origin) ? 'configured' : 'public');
+    const reach = this.#privateOrigins.has(origin) ? 'configured' : 'public';
+    const way = openEgress(new URL(origin), reach, connectionsMax);
     this.#open.set(origin, way);
     return way;
   }

@@ -8,12 +8,31 @@ import { ToolFailure } from '../tool-failure.ts';
 export interface McpCall {
   readonly signal: AbortSignal;
   readonly idempotencyKey: string | undefined;
-  /** Hears of an answer that broke off: the client itself would wait for the rest of it. */
-  broke?(error: unknown): void;
+}
+
+interface RunningCall extends McpCall {
+  answers: number;
+  end(error: unknown): void;
 }
 
 /** The call that a request is made for, so that its end is the end of the request. */
-export const currentCall = new AsyncLocalStorage<McpCall>();
+const currentCall = new AsyncLocalStorage<RunningCall>();
+
+/**
+ * Works as one call, until `signal` or until an answer breaks off: the client itself would wait for
+ * the rest of it. What the work sends is told by the signal that it is given.
+ */
+export function asCall<T>({ signal, idempotencyKey }: McpCall, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const broken = Promise.withResolvers<never>();
+  const ending = new AbortController();
+  const within = AbortSignal.any([signal, ending.signal]);
+  const end = (error: unknown): void => {
+    broken.reject(error);
+    ending.abort(error);
+  };
+  const running = { signal: within, idempotencyKey, answers: 0, end };
+  return Promise.race([currentCall.run(running, () => work(within)), broken.promise]);
+}
 
 export interface McpFetchOptions {
   readonly egress: Egress;
@@ -23,6 +42,8 @@ export interface McpFetchOptions {
 
 /** All of one answer, streamed or not. */
 const answerBytesMax = 4 * 1024 * 1024;
+/** A server may ask back while it works, such as whether we still listen; each answer is a request to it. */
+const answersMax = 64;
 const silenceMs = 300_000;
 /** For what is said after a call has ended: that it was cancelled, that the session is over. */
 const afterwordMs = 2000;
@@ -39,6 +60,7 @@ export function mcpFetch({ egress, url, headers }: McpFetchOptions): FetchLike {
     // A stream that stays open for the server's own news: none is wanted, and it would outlive its call.
     if (init.method === 'GET' && given['last-event-id'] === undefined) return new Response(null, { status: 405 });
     const call = currentCall.getStore();
+    if (call !== undefined && isAnswer(init.body)) countAnswer(call);
     const signal = call === undefined || call.signal.aborted ? AbortSignal.timeout(afterwordMs) : call.signal;
     const reply = await egress.open(
       {
@@ -69,7 +91,21 @@ export function mcpFetch({ egress, url, headers }: McpFetchOptions): FetchLike {
   };
 }
 
-async function* bounded(body: Readable, call: McpCall | undefined): AsyncGenerator<Buffer> {
+/** @throws ToolFailure for one too many, which ends the call */
+function countAnswer(call: RunningCall): void {
+  call.answers += 1;
+  if (call.answers <= answersMax) return;
+  const failure = new ToolFailure('failed', `The tool's server asked back more than ${answersMax} times.`);
+  call.end(failure);
+  throw failure;
+}
+
+/** Whether it answers what the server asked, rather than asking or telling something itself. */
+function isAnswer(body: unknown): boolean {
+  return typeof body === 'string' && !('method' in (JSON.parse(body) as object));
+}
+
+async function* bounded(body: Readable, call: RunningCall | undefined): AsyncGenerator<Buffer> {
   let bytes = 0;
   try {
     for await (const chunk of body as AsyncIterable<Buffer>) {
@@ -78,7 +114,7 @@ async function* bounded(body: Readable, call: McpCall | undefined): AsyncGenerat
       yield chunk;
     }
   } catch (error) {
-    call?.broke?.(error);
+    call?.end(error);
     throw error;
   }
 }

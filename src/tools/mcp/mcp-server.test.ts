@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import type { SubjectId } from '#access';
 import { mcpTestServer } from '#test/mcp-server';
-import { scriptedBackend } from '#test/scripted-backend';
+import { scriptedBackend, streamHead } from '#test/scripted-backend';
 import type { ToolCredential } from '../port.ts';
 import { call, messageOf, north, toldRoom } from '../tool-room.fixture.ts';
 
@@ -203,6 +203,54 @@ test.each([
   expect(told.unexpected).toEqual([]);
   if (status !== undefined) await server[Symbol.asyncDispose]();
 });
+
+/** A server that pings back so often before it answers requests of this method; `answered` holds the sockets it was answered on. */
+async function pingingServer(pingingMethod: string, pings: number) {
+  const answered: unknown[] = [];
+  const event = (message: object): string => `data: ${JSON.stringify({ jsonrpc: '2.0', ...message })}\n\n`;
+  const results: Readonly<Record<string, object>> = {
+    initialize: {
+      protocolVersion: '2025-06-18',
+      capabilities: { tools: {} },
+      serverInfo: { name: 'pinging', version: '1' },
+    },
+    'tools/list': { tools: [{ name: 'add', inputSchema: { type: 'object' } }] },
+    'tools/call': { content: [{ type: 'text', text: 'ok' }] },
+  };
+  const server = await scriptedBackend(({ body, socket }, response) => {
+    const { id, method } = (body ?? {}) as { id?: number; method?: string };
+    if (id !== undefined && method === undefined) answered.push(socket);
+    const result = results[method ?? ''];
+    if (result === undefined)
+      return void response.writeHead(id === undefined || method === undefined ? 202 : 404).end();
+    streamHead(response);
+    const asked = Array.from({ length: pings }, (_, nth) => event({ id: `ping-${nth}`, method: 'ping' }));
+    if (method === pingingMethod) response.write(asked.join(''));
+    return void setTimeout(() => response.end(event({ id, result })), 100);
+  });
+  return Object.assign(server, { origin: `http://127.0.0.1:${server.port}`, answered });
+}
+
+test('a server that asks back while it works is answered', async () => {
+  await using server = await pingingServer('tools/call', 5);
+  await using told = toldRoom({ privateOrigins: [server.origin] });
+  const set = await told.tools([source(`${server.origin}/mcp`, { tools: ['add'] })]);
+  expect(await call(set, 'shop_add')).toEqual({ result: 'done', output: 'ok' });
+  await expect.poll(() => server.answered.length).toBe(5);
+});
+
+test.each(['initialize', 'tools/list', 'tools/call'])(
+  'a server that asks back without an end is heard no longer: in its answer to %s',
+  async (method) => {
+    await using server = await pingingServer(method, 5000);
+    await using told = toldRoom({ privateOrigins: [server.origin] });
+    const set = await told.tools([source(`${server.origin}/mcp`, { tools: ['add'] })]);
+    const said = method === 'tools/call' ? messageOf(await call(set, 'shop_add')) : told.missing.join();
+    expect(said).toContain('asked back more than 64 times');
+    expect(new Set(server.answered).size).toBeLessThanOrEqual(64);
+    expect(told.unexpected).toEqual([]);
+  },
+);
 
 test('a tool that the server does not have is told by its name', async () => {
   await using server = await mcpTestServer(register, { sessions: false });

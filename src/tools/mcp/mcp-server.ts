@@ -6,7 +6,7 @@ import { authorise, withCredential, type AuthorityOptions } from '../authority.t
 import type { ToolContext } from '../port.ts';
 import type { Arguments, RunnableTool } from '../runnable-tool.ts';
 import { ToolFailure } from '../tool-failure.ts';
-import { currentCall } from './mcp-fetch.ts';
+import { asCall } from './mcp-fetch.ts';
 import { mcpFailure } from './mcp-failure.ts';
 import { openMcpSession } from './mcp-session.ts';
 import { McpSessions } from './mcp-sessions.ts';
@@ -91,10 +91,10 @@ export class McpServer {
     try {
       const session = await openMcpSession(this.#reach(headers));
       try {
-        return await currentCall.run({ signal, idempotencyKey: undefined }, async () => {
-          const { tools } = await session.client.listTools(undefined, { signal, timeout: listingMs });
-          return tools;
-        });
+        const { tools } = await asCall({ signal, idempotencyKey: undefined }, (within) =>
+          session.client.listTools(undefined, { signal: within, timeout: listingMs }),
+        );
+        return tools;
       } finally {
         void session.close();
       }
@@ -152,20 +152,18 @@ export class McpServer {
     const { headers, secrets } = authorise(this.#declared, context, { ...this.#options.authority, origin });
     const person = [context.subject, context.assistant, ...secrets];
     try {
-      const broken = Promise.withResolvers<never>();
-      const call = { signal, idempotencyKey: context.idempotencyKey, broke: broken.reject };
-      const result = this.#sessions.use(
+      const result = await this.#sessions.use(
         person,
         () => openMcpSession(this.#reach(headers)),
         ({ client }) =>
-          currentCall.run(call, () =>
+          asCall({ signal, idempotencyKey: context.idempotencyKey }, (within) =>
             client.callTool(
               { name: tool.name, arguments: given },
-              { signal, timeout: timeoutMs + graceMs, toolDefinition: tool },
+              { signal: within, timeout: timeoutMs + graceMs, toolDefinition: tool },
             ),
           ),
       );
-      return readMcpResult(await Promise.race([result, broken.promise]), bytesMax, secrets);
+      return readMcpResult(result, bytesMax, secrets);
     } catch (error) {
       throw mcpFailure(error, origin, secrets);
     }

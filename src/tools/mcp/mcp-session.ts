@@ -1,5 +1,5 @@
 import { Client, StreamableHTTPClientTransport, type jsonSchemaValidator } from '@modelcontextprotocol/client';
-import { currentCall, mcpFetch, type McpFetchOptions } from './mcp-fetch.ts';
+import { asCall, mcpFetch, type McpFetchOptions } from './mcp-fetch.ts';
 
 /** One session with a server, for one person. */
 export interface McpSession {
@@ -28,14 +28,13 @@ export async function openMcpSession(options: McpFetchOptions): Promise<McpSessi
   );
   const transport = new StreamableHTTPClientTransport(options.url, { fetch: mcpFetch(options) });
   // Not the caller's own signal: another call of the same person may wait for this session too.
-  const within = AbortSignal.timeout(connectMs);
-  await currentCall.run({ signal: within, idempotencyKey: undefined }, () =>
+  await asCall({ signal: AbortSignal.timeout(connectMs), idempotencyKey: undefined }, (within) =>
     client.connect(transport, { signal: within, timeout: connectMs }),
   );
   return {
     client,
     close: async () => {
-      await currentCall.run({ signal: AbortSignal.timeout(closeMs), idempotencyKey: undefined }, async () => {
+      await asCall({ signal: AbortSignal.timeout(closeMs), idempotencyKey: undefined }, async () => {
         await transport.terminateSession().catch(() => undefined);
         await client.close().catch(() => undefined);
       });
