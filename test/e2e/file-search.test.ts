@@ -83,6 +83,24 @@ describe('a model that searches the knowledge itself', () => {
     const plainly = await client.responses.create({ model: 'looking', input });
     expect(plainly.output[0]).toMatchObject({ results: null });
     expect((await client.responses.retrieve(plainly.id, { include })).output[0]).toMatchObject({ results: found });
+    const { id } = await client.conversations.create();
+    const turn = { model: 'looking', conversation: id };
+    await client.responses.create({ ...turn, input });
+    const listed = await client.conversations.items.list(id, { include, order: 'asc' });
+    expect(listed.data[1]).toMatchObject({ results: found });
+    expect((await client.conversations.items.list(id, { order: 'asc' })).data[1]).toMatchObject({ results: null });
+    const at = { conversation_id: id };
+    const item = listed.data[1]!.id!;
+    expect(await client.conversations.items.retrieve(item, { ...at, include })).toMatchObject({ results: found });
+    expect(await client.conversations.items.retrieve(item, at)).toMatchObject({ results: null });
+    const items = [listed.data[1] as OpenAI.Responses.ResponseInputItem];
+    expect((await client.conversations.items.create(id, { items, include })).data[0]).toMatchObject({ results: found });
+    const again = await client.responses.create({
+      ...turn,
+      input: [...items, { role: 'user', content: '[[sim:say ok]]' }],
+    });
+    const said = await client.responses.inputItems.list(again.id, { include, order: 'asc' });
+    expect(said.data[0]).toMatchObject({ results: found });
     expect(await violations()).toEqual([]);
   });
 

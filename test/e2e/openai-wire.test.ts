@@ -489,6 +489,18 @@ describe('what is stored', () => {
   });
 });
 
+describe('metadata', () => {
+  test('is taken away again by null', async () => {
+    const metadata = { topic: 'seats' };
+    const { id } = await client.conversations.create({ metadata });
+    expect(await client.conversations.update(id, { metadata: null })).toMatchObject({ id, metadata: {} });
+    expect((await client.conversations.retrieve(id)).metadata).toEqual({});
+    const messages = [{ role: 'user' as const, content: '[[sim:say hi]]' }];
+    const stored = await client.chat.completions.create({ model, messages, store: true, metadata });
+    expect(await client.chat.completions.update(stored.id, { metadata: null })).toMatchObject({ metadata: {} });
+  });
+});
+
 describe('lists', () => {
   test('come page by page, in either order', async () => {
     const texts = Array.from({ length: 7 }, (_, index) => `item ${index}`);

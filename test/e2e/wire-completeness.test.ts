@@ -109,6 +109,21 @@ describe('the tokens of an input', () => {
     expect((await simulator.log()).requests.length).toBe(before);
     expect((await client.conversations.items.list(conversation)).data).toHaveLength(1);
   });
+
+  test('are counted of nothing new too, and of the assistant that answered before', async () => {
+    const count = async (body: OpenAI.Responses.InputTokenCountParams) =>
+      (await client.responses.inputTokens.count(body)).input_tokens;
+    const instructions = await count({ model, input: null });
+    expect(instructions).toBeGreaterThan(0);
+    expect(await count({ model })).toBe(instructions);
+    const { id: conversation } = await client.conversations.create();
+    const { id } = await client.responses.create({ model, conversation, input: 'Where? [[sim:say There.]]' });
+    const after = await count({ conversation });
+    expect(after).toBeGreaterThan(instructions);
+    expect(await count({ model, conversation, input: null })).toBe(after);
+    expect(await count({ model: null, previous_response_id: id })).toBe(after);
+    await expect(count({ input: 'Where?' })).rejects.toMatchObject({ status: 400, param: 'model' });
+  });
 });
 
 describe('an answer of a format', () => {

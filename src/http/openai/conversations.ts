@@ -14,8 +14,9 @@ import {
   type TurnRooms,
 } from '#turn';
 import type { Exchange, Route } from '../exchange.ts';
-import { metadataSchema, pageSchema, readBody, readPage, subjectSchema } from './read-body.ts';
+import { metadataSchema, newMetadataSchema, readBody, readPage, subjectSchema } from './read-body.ts';
 import { FileParts } from './read-file.ts';
+import { includedSchema, itemPageSchema, readIncluded } from './read-included.ts';
 import { itemsSchema, readItems } from './read-items.ts';
 import { talkPolicy } from './talk-policy.ts';
 import { itemList, writeItem } from './write-items.ts';
@@ -26,7 +27,7 @@ export const conversationSchema = z.looseObject({
   metadata: metadataSchema.nullish(),
   safety_identifier: subjectSchema.nullish(),
 });
-export const conversationChangeSchema = z.looseObject({ metadata: metadataSchema });
+export const conversationChangeSchema = z.looseObject({ metadata: newMetadataSchema });
 export const conversationItemsSchema = z.looseObject({
   items: itemsSchema.min(1).max(20).describe('What is added at the end, in order.'),
 });
@@ -73,7 +74,7 @@ export function conversationRoutes(rooms: TurnRooms): Route[] {
       path: `${one}/items`,
       policy: talkPolicy,
       summary: 'Lists the items of a conversation.',
-      query: pageSchema,
+      query: itemPageSchema,
       answer: 'A list of items; `has_more` says whether another page follows.',
       handle: (exchange) => list(rooms, exchange),
     },
@@ -82,6 +83,7 @@ export function conversationRoutes(rooms: TurnRooms): Route[] {
       path: `${one}/items`,
       policy: talkPolicy,
       summary: 'Adds items at the end of a conversation, without an answer.',
+      query: includedSchema,
       body: conversationItemsSchema,
       answer: 'A list of the items as they were added.',
       handle: (exchange) => append(rooms, exchange),
@@ -91,6 +93,7 @@ export function conversationRoutes(rooms: TurnRooms): Route[] {
       path: `${one}/items/:item`,
       policy: talkPolicy,
       summary: 'One item of a conversation.',
+      query: includedSchema,
       answer: 'The item.',
       handle: (exchange) => retrieveItem(rooms, exchange),
     },
@@ -142,7 +145,7 @@ async function remove(rooms: TurnRooms, exchange: Exchange): Promise<void> {
 async function list(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const page = readPage(exchange.query);
   const { items, hasMore } = await listItems(rooms, exchange.principal, conversationOf(exchange), page);
-  exchange.sendJson(200, itemList(items, hasMore));
+  exchange.sendJson(200, itemList(items, hasMore, readIncluded(exchange.query)));
 }
 
 async function append(rooms: TurnRooms, exchange: Exchange): Promise<void> {
@@ -157,12 +160,12 @@ async function append(rooms: TurnRooms, exchange: Exchange): Promise<void> {
     'items',
   );
   await appendItems(rooms, principal, conversationOf(exchange), items);
-  exchange.sendJson(200, itemList(items, false));
+  exchange.sendJson(200, itemList(items, false, readIncluded(exchange.query)));
 }
 
 async function retrieveItem(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const item = await readItem(rooms, exchange.principal, conversationOf(exchange), exchange.params['item']!);
-  exchange.sendJson(200, writeItem(item));
+  exchange.sendJson(200, writeItem(item, readIncluded(exchange.query)));
 }
 
 async function removeItem(rooms: TurnRooms, exchange: Exchange): Promise<void> {

@@ -40,6 +40,9 @@ export const metadataSchema = z
   .refine((metadata) => Object.keys(metadata).length <= 16, 'must have at most 16 keys')
   .describe('Up to 16 texts of 512 characters, by names of 64, kept with it and given back.');
 
+/** Of a change: null takes all of it away. */
+export const newMetadataSchema = metadataSchema.nullable().transform((metadata) => metadata ?? {});
+
 export const modelSchema = z
   .string()
   .min(1)

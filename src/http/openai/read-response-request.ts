@@ -166,6 +166,12 @@ export const responseSchema = z.looseObject({
     .describe('How the answer is written.'),
 });
 
+/** The body of `POST /v1/responses/input_tokens`. */
+export const countSchema = responseSchema.extend({
+  model: modelSchema.nullish().describe('As of a response. Absent: the assistant that answered before.'),
+  input: inputSchema.nullish().describe('What would be said: one text of the user, or items.'),
+});
+
 /** The body of `POST /v1/responses/compact`. */
 export const compactSchema = responseSchema
   .pick({ model: true, previous_response_id: true, user: true, safety_identifier: true })

@@ -6,6 +6,7 @@ import {
   countInputTokens,
   deleteTurn,
   followTurn,
+  readConversation,
   readTurn,
   readTurnInput,
   resolveReferences,
@@ -17,18 +18,18 @@ import {
 } from '#turn';
 import type { Exchange, Route } from '../exchange.ts';
 import { answerStreamed, answerWhole, type Telling } from './answer-exchange.ts';
-import { pageOf, pageSchema, readBody, readPage } from './read-body.ts';
+import { pageOf, readBody, readPage } from './read-body.ts';
 import { FileParts } from './read-file.ts';
+import { includedSchema, itemPageSchema, readIncluded } from './read-included.ts';
 import { readItems } from './read-items.ts';
-import { readResponseRequest, readSettings, responseSchema, compactSchema } from './read-response-request.ts';
 import {
-  recordedResponse,
-  reasonOf,
-  responseBody,
-  resultsIncluded,
-  writeUsage,
-  type ResponseSettings,
-} from './response-body.ts';
+  compactSchema,
+  countSchema,
+  readResponseRequest,
+  readSettings,
+  responseSchema,
+} from './read-response-request.ts';
+import { recordedResponse, reasonOf, responseBody, writeUsage, type ResponseSettings } from './response-body.ts';
 import { ResponseEventWriter } from './response-events.ts';
 import { talkPolicy } from './talk-policy.ts';
 import { responseIdOf, turnOfResponseId } from './wire-ids.ts';
@@ -50,7 +51,7 @@ export function responseRoutes(rooms: TurnRooms): Route[] {
       path: '/v1/responses/input_tokens',
       policy: talkPolicy,
       summary: 'Counts the tokens that a model would read for this request, without asking one.',
-      body: responseSchema,
+      body: countSchema,
       answer: '`{"object":"response.input_tokens","input_tokens":…}`; estimated.',
       handle: (exchange) => countInput(rooms, exchange),
     },
@@ -95,7 +96,7 @@ export function responseRoutes(rooms: TurnRooms): Route[] {
       path: '/v1/responses/:response/input_items',
       policy: talkPolicy,
       summary: 'Lists the items that were said to a stored response.',
-      query: pageSchema,
+      query: itemPageSchema,
       answer: 'A list of items; `has_more` says whether another page follows.',
       handle: (exchange) => inputItems(rooms, exchange),
     },
@@ -129,9 +130,27 @@ async function readRequest(
 }
 
 async function countInput(rooms: TurnRooms, exchange: Exchange): Promise<void> {
-  const body = readBody(responseSchema, await exchange.json());
+  const asked = readBody(countSchema, await exchange.json());
+  const model = asked.model ?? (await assistantBefore(rooms, exchange, asked));
+  const body = { ...asked, model, input: asked.input ?? [] };
   const request = await readRequest(rooms, exchange, body, readSettings(body));
   exchange.sendJson(200, { object: 'response.input_tokens', input_tokens: await countInputTokens(rooms, request) });
+}
+
+/** Who is asked where the caller does not say. */
+async function assistantBefore(
+  rooms: TurnRooms,
+  { principal }: Exchange,
+  { conversation, previous_response_id: previous }: z.infer<typeof countSchema>,
+): Promise<string> {
+  if (principal.kind === 'user') return principal.assistant;
+  if (previous != null) return (await readTurn(rooms, principal, turnOfResponseId(previous))).assistant;
+  const id = typeof conversation === 'object' ? conversation?.id : conversation;
+  const assistant = id === undefined ? undefined : (await readConversation(rooms, principal, id)).assistant;
+  if (assistant != null) return assistant;
+  throw new UsherError('invalid_request', 'Send "model": nothing that came before tells the assistant.', {
+    param: 'model',
+  });
 }
 
 async function compact(rooms: TurnRooms, exchange: Exchange): Promise<void> {
@@ -171,21 +190,14 @@ const retrieveSchema = z.object({
     .min(-1)
     .optional()
     .describe('With `stream`: the `sequence_number` of the last event that is known already.'),
-  include: z
-    .string()
-    .optional()
-    .describe(
-      `\`${resultsIncluded}\`: the items of searches hold the passages that were found. Others are left unread.`,
-    ),
-  'include[]': z.string().optional().describe('The same; may stand several times.'),
+  ...includedSchema.shape,
   include_obfuscation: z.string().optional().describe('Taken and left unread: nothing is padded.'),
 });
 
 async function retrieve(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const query = readBody(retrieveSchema, Object.fromEntries(exchange.query));
   const id = turnOfResponseId(exchange.params['response']!);
-  const included = [...exchange.query.getAll('include'), ...exchange.query.getAll('include[]')];
-  const shown = included.includes(resultsIncluded) ? { showsFound: true } : {};
+  const shown = readIncluded(exchange.query);
   if (query.stream === 'true') return streamStored(rooms, exchange, id, query.starting_after ?? -1, shown);
   if (query.starting_after !== undefined) {
     throw new UsherError('invalid_request', '"starting_after" needs "stream=true".', { param: 'starting_after' });
@@ -223,5 +235,5 @@ async function inputItems(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const page = readPage(exchange.query);
   const items = await readTurnInput(rooms, exchange.principal, turnOfResponseId(exchange.params['response']!));
   const { shown, hasMore } = pageOf(page.order === 'oldest-first' ? items : items.toReversed(), page);
-  exchange.sendJson(200, itemList(shown, hasMore));
+  exchange.sendJson(200, itemList(shown, hasMore, readIncluded(exchange.query)));
 }

@@ -10,14 +10,14 @@ import {
   type TurnRooms,
 } from '#turn';
 import type { Exchange, Route } from '../exchange.ts';
-import { metadataSchema, modelSchema, pageOf, pageSchema, readBody } from './read-body.ts';
+import { modelSchema, newMetadataSchema, pageOf, pageSchema, readBody } from './read-body.ts';
 import type { ResponseSettings } from './response-body.ts';
 import { talkPolicy } from './talk-policy.ts';
 import { servedModel, completionIdOf, turnOfCompletionId } from './wire-ids.ts';
 import { writeCompletion } from './write-completion.ts';
 import { writeMessages } from './write-messages.ts';
 
-const changeSchema = z.looseObject({ metadata: metadataSchema });
+const changeSchema = z.looseObject({ metadata: newMetadataSchema });
 /** Here the oldest come first where nothing else is asked for. */
 const messagesPageSchema = pageSchema.extend({
   order: z.enum(['asc', 'desc']).default('asc').describe('`asc`: oldest first.'),

@@ -122,10 +122,14 @@ function writeTool(item: ToolItem, status: WireStatus): object {
 }
 
 /** A page of items, as every list of the wire is written. */
-export function itemList(items: readonly Item[], hasMore: boolean): object {
+export function itemList(
+  items: readonly Item[],
+  hasMore: boolean,
+  shown: { readonly showsFound?: boolean | undefined } = {},
+): object {
   return {
     object: 'list',
-    data: items.map((item) => writeItem(item)),
+    data: items.map((item) => writeItem(item, shown)),
     // Of an empty page '', since the types of OpenAI's client know no null here.
     first_id: items[0]?.id ?? '',
     last_id: items.at(-1)?.id ?? '',

@@ -13,7 +13,7 @@ import type { TurnRequest } from '../turn-steps.ts';
  * @throws UsherError as a turn would, before it started
  */
 export async function countInputTokens(rooms: TurnRooms, request: TurnRequest): Promise<number> {
-  const admitted = admit(rooms, request);
+  const admitted = admit(rooms, request, true);
   try {
     const prompted = await recall(rooms, await resolve(rooms, admitted));
     const { functions } = await openTurnTools(rooms, prompted);
