@@ -1,4 +1,4 @@
-import { DefaultChatTransport, readUIMessageStream, type UIMessage } from 'ai';
+import { DefaultChatTransport, readUIMessageStream, type UIMessage, type UIMessageChunk } from 'ai';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
@@ -28,7 +28,9 @@ beforeAll(async () => {
   };
   const context = { budgetTokens: 1000, whenFull: 'compact', compactAt: 0.5 };
   const reserve = { ...book, name: 'reserve', confirm: true };
-  const assistants = { [model]: { spec: { context, tools: [book, reserve], turns: { rescue: 'restart' } } } };
+  const assistants = {
+    [model]: { spec: { context, tools: [book, reserve], turns: { rescue: 'restart', whileBusy: 'queue' } } },
+  };
   files = usherFiles([simulator.baseUrl], { assistants, config: { tools: { privateOrigins: [tools.origin] } } });
   usher = await startUsher(files);
   client = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: usher.apiKey, maxRetries: 0 });
@@ -263,6 +265,38 @@ describe('the hooks of the AI SDK', () => {
     same.messages = loaded(data.map((item) => item.id));
     await same.sayAgain();
     expect((await client.conversations.items.list(id)).data).toHaveLength(2);
+  });
+
+  test('send files, whose text the model reads, and are told of one that cannot be read', async () => {
+    const chat = new UiChat('x', usher, model);
+    const sent = (mediaType: string, url: string) => [{ type: 'file' as const, mediaType, filename: 'plan', url }];
+    const files = sent('text/html', 'data:text/html,<p>Row seven is free</p>');
+    await chat.sendMessage({ text: 'Which row? [[sim:say Seven]]', files });
+    expect(textOf(chat.lastMessage!)).toBe('Seven');
+    expect(JSON.stringify((await simulator.log()).requests.at(-1)?.body)).toContain('Row seven is free');
+    const broken = sent('application/pdf', 'data:application/pdf;base64,JVBERi0xLjQK');
+    await chat.sendMessage({ text: 'And here?', files: broken });
+    expect(chat.error?.message).toContain('The file \\"plan\\" cannot be read');
+  });
+
+  test('hear at once that a message waits, and at the end how its answer ended', async () => {
+    const { id } = await client.conversations.create();
+    const first = send(id, '[[sim:pace 60]] [[sim:say The first of two answers takes its time.]]');
+    const busy = (await first).getReader();
+    await busy.read();
+    const waiting = (await send(id, '[[sim:say The second]]')).getReader();
+    expect((await waiting.read()).value).toMatchObject({ type: 'start', messageId: expect.stringMatching(/^resp_/) });
+    expect((await client.conversations.items.list(id)).data).toHaveLength(1);
+    const told = async (reader: typeof busy) => {
+      const chunks: UIMessageChunk[] = [];
+      for (let read = await reader.read(); !read.done; read = await reader.read()) chunks.push(read.value);
+      return chunks;
+    };
+    expect((await told(busy)).at(-1)).toEqual({ type: 'finish', finishReason: 'stop' });
+    const second = await told(waiting);
+    expect(second.map(({ type }) => type)).toEqual(['text-start', 'text-delta', 'text-delta', 'text-end', 'finish']);
+    const asked = (await send(id, '[[sim:call reserve {"seat":8}]]')).getReader();
+    expect((await told(asked)).at(-1)).toEqual({ type: 'finish', finishReason: 'tool-calls' });
   });
 
   test('come back to an answer under way, from its beginning', async () => {

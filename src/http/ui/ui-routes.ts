@@ -17,16 +17,22 @@ import {
 import type { Exchange, Route } from '../exchange.ts';
 import { answerStreamed, type Telling } from '../openai/answer-exchange.ts';
 import { modelSchema, readBody, subjectSchema } from '../openai/read-body.ts';
+import { FileParts } from '../openai/read-file.ts';
 import { readCaller } from '../openai/read-caller.ts';
 import { plainSettings, type ResponseSettings } from '../openai/response-body.ts';
 import { talkPolicy } from '../openai/talk-policy.ts';
 import { UiWriter, type ContinuedMessage } from './ui-writer.ts';
 
 const partSchema = z.looseObject({
-  type: z.string().describe('`text`, or `file` for an image; parts of other types are left out.'),
+  type: z
+    .string()
+    .describe(
+      '`text`, or `file`: an image, or of the user anything whose text can be read. Parts of other types are left out.',
+    ),
   text: z.string().optional().describe('Of a text.'),
   mediaType: z.string().optional().describe('Of a file.'),
   url: z.string().optional().describe('Of a file: a data URL.'),
+  filename: z.string().max(255).optional().describe('Of a file: what it is called.'),
   state: z.string().optional().describe('Of a tool: `approval-responded` where `approval` is the person’s answer.'),
   approval: z
     .looseObject({
@@ -99,9 +105,18 @@ async function chat(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const body = readBody(uiChatSchema, await exchange.json());
   const newest = body.messages.at(-1)!;
   const conversation = parseId('conversation', body.id);
-  if (conversation === undefined) return say(rooms, exchange, body, body.messages.map(readMessage));
+  const files = new FileParts(rooms, exchange);
+  if (conversation === undefined) {
+    return say(rooms, exchange, body, await Promise.all(body.messages.map((message) => readMessage(message, files))));
+  }
   if (newest.role === 'user') {
-    return say(rooms, exchange, body, [readMessage(newest)], await replacedBy(rooms, exchange, body, conversation));
+    return say(
+      rooms,
+      exchange,
+      body,
+      [await readMessage(newest, files)],
+      await replacedBy(rooms, exchange, body, conversation),
+    );
   }
   const approvals = newest.role === 'assistant' ? newest.parts.flatMap(readApproval) : [];
   if (approvals.length > 0) return answerApprovals(rooms, exchange, body, approvals);
@@ -149,8 +164,8 @@ async function answerApprovals(
 ): Promise<void> {
   const { principal, signal } = exchange;
   const { id } = body.messages.at(-1)!;
-  const { fresh, takenBy, refused } = await readApprovals(rooms, principal, body.id, approvals);
-  const continued = id === undefined ? undefined : { id, refused };
+  const { fresh, takenBy, ...requests } = await readApprovals(rooms, principal, body.id, approvals);
+  const continued = id === undefined ? undefined : { id, ...requests };
   if (fresh.length === 0 && takenBy !== undefined) {
     return tell(exchange, (relay) => followTurn(rooms, takenBy, { principal, relay, signal }), continued);
   }
@@ -187,7 +202,8 @@ async function continuedBy(
   const { uiMessage } = JSON.parse(settings) as ResponseSettings;
   if (uiMessage === undefined) return undefined;
   const approvals = (await readTurnInput(rooms, principal, turn)).filter((item) => item.kind === 'approval');
-  return { id: uiMessage, refused: (await readApprovals(rooms, principal, conversation, approvals)).refused };
+  const { refused, approved } = await readApprovals(rooms, principal, conversation, approvals);
+  return { id: uiMessage, refused, approved };
 }
 
 function readRequest(
@@ -234,12 +250,16 @@ function readApproval({ state, approval }: UiPart): ApprovalItem[] {
   return [{ kind: 'approval', id: newId('approval'), request, approve, reason, status: 'completed' }];
 }
 
-function readMessage({ id: clientId, role, parts }: UiChat['messages'][number]): Item {
-  const content = parts.flatMap((part): ContentPart[] => {
-    if (part.type === 'text') return [{ type: 'text', text: part.text ?? '' }];
-    const isImage = part.type === 'file' && part.mediaType?.startsWith('image/') === true;
-    return isImage && part.url?.startsWith('data:image/') === true ? [{ type: 'image', url: part.url }] : [];
-  });
+async function readMessage({ id: clientId, role, parts }: UiChat['messages'][number], files: FileParts): Promise<Item> {
+  const content = await Promise.all(parts.map((part) => readPart(part, role, files)));
   const named = clientId === undefined ? {} : { clientId };
-  return { kind: 'message', id: newId('message'), role, content, status: 'completed', ...named };
+  return { kind: 'message', id: newId('message'), role, content: content.flat(), status: 'completed', ...named };
+}
+
+async function readPart(part: UiPart, role: string, files: FileParts): Promise<ContentPart[]> {
+  if (part.type === 'text') return [{ type: 'text', text: part.text ?? '' }];
+  const { type, mediaType, url, filename } = part;
+  if (type !== 'file' || url?.startsWith('data:') !== true) return [];
+  if (mediaType?.startsWith('image/') === true) return url.startsWith('data:image/') ? [{ type: 'image', url }] : [];
+  return role === 'user' ? [await files.read({ filename, file_data: url }, role)] : [];
 }

@@ -3,10 +3,11 @@ import type { StreamWriter } from '../openai/answer-exchange.ts';
 import { ToldText, toldOtherwise } from '../openai/told-text.ts';
 import { responseIdOf } from '../openai/wire-ids.ts';
 
-/** A message that is gone on with: what its person refused is told there. */
+/** A message that is gone on with: what its person refused is told there, and what came of what they approved. */
 export interface ContinuedMessage {
   readonly id: string;
   readonly refused: readonly ApprovalRequestItem[];
+  readonly approved: readonly ApprovalRequestItem[];
 }
 
 /**
@@ -18,8 +19,9 @@ export class UiWriter implements StreamWriter {
   readonly #continued: ContinuedMessage | undefined;
   readonly #told = new ToldText();
   readonly #cites = new Set<string>();
-  /** Calls that were told: of others the stream knows no end. */
+  /** Calls that were told, by both their ids: of others the stream knows no end. */
   readonly #called = new Set<string>();
+  #isStarted = false;
   /** The answer was made anew and differs from what was told: nothing more can be said of it here. */
   #isLost = false;
   /** The text part that is open, and whether its item has ended: it goes on where the answer begins anew. */
@@ -35,12 +37,12 @@ export class UiWriter implements StreamWriter {
   write(event: TurnEvent): string {
     if (this.#isLost) return '';
     switch (event.type) {
-      case 'queued':
       case 'compacted':
       case 'stepped':
       case 'bridged':
       case 'acting':
         return '';
+      case 'queued':
       case 'started':
         return this.#start(event.turn);
       case 'restarted':
@@ -72,7 +74,10 @@ export class UiWriter implements StreamWriter {
     return '';
   }
 
+  /** With its first event, so that a chat shows at once that its message was taken. */
   #start({ id }: StartedTurn): string {
+    if (this.#isStarted) return '';
+    this.#isStarted = true;
     const response = responseIdOf(id);
     const { id: messageId = response, refused = [] } = this.#continued ?? {};
     const started = chunk({ type: 'start', messageId, messageMetadata: { response } });
@@ -121,7 +126,7 @@ export class UiWriter implements StreamWriter {
   }
 
   #call(item: Extract<Item, { kind: 'call' | 'tool' | 'approval-request' }>): string {
-    this.#called.add(item.id);
+    this.#called.add(item.id).add(item.callId);
     const { callId: toolCallId, name: toolName } = item;
     const begun = chunk({ type: 'tool-input-start', toolCallId, toolName, dynamic: true });
     return (
@@ -178,11 +183,17 @@ export class UiWriter implements StreamWriter {
     return chunk({ type: 'text-end', id });
   }
 
+  #owesOutcome(): boolean {
+    return this.#continued?.approved.some(({ callId }) => !this.#called.has(callId)) ?? false;
+  }
+
   #finished(outcome: TurnOutcome): string {
     switch (outcome.state) {
       case 'completed':
       case 'incomplete':
-        return chunk({ type: 'finish' });
+        return this.#owesOutcome()
+          ? outcomeGone
+          : chunk({ type: 'finish', finishReason: finishReasons[outcome.reason] });
       case 'cancelled':
         return chunk({ type: 'abort' });
       case 'failed':
@@ -194,6 +205,14 @@ export class UiWriter implements StreamWriter {
 function chunk(fields: object): string {
   return `data: ${JSON.stringify(fields)}\n\n`;
 }
+
+const finishReasons = { stop: 'stop', call: 'tool-calls', length: 'length', filtered: 'content-filter' } as const;
+
+/** A chat whose call stays open would send the approval again by itself, without end. */
+const outcomeGone = chunk({
+  type: 'error',
+  errorText: 'What came of the approved call is not told any more. Say what comes next.',
+});
 
 /** JSON where it is some, else the text. */
 function parsed(text: string): unknown {

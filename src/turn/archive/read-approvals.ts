@@ -11,8 +11,9 @@ export interface ReadApprovals {
   readonly fresh: readonly ApprovalItem[];
   /** The turn that took the last of the others. */
   readonly takenBy: Id<'turn'> | undefined;
-  /** The requests that are refused, now or before. */
+  /** The requests that are refused, now or before, and those that are approved. */
   readonly refused: readonly ApprovalRequestItem[];
+  readonly approved: readonly ApprovalRequestItem[];
 }
 
 /** An answer follows its request: within so many items, or it counts as none that is known. */
@@ -34,15 +35,16 @@ export async function readApprovals(
   const vault = await rooms.vault.subject(principal.tenant, subject);
   const fresh: ApprovalItem[] = [];
   const refused: ApprovalRequestItem[] = [];
+  const approved: ApprovalRequestItem[] = [];
   let takenBy: Id<'turn'> | undefined;
   for (const approval of approvals) {
     const asked = await store.item(id, approval.request);
     const request = asked && openItem(vault, asked);
-    if (!approval.approve && request?.kind === 'approval-request') refused.push(request);
+    if (request?.kind === 'approval-request') (approval.approve ? approved : refused).push(request);
     const after = { limit: answersWithin, order: 'oldest-first', after: approval.request } as const;
     const before = (await store.items(id, after)).find((row) => isSame(openItem(vault, row), approval));
     if (before === undefined) fresh.push(approval);
     else takenBy = before.turn ?? takenBy;
   }
-  return { fresh, takenBy, refused };
+  return { fresh, takenBy, refused, approved };
 }
