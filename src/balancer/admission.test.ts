@@ -50,6 +50,17 @@ describe('createAdmission', () => {
     expect(admission.admit(60_000).result).toBe('admitted');
   });
 
+  test('who leaves a share to others is refused while no more than that is free', () => {
+    const admission = createAdmission({ requestsPerMinute: 4, concurrency: 100 });
+    for (let nowMs = 0; nowMs < 3; nowMs += 1) expect(admission.admit(nowMs, 0.25).result).toBe('admitted');
+    expect(admission.admit(10, 0.25)).toEqual({ result: 'refused', reason: 'rate', retryAfterMs: 59_990 });
+    expect(admission.admit(10).result).toBe('admitted');
+    const narrow = createAdmission({ requestsPerMinute: 100, concurrency: 2 });
+    expect(narrow.admit(0, 0.5).result).toBe('admitted');
+    expect(narrow.admit(0, 0.5)).toMatchObject({ result: 'refused', reason: 'concurrency' });
+    expect(narrow.admit(0).result).toBe('admitted');
+  });
+
   test('releasing twice gives back one slot', () => {
     const admission = createAdmission({ requestsPerMinute: 100, concurrency: 2 });
     const first = admission.admit(0);

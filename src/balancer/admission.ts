@@ -7,7 +7,8 @@ import { RequestLog } from './request-log.ts';
  * Per tenant: turns per minute, by the exact times of those admitted, and turns under way at once. A
  * refused turn is not charged, so a client that hammers is admitted as soon as one that waits. A slot
  * is given back by `release`, however often that is called: a forgotten branch cannot give back
- * somebody else's, and `finally` may always call it.
+ * somebody else's, and `finally` may always call it. Who is to leave a share of both limits to others
+ * is refused while no more than that is free.
  *
  * Per user: turns per minute, for a bounded number of users. One who has been idle for a minute is
  * forgotten without loss; when more are active than fit, the one longest silent is forgotten and
@@ -25,7 +26,8 @@ export type Admittance =
 
 /** The limits of one tenant. Exact within one process. */
 export interface Admission {
-  admit(nowMs: number): Admittance;
+  /** @param keptShare of both limits, left to others; 0 to below 1 */
+  admit(nowMs: number, keptShare?: number): Admittance;
   /** Turns admitted and not yet released. */
   readonly active: number;
 }
@@ -68,10 +70,10 @@ export function createAdmission(options: AdmissionOptions): Admission {
     get active() {
       return active;
     },
-    admit(nowMs) {
-      const waitMs = log.waitMs(nowMs);
+    admit(nowMs, keptShare = 0) {
+      const waitMs = log.waitMs(nowMs, Math.floor(options.requestsPerMinute * keptShare));
       if (waitMs > 0) return { result: 'refused', reason: 'rate', retryAfterMs: waitMs };
-      if (active >= options.concurrency) {
+      if (active >= options.concurrency - Math.floor(options.concurrency * keptShare)) {
         // With n turns of mean length m under way, the next ends in about m / n.
         return {
           result: 'refused',

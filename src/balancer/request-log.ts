@@ -15,10 +15,14 @@ export class RequestLog {
     this.#perMinute = Math.max(1, Math.floor(perMinute));
   }
 
-  /** Milliseconds until one more request is allowed; 0 is now. */
-  waitMs(nowMs: number): number {
-    if (this.#count < this.#perMinute) return 0;
-    return Math.max(0, this.#times[this.#next]! + minuteMs - nowMs);
+  /**
+   * Milliseconds until one more request is allowed; 0 is now.
+   * @param kept requests a minute that stay free beside it; less than `perMinute`
+   */
+  waitMs(nowMs: number, kept = 0): number {
+    if (this.#count + kept < this.#perMinute) return 0;
+    // Times wrap at the limit, so this is the one after the `kept` oldest, full or not.
+    return Math.max(0, this.#times[(this.#next + kept) % this.#perMinute]! + minuteMs - nowMs);
   }
 
   add(nowMs: number): void {

@@ -188,7 +188,7 @@ const tenant = z.strictObject({
       concurrency: z.int().min(1).default(1000).describe('Turns of the whole tenant under way at once.'),
     })
     .prefault({})
-    .describe('Limits of the whole tenant.'),
+    .describe('Limits of the whole tenant on each node. A quarter of both is kept for API keys.'),
 });
 
 const storage = z.discriminatedUnion('kind', [

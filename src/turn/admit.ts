@@ -5,10 +5,9 @@ import type { TurnRooms } from './turn-rooms.ts';
 import type { AdmittedTurn, TurnRequest } from './turn-steps.ts';
 
 /**
- * Step 1: may this caller have a turn now? Limits are charged here and given back by `release`.
- * `mayBeSilent`: it may be about what was said before alone.
+ * Step 1: may this caller ask for such a turn? `mayBeSilent`: it may be about what was said before alone.
  *
- * @throws UsherError `forbidden`, `invalid_request`, `rate_limited`, `shutting_down`
+ * @throws UsherError `forbidden`, `invalid_request`, `shutting_down`
  */
 export function admit(rooms: TurnRooms, request: TurnRequest, mayBeSilent = false): AdmittedTurn {
   if (rooms.draining()) {
@@ -21,16 +20,13 @@ export function admit(rooms: TurnRooms, request: TurnRequest, mayBeSilent = fals
   if (request.input.length === 0 && !mayBeSilent) {
     throw new UsherError('invalid_request', 'Nothing was said. Send at least one message.', { param: 'input' });
   }
-  const nowMs = rooms.clock.monotonicMs();
-  const wallMs = rooms.clock.wallMs();
-  const giveBack = rooms.limits.admit(principal.tenant, nowMs);
+  const startedAtMs = rooms.clock.wallMs();
   return {
-    id: newId('turn', wallMs),
+    id: newId('turn', startedAtMs),
     request,
     reach: reachOf(principal),
-    startedAtMs: wallMs,
-    startedMonotonicMs: nowMs,
-    release: () => giveBack(rooms.clock.monotonicMs()),
+    startedAtMs,
+    startedMonotonicMs: rooms.clock.monotonicMs(),
   };
 }
 

@@ -2,7 +2,7 @@ import { UsherError } from '#base';
 import type { SubjectId } from '#access';
 import type { ServedRelease } from '#release';
 import type { ConversationRow, TurnRow } from '#store';
-import { checkLength } from './archive/admit-said.ts';
+import { chargePerson, checkLength } from './archive/admit-said.ts';
 import { isBeyond } from './archive/beyond.ts';
 import { repeatKeys } from './durable/repeats.ts';
 import { isSealed, openSealed } from './context/seal-for-caller.ts';
@@ -12,18 +12,21 @@ import type { AdmittedTurn, PlannedTurn, TurnRequest } from './turn-steps.ts';
 /**
  * Step 2: assistant -> environment -> assignment -> release. What a conversation (or a chain of
  * turns) began with stays; else the unit of assignment is the subject, the conversation, the turn.
+ * A person is charged first, and the tenant last: what is refused costs nothing of what others share.
  *
- * @throws UsherError `not_found`, `invalid_request`
+ * @throws UsherError `not_found`, `invalid_request`, `too_large`, `rate_limited`
  */
 export async function resolve(rooms: TurnRooms, turn: AdmittedTurn): Promise<PlannedTurn> {
   const { request, reach } = turn;
+  const { principal } = request;
+  if (principal.kind === 'user') await chargePerson(rooms, 'turn', principal);
   const store = rooms.store.reach(reach);
   const conversation = request.conversation === undefined ? undefined : await store.conversation(request.conversation);
-  if (request.conversation !== undefined && isBeyond(request.principal, conversation)) {
+  if (request.conversation !== undefined && isBeyond(principal, conversation)) {
     throw new UsherError('not_found', 'There is no such conversation.', { param: 'conversation' });
   }
   const previous = request.previous === undefined ? undefined : await store.turn(request.previous);
-  if (request.previous !== undefined && isBeyond(request.principal, previous)) {
+  if (request.previous !== undefined && isBeyond(principal, previous)) {
     throw new UsherError('not_found', 'There is no such earlier response.', { param: 'previous_response_id' });
   }
   if (previous?.state === 'running') {
@@ -36,19 +39,11 @@ export async function resolve(rooms: TurnRooms, turn: AdmittedTurn): Promise<Pla
     ? openSealed(await rooms.vault.subject(reach.tenant, subject), request.input, 'input')
     : request.input;
   const served = await servedRelease(rooms, turn, conversation ?? previous);
-  if (request.principal.kind === 'user') restrictPerson(rooms, turn, served, subject);
+  if (principal.kind === 'user') checkLength(request.input, served.release.spec.limits, 'input');
   const repeats = await repeatKeys(rooms, request);
-  return { ...turn, request: { ...request, input }, conversation, subject, served, repeats };
-}
-
-/** What the assistant allows one person at its page. */
-function restrictPerson(rooms: TurnRooms, turn: AdmittedTurn, served: ServedRelease, subject: SubjectId): void {
-  const { assistant, release } = served;
-  const { limits } = release.spec;
-  const { reach, request, startedMonotonicMs } = turn;
-  const person = { tenant: reach.tenant, assistant, subject };
-  rooms.limits.admitPerson('turn', person, limits.turnsPerMinutePerUser, startedMonotonicMs);
-  checkLength(request.input, limits, 'input');
+  const giveBack = rooms.limits.admit(principal, rooms.clock.monotonicMs());
+  const release = (): void => giveBack(rooms.clock.monotonicMs());
+  return { ...turn, request: { ...request, input }, conversation, subject, served, repeats, release };
 }
 
 type Begun = ConversationRow | TurnRow;

@@ -31,9 +31,8 @@ export async function runTurn(
   const relay = relayTo(request.principal, listener);
   const repeated = await findRepeated(rooms, request);
   if (repeated !== undefined) return followTurn(rooms, repeated, { principal: request.principal, relay, signal });
-  const admitted = admit(rooms, request);
+  const planned = await resolve(rooms, admit(rooms, request));
   try {
-    const planned = await resolve(rooms, admitted);
     if (planned.request.stored && !rooms.runsTurns) return await waitFor(rooms, planned, relay, signal);
     const prompted = await recall(rooms, planned);
     const { vault } = prompted;
@@ -50,7 +49,7 @@ export async function runTurn(
     await nameConversation(rooms, prompted);
     return await carryOut(rooms, prompted, { audience, held: { ...held, firstSeq: 1, from: nothingTold } });
   } finally {
-    admitted.release();
+    planned.release();
   }
 }
 

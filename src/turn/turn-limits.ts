@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { UsherError } from '#base';
 import { createAdmission, createTurnLimiter, type Admission, type TurnLimiter } from '#balancer';
-import type { SubjectId, TenantId } from '#access';
+import type { Principal, SubjectId, TenantId } from '#access';
 
 export interface TenantLimits {
   readonly requestsPerMinute: number;
@@ -12,6 +12,9 @@ export interface TenantLimits {
 const usersMax = 100_000;
 /** Limiters of assistants that are gone are forgotten. */
 const assistantsMax = 1000;
+
+/** Of a tenant's limits, left to its applications whatever persons ask. */
+const applicationsShare = 0.25;
 
 /** Limits of tenants and of the people at an assistant's page, exact within one process. */
 export class TurnLimits {
@@ -31,9 +34,9 @@ export class TurnLimits {
     return this.#running;
   }
 
-  /** Charges one turn to the tenant; answers how to give its place back. @throws UsherError `rate_limited` */
-  admit(tenant: TenantId, nowMs: number): (nowMs: number) => void {
-    const admittance = this.#admissionOf(tenant)?.admit(nowMs);
+  /** Charges one turn to the caller's tenant; answers how to give its place back. @throws UsherError `rate_limited` */
+  admit({ tenant, kind }: Pick<Principal, 'tenant' | 'kind'>, nowMs: number): (nowMs: number) => void {
+    const admittance = this.#admissionOf(tenant)?.admit(nowMs, kind === 'user' ? applicationsShare : 0);
     if (admittance === undefined) throw new UsherError('not_found', 'There is no such tenant.');
     if (admittance.result === 'admitted') return this.#counted(admittance.release);
     const { reason, retryAfterMs } = admittance;

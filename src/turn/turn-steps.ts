@@ -75,23 +75,23 @@ export interface RepeatHint {
   readonly body: string;
 }
 
-/** After admit: it counts against its tenant's limits until `release` is called. */
+/** After admit: such a turn may be asked for. */
 export interface AdmittedTurn {
   readonly id: Id<'turn'>;
   readonly request: TurnRequest;
   readonly reach: Reach;
   readonly startedAtMs: number;
   readonly startedMonotonicMs: number;
-  /** Gives the place back; harmless when called again. */
-  readonly release: () => void;
 }
 
-/** After resolve: which release serves whom. */
+/** After resolve: which release serves whom. It counts against its tenant's limits until `release` is called. */
 export interface PlannedTurn extends AdmittedTurn {
   readonly served: ServedRelease;
   readonly subject: SubjectId;
   readonly conversation: ConversationRow | undefined;
   readonly repeats: RepeatKeys;
+  /** Gives its place back; harmless when called again. */
+  readonly release: () => void;
 }
 
 /** A passage with its place among those of the release. */

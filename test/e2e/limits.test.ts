@@ -13,22 +13,27 @@ const minuteMs = 60_000;
 
 let simulator: ModelSimulator;
 let usher: UsherProcess;
-let keys: Record<'frugal' | 'narrow', string>;
+let keys: Record<'frugal' | 'narrow' | 'visited', string>;
 
 beforeAll(async () => {
   simulator = await startModelSimulator();
   const assistants = [{ name: assistant, folder: `./${assistant}` }];
   const { config, files } = usherFiles([simulator.baseUrl], {
-    assistants: { [assistant]: {} },
+    assistants: { [assistant]: {}, desk: { spec: { limits: { turnsPerMinutePerUser: 2 } } } },
     config: {
       tenants: [
         { id: 'frugal', assistants, limits: { requestsPerMinute: 3, concurrency: 100 } },
         { id: 'narrow', assistants, limits: { requestsPerMinute: 10_000, concurrency: 1 } },
+        {
+          id: 'visited',
+          assistants: [{ name: 'desk', folder: './desk' }],
+          limits: { requestsPerMinute: 8, concurrency: 100 },
+        },
       ],
     },
   });
   usher = await startUsher({ config, files });
-  keys = { frugal: usher.apiKey, narrow: await keyOf('narrow') };
+  keys = { frugal: usher.apiKey, narrow: await keyOf('narrow'), visited: await keyOf('visited') };
 });
 beforeEach(() => simulator.clear());
 afterAll(async () => {
@@ -43,13 +48,22 @@ async function keyOf(tenant: string): Promise<string> {
   return (JSON.parse(stdout) as { key: string }).key;
 }
 
-function ask(key: string, signal?: AbortSignal): Promise<Response> {
-  return fetch(`${usher.url}/v1/chat/completions`, {
+function send(path: string, credential: string, body: object, signal?: AbortSignal): Promise<Response> {
+  return fetch(usher.url + path, {
     method: 'POST',
-    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ model: assistant, messages: [{ role: 'user', content: 'Which row?' }] }),
+    headers: { authorization: `Bearer ${credential}`, 'content-type': 'application/json' },
+    body: JSON.stringify(body),
     ...(signal && { signal }),
   });
+}
+
+function ask(key: string, signal?: AbortSignal): Promise<Response> {
+  return send(
+    '/v1/chat/completions',
+    key,
+    { model: assistant, messages: [{ role: 'user', content: 'Which row?' }] },
+    signal,
+  );
 }
 
 describe("a tenant's limits", () => {
@@ -101,5 +115,32 @@ describe("a tenant's limits", () => {
   test('one tenant at its limit takes nothing from another', async () => {
     expect((await ask(keys.frugal)).status).toBe(429);
     expect((await ask(keys.narrow)).status).toBe(200);
+  });
+});
+
+describe('a visitor of a page', () => {
+  const asks = (credential: string, more: object = {}): Promise<Response> =>
+    send('/v1/responses', credential, { model: 'desk', input: 'Which row?', ...more });
+  const person = async (): Promise<string> => {
+    const { token } = (await (await send('/chat/desk/visit', '', {})).json()) as { token: string };
+    return token;
+  };
+
+  test('spends nothing of the tenant by what is refused, and leaves applications a quarter of it', async () => {
+    const unknown = { previous_response_id: `resp_${'0'.repeat(32)}` };
+    const beyond = await person();
+    for (const status of [404, 404, 429]) expect((await asks(beyond, unknown)).status).toBe(status);
+    const one = await person();
+    const statuses: number[] = [];
+    for (let times = 0; times < 20; times += 1) statuses.push((await asks(one)).status);
+    expect(statuses.filter((status) => status === 200)).toHaveLength(2);
+    for (const next of [await person(), await person()]) {
+      for (let times = 0; times < 2; times += 1) expect((await asks(next)).status).toBe(200);
+    }
+    const refused = await asks(await person());
+    expect(refused.status).toBe(429);
+    expect(Number(refused.headers.get('retry-after-ms'))).toBeGreaterThan(0);
+    for (const status of [404, 404, 404]) expect((await asks(keys.visited, unknown)).status).toBe(status);
+    for (const status of [200, 200, 429]) expect((await asks(keys.visited)).status).toBe(status);
   });
 });

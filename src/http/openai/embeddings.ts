@@ -65,7 +65,7 @@ async function createEmbeddings(rooms: TurnRooms, models: EmbeddingModels, excha
       retryAfterMs: 1000,
     });
   }
-  const release = rooms.limits.admit(exchange.principal.tenant, rooms.clock.monotonicMs());
+  const release = rooms.limits.admit(exchange.principal, rooms.clock.monotonicMs());
   try {
     const { vectors, inputTokens } = await embed(rooms, backend, exchange, texts, body.dimensions ?? undefined);
     const write = body.encoding_format === 'base64' ? base64Of : (vector: Float32Array): number[] => [...vector];

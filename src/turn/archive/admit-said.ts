@@ -22,17 +22,19 @@ export async function admitSaid(
   }
   if (principal.kind !== 'user') return;
   if (!items.every((item) => isSpoken(item))) throw notSpoken('items');
-  const { limits } = await specFor(rooms, principal);
-  const nowMs = rooms.clock.monotonicMs();
-  const { tenant, assistant, subject } = principal;
-  rooms.limits.admitPerson('addition', { tenant, assistant, subject }, limits.turnsPerMinutePerUser, nowMs);
-  checkLength(items, limits, 'items');
+  checkLength(items, await chargePerson(rooms, 'addition', principal), 'items');
 }
 
-async function specFor(rooms: Pick<TurnRooms, 'releases'>, principal: UserPrincipal): Promise<AssistantSpec> {
+/** Charges a person to what the assistant allows each; answers that. @throws UsherError `rate_limited` */
+export async function chargePerson(
+  rooms: Pick<TurnRooms, 'releases' | 'limits' | 'clock'>,
+  what: 'turn' | 'addition',
+  principal: UserPrincipal,
+): Promise<AssistantSpec['limits']> {
   const target = await rooms.releases.resolve(principal.tenant, principal.assistant);
-  const served = await rooms.releases.choose(target, principal.subject);
-  return served.release.spec;
+  const { limits } = (await rooms.releases.choose(target, principal.subject)).release.spec;
+  rooms.limits.admitPerson(what, principal, limits.turnsPerMinutePerUser, rooms.clock.monotonicMs());
+  return limits;
 }
 
 /**

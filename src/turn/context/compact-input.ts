@@ -28,10 +28,10 @@ export interface CompactedInput {
  * @throws UsherError as a turn would, before and after it started
  */
 export async function compactInput(rooms: TurnRooms, asked: TurnRequest, left: AbortSignal): Promise<CompactedInput> {
-  const admitted = admit(rooms, asked, true);
+  const request: TurnRequest = { ...asked, stored: false, compaction: { thresholdTokens: undefined } };
+  const planned = await resolve(rooms, { ...admit(rooms, asked, true), request });
   try {
-    const request: TurnRequest = { ...asked, stored: false, compaction: { thresholdTokens: undefined } };
-    const turn = await recall(rooms, await resolve(rooms, { ...admitted, request }), false);
+    const turn = await recall(rooms, planned, false);
     const { vault, memory } = turn;
     const thresholdTokens = compactAtTokens(turn);
     if (vault === undefined || thresholdTokens === undefined) throw tooSmall();
@@ -58,7 +58,7 @@ export async function compactInput(rooms: TurnRooms, asked: TurnRequest, left: A
     const said = last.kept.filter((item) => item.kind === 'message' && item.role === 'user');
     return { id: turn.id, createdAtMs: turn.startedAtMs, said, compaction, usage };
   } finally {
-    admitted.release();
+    planned.release();
   }
 }
 

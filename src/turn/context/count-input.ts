@@ -13,13 +13,13 @@ import type { TurnRequest } from '../turn-steps.ts';
  * @throws UsherError as a turn would, before it started
  */
 export async function countInputTokens(rooms: TurnRooms, request: TurnRequest): Promise<number> {
-  const admitted = admit(rooms, request, true);
+  const planned = await resolve(rooms, admit(rooms, request, true));
   try {
-    const prompted = await recall(rooms, await resolve(rooms, admitted));
+    const prompted = await recall(rooms, planned);
     const { functions } = await openTurnTools(rooms, prompted);
     const tools = [...functions, ...(prompted.prompt.tools ?? [])];
     return prompted.promptTokens + (tools.length === 0 ? 0 : estimateTokens(JSON.stringify(tools)));
   } finally {
-    admitted.release();
+    planned.release();
   }
 }

@@ -18,11 +18,11 @@ const backgroundWaitingMax = 100;
 export async function startInBackground(rooms: TurnRooms, request: TurnRequest): Promise<Id<'turn'>> {
   const repeated = await findRepeated(rooms, request);
   if (repeated !== undefined) return repeated;
-  const admitted = admit(rooms, request);
+  const planned = await resolve(rooms, admit(rooms, request));
   try {
-    if ((await queueTurn(rooms, await resolve(rooms, admitted))) === 'queued') return admitted.id;
+    if ((await queueTurn(rooms, planned)) === 'queued') return planned.id;
   } finally {
-    admitted.release();
+    planned.release();
   }
   const first = await findRepeated(rooms, request);
   if (first === undefined) throw conversationLocked();
