@@ -50,6 +50,34 @@ describe('a stored chat completion', () => {
     await expect(client.chat.completions.retrieve(made.id)).rejects.toMatchObject({ status: 404 });
   });
 
+  test('has functions by their older name where it was asked for so, in the answer and in what was sent', async () => {
+    const called = { name: 'seats', arguments: '{"row":7}' };
+    const functions = [{ name: 'seats', parameters: {} }];
+    const messages = [
+      user('Is it free?'),
+      { role: 'assistant' as const, content: null, function_call: called },
+      { role: 'function' as const, name: 'seats', content: 'free' },
+      { role: 'assistant' as const, content: 'I look again.', function_call: called },
+      { role: 'function' as const, name: 'seats', content: 'taken' },
+      user('[[sim:call seats {"row":8}]]'),
+    ];
+    const made = await client.chat.completions.create({ model, messages, functions, store: true });
+    expect(made.choices[0]?.message.function_call).toEqual({ name: 'seats', arguments: '{"row":8}' });
+    expect(await client.chat.completions.retrieve(made.id)).toEqual({ ...made, metadata: {} });
+    const { data } = await client.chat.completions.messages.list(made.id);
+    expect(data).toMatchObject(messages);
+    expect(data.flatMap((message) => message.tool_calls ?? [])).toEqual([]);
+    const asResponse = await client.responses.retrieve(made.id.replace('chatcmpl-', 'resp_'));
+    expect(asResponse.output).toMatchObject([{ type: 'function_call', name: 'seats' }]);
+    expect(asResponse).not.toHaveProperty('asksFunctions');
+  });
+
+  test('loses its metadata where they are replaced with null', async () => {
+    const made = await store('Row eight', { metadata: { topic: 'seats' } });
+    expect(await client.chat.completions.update(made.id, { metadata: null })).toEqual({ ...made, metadata: {} });
+    expect(await client.chat.completions.retrieve(made.id)).toEqual({ ...made, metadata: {} });
+  });
+
   test('gives the messages that were sent with it, page by page', async () => {
     const image = 'data:image/png;base64,iVBORw0KGgo=';
     const call = { id: 'call_1', type: 'function' as const, function: { name: 'seats', arguments: '{}' } };
@@ -65,7 +93,13 @@ describe('a stored chat completion', () => {
         },
         { role: 'assistant', content: 'I look.', tool_calls: [call] },
         { role: 'tool', tool_call_id: 'call_1', content: 'free' },
-        user('[[sim:say ok]]'),
+        {
+          role: 'user',
+          content: [
+            { type: 'text', text: 'Say. ' },
+            { type: 'text', text: '[[sim:say ok]]' },
+          ],
+        },
       ],
     });
     const { data } = await client.chat.completions.messages.list(id);
@@ -74,7 +108,7 @@ describe('a stored chat completion', () => {
       { role: 'user', content: 'This?', content_parts: [{ type: 'text' }, { image_url: { url: image } }] },
       { role: 'assistant', content: 'I look.', tool_calls: [call] },
       { role: 'tool', tool_call_id: 'call_1', content: 'free' },
-      { role: 'user', content: '[[sim:say ok]]' },
+      { role: 'user', content: 'Say. [[sim:say ok]]', content_parts: [{ text: 'Say. ' }, { text: '[[sim:say ok]]' }] },
     ]);
     const pages: string[] = [];
     for await (const { id: message } of client.chat.completions.messages.list(id, { limit: 2, order: 'desc' })) {

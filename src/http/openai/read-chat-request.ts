@@ -28,7 +28,7 @@ import {
   readFormat,
   readFunction,
 } from './read-tools.ts';
-import { plainSettings } from './response-body.ts';
+import { plainSettings, type ResponseSettings } from './response-body.ts';
 
 const partSchema = z
   .discriminatedUnion('type', [
@@ -208,7 +208,7 @@ export async function readChatRequest(
     parallelCalls: isLegacy ? false : (body.parallel_tool_calls ?? undefined),
     format: readFormat(format?.type === 'json_schema' ? { ...format.json_schema, type: format.type } : format),
     sealsReasoning: false,
-    settings: stored ? JSON.stringify({ ...plainSettings, metadata: body.metadata ?? {} }) : '',
+    settings: stored ? JSON.stringify(settingsOf(body, isLegacy)) : '',
   };
 }
 
@@ -222,6 +222,11 @@ const reserved = new Set([
 ]);
 const known = new Set(Object.keys(chatCompletionSchema.shape));
 const extraCharactersMax = 65_536;
+
+/** What it is read again with. */
+function settingsOf({ metadata }: ChatBody, isLegacy: boolean): ResponseSettings {
+  return { ...plainSettings, metadata: metadata ?? {}, ...(isLegacy ? { asksFunctions: true } : {}) };
+}
 
 /** Parameters that are not known here go to the backend as they came. */
 function readExtra(body: ChatBody): Readonly<Record<string, unknown>> {

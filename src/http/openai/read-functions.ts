@@ -31,7 +31,16 @@ export function asksFunctions(body: { readonly functions?: unknown; readonly too
 /** A call by its older name has no id: the newest of its function is what a result is of. */
 export function readCalledFunction({ name, arguments: text }: z.infer<typeof calledFunctionSchema>): CallItem {
   const id = newId('call');
-  return { kind: 'call', id, callId: id.replace('fc_', 'call_'), name, arguments: text, status: 'completed' };
+  return { kind: 'call', id, callId: namelessCall(id), name, arguments: text, status: 'completed' };
+}
+
+/** Whether a call was read by its older name. */
+export function isCalledFunction({ id, callId }: CallItem): boolean {
+  return callId === namelessCall(id);
+}
+
+function namelessCall(id: CallItem['id']): string {
+  return id.replace('fc_', 'call_');
 }
 
 /** Ties the results of functions to their calls. @throws UsherError `invalid_request` for one without a call */

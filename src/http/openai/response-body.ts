@@ -13,6 +13,8 @@ export interface ResponseSettings {
   readonly showsFound?: boolean;
   /** The message of the UI stream that it goes on with. Not echoed. */
   readonly uiMessage?: string;
+  /** Of a chat completion: whether it asked for functions by their older name; absent: not. Not echoed. */
+  readonly asksFunctions?: true;
   readonly previous_response_id: string | null;
   readonly instructions: string | null;
   readonly metadata: Readonly<Record<string, string>>;
@@ -76,7 +78,7 @@ export interface ResponseParts {
 /** The response object of the wire. */
 export function responseBody(parts: ResponseParts): object {
   const { state, settings } = parts;
-  const { conversation, showsFound, uiMessage: _uiMessage, ...echoed } = settings;
+  const { conversation, showsFound, uiMessage: _uiMessage, asksFunctions: _asksFunctions, ...echoed } = settings;
   return {
     id: responseIdOf(parts.id),
     object: 'response',

@@ -94,7 +94,7 @@ async function list(rooms: TurnRooms, exchange: Exchange): Promise<void> {
     if (model !== undefined && model !== turn.assistant && model !== servedModel(turn.assistant, turn.release)) {
       return false;
     }
-    const metadata = metadataOf(settings);
+    const { metadata } = settingsIn(settings);
     return wanted.every(([name, value]) => Object.hasOwn(metadata, name) && metadata[name] === value);
   };
   const { completions, hasMore, last } = await listCompletions(rooms, exchange.principal, page, isWanted);
@@ -115,7 +115,7 @@ async function listMessages(rooms: TurnRooms, exchange: Exchange): Promise<void>
 async function change(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const { metadata } = readBody(changeSchema, await exchange.json());
   const changed = await changeCompletion(rooms, exchange.principal, turnOf(exchange), (settings) => {
-    return JSON.stringify({ ...(JSON.parse(settings) as ResponseSettings), metadata });
+    return JSON.stringify({ ...settingsIn(settings), metadata } satisfies ResponseSettings);
   });
   exchange.sendJson(200, writeStored(changed));
 }
@@ -130,12 +130,13 @@ function turnOf(exchange: Exchange): Completion['turn']['id'] {
   return turnOfCompletionId(exchange.params['completion']!);
 }
 
-function metadataOf(settings: string): ResponseSettings['metadata'] {
-  return (JSON.parse(settings) as ResponseSettings).metadata;
+function settingsIn(settings: string): ResponseSettings {
+  return JSON.parse(settings) as ResponseSettings;
 }
 
 function writeStored(completion: Completion): object {
-  return { ...writeCompletion([completion]), metadata: metadataOf(completion.settings) };
+  const { metadata, asksFunctions } = settingsIn(completion.settings);
+  return { ...writeCompletion([completion], asksFunctions), metadata };
 }
 
 function listOf(data: readonly object[], ids: readonly string[], hasMore: boolean): object {

@@ -1,4 +1,5 @@
-import type { CallItem, ContentPart, Item } from '#conversation';
+import type { CallItem, ContentPart, Item, ResultItem } from '#conversation';
+import { isCalledFunction } from './read-functions.ts';
 
 interface StoredMessage {
   readonly id: string;
@@ -10,15 +11,18 @@ interface StoredMessage {
 /** Items as the messages of Chat Completions that they were sent as: calls are part of the message before them. */
 export function writeMessages(items: readonly Item[]): readonly StoredMessage[] {
   const messages: StoredMessage[] = [];
+  /** Functions that were called by their older name, by what ties results to them. */
+  const functions = new Map<string, string>();
   for (const item of items) {
     switch (item.kind) {
       case 'message':
         messages.push(writeMessage(item));
         break;
       case 'result':
-        messages.push({ id: item.id, role: 'tool', tool_call_id: item.callId, content: item.output, refusal: null });
+        messages.push(writeResult(item, functions.get(item.callId)));
         break;
       case 'call':
+        if (isCalledFunction(item)) functions.set(item.callId, item.name);
         addCall(messages, item);
         break;
       case 'tool':
@@ -34,7 +38,8 @@ export function writeMessages(items: readonly Item[]): readonly StoredMessage[] 
 function writeMessage({ id, role, content }: Extract<Item, { kind: 'message' }>): StoredMessage {
   const refusal = content.map((part) => (part.type === 'refusal' ? part.text : '')).join('');
   const text = content.map((part) => (part.type === 'text' ? part.text : '')).join('');
-  const isPlain = content.every(({ type }) => type === 'text' || type === 'refusal');
+  // One text may have been sent as it is.
+  const isPlain = content.every(({ type }) => type === 'text' || type === 'refusal') && content.length <= 1;
   return {
     id,
     role,
@@ -57,15 +62,23 @@ function writePart(part: ContentPart): object[] {
   }
 }
 
+function writeResult({ id, callId, output: content }: ResultItem, name: string | undefined): StoredMessage {
+  return name === undefined
+    ? { id, role: 'tool', tool_call_id: callId, content, refusal: null }
+    : { id, role: 'function', name, content, refusal: null };
+}
+
 function addCall(messages: StoredMessage[], item: CallItem): void {
-  const call = writeCall(item);
   const last = messages.at(-1);
-  if (last?.role !== 'assistant') {
-    messages.push({ id: item.id, role: 'assistant', content: null, refusal: null, tool_calls: [call] });
+  const isPart = last?.role === 'assistant' && last['function_call'] === undefined;
+  const message = isPart ? last : { id: item.id, role: 'assistant', content: null, refusal: null };
+  if (isPart) messages.pop();
+  if (isCalledFunction(item)) {
+    messages.push({ ...message, function_call: { name: item.name, arguments: item.arguments } });
     return;
   }
-  const before = (last['tool_calls'] ?? []) as readonly object[];
-  messages.splice(-1, 1, { ...last, tool_calls: [...before, call] });
+  const before = (message['tool_calls'] ?? []) as readonly object[];
+  messages.push({ ...message, tool_calls: [...before, writeCall(item)] });
 }
 
 /** A call of a function or a custom tool, as this wire writes it. */
