@@ -78,3 +78,17 @@ function refuseOpenWire({ origin, privateOrigins }: AuthorityOptions): void {
 export function withoutSecrets(text: string, secrets: readonly string[]): string {
   return secrets.reduce((left, secret) => left.replaceAll(secret, '•••'), text);
 }
+
+/** The same of a text that was cut, which may end within a secret: that beginning of one goes as well. */
+export function withoutCutSecrets(text: string, secrets: readonly string[]): string {
+  const left = withoutSecrets(text, secrets);
+  const begun = secrets.map((secret) => beginningAtEnd(left, secret));
+  return left.slice(0, left.length - Math.max(0, ...begun));
+}
+
+/** How many characters of the secret's beginning the text ends with. */
+function beginningAtEnd(text: string, secret: string): number {
+  let length = Math.min(secret.length - 1, text.length);
+  while (length > 0 && !text.endsWith(secret.slice(0, length))) length -= 1;
+  return length;
+}

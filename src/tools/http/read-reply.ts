@@ -1,5 +1,5 @@
 import type { EgressReply } from '#egress';
-import { withoutSecrets } from '../authority.ts';
+import { withoutCutSecrets, withoutSecrets } from '../authority.ts';
 import { cutResult } from '../runnable-tool.ts';
 import { ToolFailure } from '../tool-failure.ts';
 
@@ -37,24 +37,22 @@ export async function readReply(reply: EgressReply, { bytesMax, secrets }: ReadO
   return cutResult(read.text, kept, read.isWhole);
 }
 
-/** Reads the longest secret beyond what is kept, so that none is cut in half before it is taken out. */
 async function readText(
   { body }: EgressReply,
   { kept, secrets, type }: { readonly kept: number; readonly secrets: readonly string[]; readonly type: string },
 ): Promise<{ readonly text: string; readonly isWhole: boolean }> {
-  const bytesMax = kept + Math.max(0, ...secrets.map((secret) => Buffer.byteLength(secret)));
   const chunks: Buffer[] = [];
   let bytes = 0;
   let isWhole = true;
   for await (const chunk of body as AsyncIterable<Buffer>) {
     chunks.push(chunk);
     bytes += chunk.byteLength;
-    if (bytes <= bytesMax) continue;
+    if (bytes <= kept) continue;
     isWhole = false;
     break;
   }
-  const text = decoderFor(type).decode(Buffer.concat(chunks).subarray(0, bytesMax), { stream: !isWhole });
-  return { text: withoutSecrets(text, secrets), isWhole };
+  const text = decoderFor(type).decode(Buffer.concat(chunks).subarray(0, kept), { stream: !isWhole });
+  return { text: isWhole ? withoutSecrets(text, secrets) : withoutCutSecrets(text, secrets), isWhole };
 }
 
 function decoderFor(type: string): InstanceType<typeof TextDecoder> {
