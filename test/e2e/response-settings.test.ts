@@ -98,6 +98,14 @@ describe('a response', () => {
     expect(bare).not.toHaveProperty('prompt_cache_key');
   });
 
+  test('gives back the form of the answer where null was sent for it', async () => {
+    // OpenAI's types know no null here; its description does.
+    for (const text of [{ format: null }, null, { format: null, verbosity: null }]) {
+      const body = { model, input: 'where?', ...({ text } as object) };
+      expect((await client.responses.create(body)).text).toMatchObject({ format: { type: 'text' } });
+    }
+  });
+
   test('refuses what is no such setting', async () => {
     const refusals: [object, string][] = [
       [{ include: ['telepathy'] }, 'include[0]'],

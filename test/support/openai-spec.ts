@@ -176,8 +176,22 @@ class Converter {
       // oxlint-disable-next-line unicorn/no-thenable -- a word of JSON Schema
       then: those.length === 1 ? those[0] : { anyOf: those },
     }));
-    const known = { anyOf: [{ type: 'null' }, { properties: { type: { enum: [...byType.keys()] } } }] };
-    return { allOf: [...chosen, known] };
+    const known = { type: 'object', properties: { type: { enum: [...byType.keys()] } } };
+    const allowed = branches.some((branch) => this.#allowsNull(branch)) ? { anyOf: [{ type: 'null' }, known] } : known;
+    return { allOf: [...chosen, allowed] };
+  }
+
+  #allowsNull(schema: Json): boolean {
+    const { $ref, type, nullable, anyOf, oneOf } = schema as {
+      $ref?: string;
+      type?: Json;
+      nullable?: boolean;
+      anyOf?: readonly Json[];
+      oneOf?: readonly Json[];
+    };
+    if ($ref !== undefined) return this.#allowsNull(this.#schemas[$ref.split('/').at(-1) ?? '']);
+    if (type === 'null' || nullable === true) return true;
+    return (anyOf ?? oneOf ?? []).some((part) => this.#allowsNull(part));
   }
 
   /** The values that a schema's property `type` may have; none where it does not say. */

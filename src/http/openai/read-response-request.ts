@@ -276,7 +276,7 @@ export function readSettings(body: ResponseRequest): ResponseSettings {
     parallel_tool_calls: body.parallel_tool_calls ?? true,
     tool_choice: body.tool_choice ?? 'auto',
     tools: (body.tools ?? []).map(writeTool),
-    text: { format: { type: 'text' }, ...body.text },
+    text: { ...body.text, format: body.text?.format ?? { type: 'text' } },
     store: body.store ?? true,
     background: body.background ?? false,
     ...(body.include?.includes(resultsIncluded) === true ? { showsFound: true } : {}),
