@@ -177,6 +177,8 @@ function describeIssue(issue: z.core.$ZodRawIssue, words: DataWords): string | u
   switch (issue.code) {
     case 'invalid_type':
       if (issue.expected === 'int' && typeof issue.input === 'number') return 'must be a whole number, not a fraction';
+      // Text of a query that was to be one.
+      if (Number.isNaN(issue.input)) return `must be ${typeWord(issue.expected, words)}`;
       if (issue.input === undefined) return `must be given: ${typeWord(issue.expected, words)}`;
       return `must be ${typeWord(issue.expected, words)}, not ${kindOf(issue.input, words)}`;
     case 'invalid_value':

@@ -4,6 +4,7 @@ import type { ServedRelease } from '#release';
 import type { ConversationRow, TurnRow } from '#store';
 import { chargePerson, checkLength } from './archive/admit-said.ts';
 import { isBeyond } from './archive/beyond.ts';
+import { findTurn } from './durable/find-turn.ts';
 import { repeatKeys } from './durable/repeats.ts';
 import { isSealed, openSealed } from './context/seal-for-caller.ts';
 import type { TurnRooms } from './turn-rooms.ts';
@@ -25,7 +26,13 @@ export async function resolve(rooms: TurnRooms, turn: AdmittedTurn): Promise<Pla
   if (request.conversation !== undefined && isBeyond(principal, conversation)) {
     throw new UsherError('not_found', 'There is no such conversation.', { param: 'conversation' });
   }
-  const previous = request.previous === undefined ? undefined : await store.turn(request.previous);
+  const found = request.previous === undefined ? undefined : await findTurn(store, request.previous);
+  const previous = found?.turn;
+  if (found?.queued !== undefined && !isBeyond(principal, found.queued)) {
+    throw new UsherError('invalid_request', 'The earlier response has not begun yet. Wait for its end, or stop it.', {
+      param: 'previous_response_id',
+    });
+  }
   if (request.previous !== undefined && isBeyond(principal, previous)) {
     throw new UsherError('not_found', 'There is no such earlier response.', { param: 'previous_response_id' });
   }

@@ -168,6 +168,11 @@ describe('a message while its conversation has a running turn', () => {
     await expect(ask('too many').then(() => ask('far too many'))).rejects.toMatchObject({
       code: 'conversation_locked',
     });
+    const onward = { model: 'queueing', previous_response_id: known, input: 'And then?' };
+    await expect(client.responses.create(onward)).rejects.toMatchObject({
+      status: 400,
+      message: expect.stringContaining('has not begun yet') as string,
+    });
     await client.responses.cancel(known);
     await simulator.control({ do: 'release' });
     await first;

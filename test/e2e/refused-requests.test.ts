@@ -281,6 +281,19 @@ const cases: Readonly<Record<string, Case>> = {
     param: 'tool_choice',
     says: '"tool_choice" must be "auto", "none", "required" or an object.',
   },
+  'a tool to choose of a type that there is not': {
+    to: responses,
+    body: response({ tool_choice: { type: 'web_search' } }),
+    param: 'tool_choice.type',
+    says: '"tool_choice.type" must be "function", "custom" or "file_search".',
+  },
+  'more than the context holds, on Chat Completions': {
+    to: chats,
+    body: { model: 'guide', messages: [{ role: 'user', content: 'word '.repeat(15_000) }] },
+    code: 'context_length_exceeded',
+    param: 'messages',
+    says: "The message is too long for this assistant's context of 8000 tokens. Send a shorter one.",
+  },
   'a format that there is not': {
     to: chats,
     body: chat({ response_format: { type: 'xml' } }),
@@ -378,6 +391,21 @@ const cases: Readonly<Record<string, Case>> = {
     to: `GET /v1/conversations/conv_${nobody}/items?limit=0`,
     param: 'limit',
     says: '"limit" must be at least 1.',
+  },
+  'a page of something that is no number': {
+    to: `GET /v1/conversations/conv_${nobody}/items?limit=abc`,
+    param: 'limit',
+    says: '"limit" must be a number.',
+  },
+  'a page of a size that is left open': {
+    to: `GET /v1/conversations/conv_${nobody}/items?limit=`,
+    param: 'limit',
+    says: '"limit" has no value. Give it one, or leave it out.',
+  },
+  'events after nothing': {
+    to: `GET /v1/responses/resp_${nobody}?stream=true&starting_after=`,
+    param: 'starting_after',
+    says: '"starting_after" has no value. Give it one, or leave it out.',
   },
   'an order that there is not': {
     to: `GET /v1/conversations/conv_${nobody}/items?order=up`,

@@ -3,7 +3,7 @@ import { UsherError } from '#base';
 import type { KeyPrincipal } from '#access';
 import { answerHandover, listHandovers, readHandover, returnHandover, takeConversation, type TurnRooms } from '#turn';
 import type { Exchange, Policy, Route } from '../exchange.ts';
-import { readBody } from '../openai/read-body.ts';
+import { readBody, readQuery } from '../openai/read-body.ts';
 import { responseIdOf, turnOfResponseId } from '../openai/wire-ids.ts';
 import { writeItem } from '../openai/write-items.ts';
 
@@ -47,7 +47,7 @@ export function handoverRoutes(rooms: TurnRooms): Route[] {
       query: pageSchema,
       answer: `\`{"handovers":[…],"hasMore":…}\`, each ${view}`,
       handle: async (exchange) => {
-        const { limit, after } = readBody(pageSchema, Object.fromEntries(exchange.query));
+        const { limit, after } = readQuery(pageSchema, exchange.query);
         const page = { limit, ...(after === undefined ? {} : { after }) };
         const { handovers, hasMore } = await listHandovers(rooms, keyOf(exchange), page);
         exchange.sendJson(200, { handovers: handovers.map(viewOf), hasMore });

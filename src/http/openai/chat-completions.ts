@@ -32,7 +32,7 @@ async function createCompletion(rooms: TurnRooms, exchange: Exchange): Promise<v
   // One choice that fails, fails the completion: the others are stopped.
   const failed = new AbortController();
   const signal = AbortSignal.any([exchange.signal, failed.signal]);
-  const telling: Telling = (relay) => runTurn(rooms, request, relay, signal);
+  const telling: Telling = (relay) => runTurn(rooms, request, relay, signal).catch(asWritten);
   const isLegacy = asksFunctions(body);
   if (body.stream === true) {
     const includeUsage = body.stream_options?.include_usage === true;
@@ -46,4 +46,15 @@ async function createCompletion(rooms: TurnRooms, exchange: Exchange): Promise<v
   const answers = await Promise.all(answering).finally(() => failed.abort());
   exchange.setHeader('x-usher-release', answers[0]!.turn.release);
   exchange.sendJson(200, writeCompletion(answers, isLegacy));
+}
+
+/** What other wires call otherwise, as the caller of this one wrote it. */
+const paramNames: Readonly<Record<string, string>> = { input: 'messages', 'text.format': 'response_format' };
+
+/** @throws always, with the name that the field at fault has here */
+function asWritten(error: unknown): never {
+  const param = error instanceof UsherError && error.param !== undefined ? paramNames[error.param] : undefined;
+  if (!(error instanceof UsherError) || param === undefined) throw error;
+  const { code, message, retryAfterMs } = error;
+  throw new UsherError(code, message, { param, cause: error, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) });
 }

@@ -27,6 +27,20 @@ export function readBody<T>(schema: z.ZodType<T>, body: unknown): T {
   );
 }
 
+/**
+ * The query in the shape of `schema`. A key without a value would be read as 0 where a number is expected.
+ *
+ * @throws UsherError `invalid_request`
+ */
+export function readQuery<Shape extends z.ZodRawShape>(
+  schema: z.ZodObject<Shape>,
+  query: URLSearchParams,
+): z.infer<z.ZodObject<Shape>> {
+  const empty = [...query].find(([name, value]) => value === '' && name in schema.shape)?.[0];
+  if (empty === undefined) return readBody(schema, Object.fromEntries(query));
+  throw new UsherError('invalid_request', `"${empty}" has no value. Give it one, or leave it out.`, { param: empty });
+}
+
 function paramOf(path: readonly (string | number)[]): string {
   return path.reduce<string>((text, key) => {
     if (typeof key === 'number') return `${text}[${key}]`;
@@ -83,7 +97,7 @@ export function readPage(query: URLSearchParams): {
   order: 'oldest-first' | 'newest-first';
   after?: string;
 } {
-  const { limit, order, after } = readBody(pageSchema, Object.fromEntries(query));
+  const { limit, order, after } = readQuery(pageSchema, query);
   const read = { limit, order: order === 'asc' ? ('oldest-first' as const) : ('newest-first' as const) };
   return after === undefined ? read : { ...read, after };
 }

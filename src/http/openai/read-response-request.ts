@@ -114,11 +114,13 @@ export const responseSchema = z.looseObject({
   tool_choice: z
     .union([
       choiceWordSchema,
-      z.object({
-        type: z.enum(['function', 'custom']),
-        name: z.string().describe('The function or custom tool that must be asked for.'),
-      }),
-      z.object({ type: z.literal('file_search') }),
+      z.discriminatedUnion('type', [
+        z.object({
+          type: z.enum(['function', 'custom']),
+          name: z.string().describe('The function or custom tool that must be asked for.'),
+        }),
+        z.object({ type: z.literal('file_search') }),
+      ]),
     ])
     .nullish()
     .describe('Whether the model may, must or must not ask for a function, or which. Absent: `auto`.'),

@@ -18,7 +18,7 @@ import {
 } from '#turn';
 import type { Exchange, Route } from '../exchange.ts';
 import { answerStreamed, answerWhole, type Telling } from './answer-exchange.ts';
-import { pageOf, readBody, readPage } from './read-body.ts';
+import { pageOf, readBody, readPage, readQuery } from './read-body.ts';
 import { FileParts } from './read-file.ts';
 import { includedSchema, itemPageSchema, readIncluded } from './read-included.ts';
 import { readItems } from './read-items.ts';
@@ -195,7 +195,7 @@ const retrieveSchema = z.object({
 });
 
 async function retrieve(rooms: TurnRooms, exchange: Exchange): Promise<void> {
-  const query = readBody(retrieveSchema, Object.fromEntries(exchange.query));
+  const query = readQuery(retrieveSchema, exchange.query);
   const id = turnOfResponseId(exchange.params['response']!);
   const shown = readIncluded(exchange.query);
   if (query.stream === 'true') return streamStored(rooms, exchange, id, query.starting_after ?? -1, shown);

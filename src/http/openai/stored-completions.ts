@@ -10,7 +10,7 @@ import {
   type TurnRooms,
 } from '#turn';
 import type { Exchange, Route } from '../exchange.ts';
-import { modelSchema, newMetadataSchema, pageOf, pageSchema, readBody } from './read-body.ts';
+import { modelSchema, newMetadataSchema, pageOf, pageSchema, readBody, readQuery } from './read-body.ts';
 import type { ResponseSettings } from './response-body.ts';
 import { talkPolicy } from './talk-policy.ts';
 import { servedModel, completionIdOf, turnOfCompletionId } from './wire-ids.ts';
@@ -80,7 +80,7 @@ export function storedCompletionRoutes(rooms: TurnRooms): Route[] {
 }
 
 async function list(rooms: TurnRooms, exchange: Exchange): Promise<void> {
-  const { limit, order, after, model } = readBody(listSchema, Object.fromEntries(exchange.query));
+  const { limit, order, after, model } = readQuery(listSchema, exchange.query);
   const wanted = [...exchange.query].flatMap(([name, value]) => {
     const key = /^metadata\[(.+)\]$/.exec(name)?.[1];
     return key === undefined ? [] : [[key, value] as const];
@@ -104,7 +104,7 @@ async function list(rooms: TurnRooms, exchange: Exchange): Promise<void> {
 }
 
 async function listMessages(rooms: TurnRooms, exchange: Exchange): Promise<void> {
-  const page = readBody(messagesPageSchema, Object.fromEntries(exchange.query));
+  const page = readQuery(messagesPageSchema, exchange.query);
   const items: readonly Item[] = await readCompletionInput(rooms, exchange.principal, turnOf(exchange));
   const messages = writeMessages(items);
   const { shown, hasMore } = pageOf(page.order === 'asc' ? messages : messages.toReversed(), page);

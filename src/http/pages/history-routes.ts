@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { parseId, UsherError, type Id } from '#base';
 import { giveFeedback, listConversations, readTranscript, type TranscriptTurn, type TurnRooms } from '#turn';
 import type { Exchange, Route } from '../exchange.ts';
-import { pageSchema, readBody, readPage } from '../openai/read-body.ts';
+import { pageSchema, readBody, readPage, readQuery } from '../openai/read-body.ts';
 import { failureMessage, type ResponseSettings } from '../openai/response-body.ts';
 import { responseIdOf, servedModel, turnOfResponseId } from '../openai/wire-ids.ts';
 import { writeItem } from '../openai/write-items.ts';
@@ -60,7 +60,7 @@ export function historyRoutes(parts: HistoryParts): Route[] {
 
 async function list(parts: HistoryParts, exchange: Exchange): Promise<void> {
   const assistant = await assistantOf(parts, exchange);
-  const { limit, after } = readBody(listSchema, Object.fromEntries(exchange.query));
+  const { limit, after } = readQuery(listSchema, exchange.query);
   const cursor = after === undefined ? undefined : conversationId(after);
   const page = { limit: limit + 1, ...(cursor && { after: cursor }) };
   const found = await listConversations(parts.rooms, exchange.principal, assistant, page);
