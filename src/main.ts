@@ -80,6 +80,7 @@ export async function openUsher(options: {
   const unstored = opening.adopt(new UnstoredTurns(store.system, telemetry), (buffer) => buffer.flush());
   const stopping = new AbortController();
   const live = new LiveTurns();
+  const wakeWorker = (): void => worker?.wake();
   const rooms: TurnRooms = {
     roles: new Set(config.roles),
     clock,
@@ -93,10 +94,10 @@ export async function openUsher(options: {
     watch: new TurnWatch(store.system, live, telemetry),
     runsTurns: config.roles.includes('worker'),
     lagsBehind: () => served.follower.problem !== undefined,
-    wakeWorker: () => worker?.wake(),
+    wakeWorker,
     stopping: stopping.signal,
     releases: directory,
-    limits: new TurnLimits((tenant) => directory.limitsOf(tenant)),
+    limits: new TurnLimits((tenant) => directory.limitsOf(tenant), wakeWorker),
     tools,
     files: opening.adopt(new FileReader(), (reader) => reader.close()),
     pool: (name) => pools.pool(name),

@@ -61,6 +61,20 @@ describe('createAdmission', () => {
     expect(narrow.admit(0).result).toBe('admitted');
   });
 
+  test('a turn that is charged takes its place when it enters, and counts then even beyond the limit', () => {
+    const admission = createAdmission({ requestsPerMinute: 3, concurrency: 2 });
+    for (let nowMs = 0; nowMs < 3; nowMs += 1) expect(admission.charge(nowMs).result).toBe('admitted');
+    expect(admission.charge(10)).toEqual({ result: 'refused', reason: 'rate', retryAfterMs: 59_990 });
+    expect(admission.active).toBe(0);
+    const leave = admission.enter(20);
+    expect([admission.isFull(), admission.isFull(0.5)]).toEqual([false, true]);
+    admission.enter(20);
+    admission.enter(20);
+    expect(admission.active).toBe(3);
+    leave(30);
+    expect(admission.isFull()).toBe(true);
+  });
+
   test('releasing twice gives back one slot', () => {
     const admission = createAdmission({ requestsPerMinute: 100, concurrency: 2 });
     const first = admission.admit(0);

@@ -28,6 +28,11 @@ export type Admittance =
 export interface Admission {
   /** @param keptShare of both limits, left to others; 0 to below 1 */
   admit(nowMs: number, keptShare?: number): Admittance;
+  /** Charges one turn that takes its place later, by `enter`. */
+  charge(nowMs: number, keptShare?: number): Admittance;
+  /** Takes a place, whether one is free or not; answers how to give it back. */
+  enter(nowMs: number): (nowMs: number) => void;
+  isFull(keptShare?: number): boolean;
   /** Turns admitted and not yet released. */
   readonly active: number;
 }
@@ -66,14 +71,35 @@ export function createAdmission(options: AdmissionOptions): Admission {
     };
   };
 
+  const waitFor = (nowMs: number, keptShare: number): Admittance | undefined => {
+    const waitMs = log.waitMs(nowMs, Math.floor(options.requestsPerMinute * keptShare));
+    return waitMs > 0 ? { result: 'refused', reason: 'rate', retryAfterMs: waitMs } : undefined;
+  };
+
+  const isFull = (keptShare = 0): boolean =>
+    active >= options.concurrency - Math.floor(options.concurrency * keptShare);
+
+  const enter = (nowMs: number): ((nowMs: number) => void) => {
+    active += 1;
+    return releaseOf(nowMs);
+  };
+
   return {
     get active() {
       return active;
     },
+    isFull,
+    enter,
+    charge(nowMs, keptShare = 0) {
+      const refused = waitFor(nowMs, keptShare);
+      if (refused !== undefined) return refused;
+      log.add(nowMs);
+      return { result: 'admitted', release: () => undefined };
+    },
     admit(nowMs, keptShare = 0) {
-      const waitMs = log.waitMs(nowMs, Math.floor(options.requestsPerMinute * keptShare));
-      if (waitMs > 0) return { result: 'refused', reason: 'rate', retryAfterMs: waitMs };
-      if (active >= options.concurrency - Math.floor(options.concurrency * keptShare)) {
+      const refused = waitFor(nowMs, keptShare);
+      if (refused !== undefined) return refused;
+      if (isFull(keptShare)) {
         // With n turns of mean length m under way, the next ends in about m / n.
         return {
           result: 'refused',
@@ -82,8 +108,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
         };
       }
       log.add(nowMs);
-      active += 1;
-      return { result: 'admitted', release: releaseOf(nowMs) };
+      return { result: 'admitted', release: enter(nowMs) };
     },
   };
 }

@@ -15,6 +15,7 @@ import {
   type NewTurn,
   type NodeReport,
   type QueuedTurn,
+  type ReadyRequest,
   type Store,
   type TenantStore,
   type TurnFinish,
@@ -790,8 +791,10 @@ export function storeContract(open: () => Promise<Store>): void {
       const { input: _input, queuedAtMs: _queuedAtMs, deadlineMs: _deadlineMs, ...asked } = turn;
       return { ...asked, queued: true, completion: false, startedAtMs: 3000, owner: newId('node'), leaseMs: 60_000 };
     };
+    const readyNow = (change: Partial<ReadyRequest> = {}) =>
+      store.system.readyTurns({ most: 10_000, perLane: 100, waitedMs: 0, full: [], ...change });
     const ready = async (tenant: TenantId) =>
-      (await store.system.readyTurns(10_000, 0)).filter((row) => row.tenant === tenant).map(({ turn }) => turn);
+      (await readyNow()).filter((row) => row.tenant === tenant).map(({ turn }) => turn);
 
     test('gives each back as it was put in, to be begun once', async () => {
       const tenantId = aTenant();
@@ -808,6 +811,39 @@ export function storeContract(open: () => Promise<Store>): void {
       expect(await tenant.turnItems(turn.id, 'input')).toHaveLength(1);
     });
 
+    test('takes of each tenant in turn, what has a listener beside what has none, and nothing of a full lane', async () => {
+      const [busy, calm] = [aTenant(), aTenant()];
+      const many = Array.from({ length: 5 }, (_, index) =>
+        aQueued({ id: newId('turn', 2000 + index), queuedAtMs: 2000 + index }),
+      );
+      for (const turn of many) await wholeTenant(busy).enqueueTurn(turn, 5);
+      const listened = aQueued({ id: newId('turn', 1), background: false, deadlineMs: Date.now() + 60_000 });
+      const late = aQueued({ background: false, deadlineMs: 3000 });
+      for (const turn of [listened, late]) await wholeTenant(busy).enqueueTurn(turn, 5);
+      const [one, two] = [aQueued({ id: newId('turn', 1) }), aQueued()];
+      for (const turn of [one, two]) await wholeTenant(calm).enqueueTurn(turn, 5);
+      const idsOf = (rows: Awaited<ReturnType<typeof readyNow>>) =>
+        rows.filter(({ tenant }) => tenant === busy || tenant === calm).map(({ turn }) => turn);
+      const all = await readyNow();
+      const places = idsOf(all);
+      expect(places).toHaveLength(9);
+      expect(all.find(({ turn }) => turn === late.id)).toEqual({
+        tenant: busy,
+        turn: late.id,
+        background: false,
+        isLate: true,
+      });
+      expect(places[0]).toBe(late.id);
+      expect(new Set(places.slice(1, 4))).toEqual(new Set([many[0]!.id, listened.id, one.id]));
+      expect(new Set(places.slice(4, 6))).toEqual(new Set([many[1]!.id, two.id]));
+      expect(places.slice(6)).toEqual(many.slice(2).map(({ id }) => id));
+      expect(idsOf(await readyNow({ perLane: 1 }))).toHaveLength(4);
+      const full = [{ tenant: busy, background: true }];
+      expect(new Set(idsOf(await readyNow({ full })))).toEqual(new Set([late.id, listened.id, one.id, two.id]));
+      const closed = [...full, { tenant: busy, background: false }];
+      expect(new Set(idsOf(await readyNow({ full: closed })))).toEqual(new Set([late.id, one.id, two.id]));
+    });
+
     test('lets those of one conversation begin in order, one at a time, and none overtake', async () => {
       const tenantId = aTenant();
       const tenant = wholeTenant(tenantId);
@@ -818,7 +854,7 @@ export function storeContract(open: () => Promise<Store>): void {
       expect(await ready(tenantId)).toEqual([first.id]);
       expect(await tenant.waitingTurns(conversation)).toEqual([first.id, second.id]);
       expect(await wholeTenant().waitingTurns(conversation)).toEqual([]);
-      const longWaiting = await store.system.readyTurns(10_000, Date.now());
+      const longWaiting = await readyNow({ waitedMs: Date.now() });
       expect(longWaiting.some(({ turn }) => turn === first.id)).toBe(false);
       expect(await tenant.beginTurn(aTurn({ conversation }), [anItem()])).toBe('locked');
       expect(await tenant.beginQueuedTurn(begun(second), [anItem()])).toBe('locked');

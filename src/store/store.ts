@@ -10,6 +10,8 @@ import type {
   NodeReport,
   NodeRow,
   PublishedSnapshot,
+  ReadyRequest,
+  ReadyTurn,
   SnapshotRow,
 } from './system-rows.ts';
 
@@ -20,6 +22,9 @@ export type {
   NodeReport,
   NodeRow,
   PublishedSnapshot,
+  QueueLane,
+  ReadyRequest,
+  ReadyTurn,
   SnapshotRow,
 } from './system-rows.ts';
 
@@ -408,11 +413,11 @@ export interface SystemStore extends KeyStore {
    * owner for the one process that may run any, at its start.
    */
   expireLeases(of: Id<'node'> | 'every'): Promise<void>;
-  /** Queued turns that could begin, the first of each conversation, or whose deadline is over; queued for at least `waitedMs`; oldest first. */
-  readyTurns(
-    most: number,
-    waitedMs: number,
-  ): Promise<readonly { readonly tenant: TenantId; readonly turn: Id<'turn'> }[]>;
+  /**
+   * Queued turns whose deadline is over, then those that could begin: the first of each conversation, the oldest of
+   * each lane in turn.
+   */
+  readyTurns(asked: ReadyRequest): Promise<readonly ReadyTurn[]>;
   /** Events of turns that ended before then, at most so many batches; answers how many went. */
   deleteEvents(beforeMs: number, most: number): Promise<number>;
   /** A node's heartbeat, stamped with the database's clock. */

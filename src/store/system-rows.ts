@@ -67,3 +67,24 @@ export interface PublishedSnapshot {
   /** Who had published the one before; null where nothing was replaced. */
   readonly replaced: Id<'node'> | null;
 }
+
+/** What waits of one tenant, with listeners or without. */
+export interface QueueLane {
+  readonly tenant: TenantId;
+  readonly background: boolean;
+}
+
+export interface ReadyRequest {
+  readonly most: number;
+  readonly perLane: number;
+  /** Queued for at least so long. */
+  readonly waitedMs: number;
+  /** Lanes of which nothing could begin; what is late of them is answered all the same. */
+  readonly full: readonly QueueLane[];
+}
+
+export interface ReadyTurn extends QueueLane {
+  readonly turn: Id<'turn'>;
+  /** Its deadline is over. */
+  readonly isLate: boolean;
+}

@@ -48,7 +48,7 @@ export async function resolve(rooms: TurnRooms, turn: AdmittedTurn): Promise<Pla
   const served = await servedRelease(rooms, turn, conversation ?? previous);
   if (principal.kind === 'user') checkLength(request.input, served.release.spec.limits, 'input');
   const repeats = await repeatKeys(rooms, request);
-  const giveBack = rooms.limits.admit(principal, rooms.clock.monotonicMs());
+  const giveBack = rooms.limits.admit(principal, rooms.clock.monotonicMs(), request.background);
   const release = (): void => giveBack(rooms.clock.monotonicMs());
   return { ...turn, request: { ...request, input }, conversation, subject, served, repeats, release };
 }

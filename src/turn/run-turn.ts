@@ -68,6 +68,8 @@ async function waitFor(
   if (whileBusy === 'refuse' && (rooms.runsTurns || (await isBusy(rooms, planned)))) throw conversationLocked();
   const queued = await queueTurn(rooms, planned);
   if (queued === 'repeated') return joinFirst(rooms, planned, relay, signal);
+  // Where it is run it takes a place of its own, which may be here.
+  if (rooms.runsTurns) planned.release();
   return followTurn(rooms, planned.id, { principal: planned.request.principal, relay, signal });
 }
 

@@ -13,7 +13,7 @@ const minuteMs = 60_000;
 
 let simulator: ModelSimulator;
 let usher: UsherProcess;
-let keys: Record<'frugal' | 'narrow' | 'visited', string>;
+let keys: Record<'frugal' | 'narrow' | 'visited' | 'batch' | 'modest', string>;
 
 beforeAll(async () => {
   simulator = await startModelSimulator();
@@ -29,11 +29,19 @@ beforeAll(async () => {
           assistants: [{ name: 'desk', folder: './desk' }],
           limits: { requestsPerMinute: 8, concurrency: 100 },
         },
+        { id: 'batch', assistants, limits: { requestsPerMinute: 10_000, concurrency: 4 } },
+        { id: 'modest', assistants, limits: { requestsPerMinute: 10_000, concurrency: 4 } },
       ],
     },
   });
   usher = await startUsher({ config, files });
-  keys = { frugal: usher.apiKey, narrow: await keyOf('narrow'), visited: await keyOf('visited') };
+  keys = {
+    frugal: usher.apiKey,
+    narrow: await keyOf('narrow'),
+    visited: await keyOf('visited'),
+    batch: await keyOf('batch'),
+    modest: await keyOf('modest'),
+  };
 });
 beforeEach(() => simulator.clear());
 afterAll(async () => {
@@ -142,5 +150,32 @@ describe('a visitor of a page', () => {
     expect(Number(refused.headers.get('retry-after-ms'))).toBeGreaterThan(0);
     for (const status of [404, 404, 404]) expect((await asks(keys.visited, unknown)).status).toBe(status);
     for (const status of [200, 200, 429]) expect((await asks(keys.visited)).status).toBe(status);
+  });
+});
+
+describe('background turns', () => {
+  const take = async (key: string): Promise<string> => {
+    const body = { model: assistant, input: 'Which row?', background: true };
+    return ((await (await send('/v1/responses', key, body)).json()) as { id: string }).id;
+  };
+  const status = async (key: string, id: string): Promise<string> => {
+    const headers = { authorization: `Bearer ${key}` };
+    return ((await (await fetch(`${usher.url}/v1/responses/${id}`, { headers })).json()) as { status: string }).status;
+  };
+
+  test("wait for half of their tenant's places, and keep no other tenant waiting", async () => {
+    await simulator.planAll({ fault: { kind: 'hang' } });
+    const many = await Promise.all(Array.from({ length: 40 }, () => take(keys.batch)));
+    await simulator.until((log) => log.totals.active >= 2);
+    const other = await take(keys.modest);
+    await expect.poll(() => status(keys.modest, other), { timeout: 10_000 }).toBe('in_progress');
+    await simulator.until((log) => log.totals.active >= 3);
+    // Whoever waits for an answer has the other half.
+    await simulator.clear();
+    expect((await ask(keys.batch)).status).toBe(200);
+    expect((await simulator.log()).totals.active).toBe(3);
+    await simulator.control({ do: 'release' });
+    for (const id of many) await expect.poll(() => status(keys.batch, id), { timeout: 20_000 }).toBe('completed');
+    expect(await status(keys.modest, other)).toBe('completed');
   });
 });

@@ -9,6 +9,7 @@ import { completions } from './0007-completions.ts';
 import { userAuthorisation } from './0008-user-authorisation.ts';
 import { answeredRequests } from './0009-answered-requests.ts';
 import { titledBy } from './0010-titled-by.ts';
+import { queueLanes } from './0011-queue-lanes.ts';
 import type { Dialect } from '../query.ts';
 import type { ColumnTypes, Migration } from './migration.ts';
 
@@ -27,6 +28,7 @@ export const migrations: readonly Migration[] = [
   userAuthorisation,
   answeredRequests,
   titledBy,
+  queueLanes,
 ];
 
 const columnTypes: Readonly<Record<Dialect, ColumnTypes>> = {

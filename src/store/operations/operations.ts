@@ -13,6 +13,7 @@ import * as nodes from './nodes.ts';
 import { probeRead, probeWrite } from './probe.ts';
 import * as passageVectors from './passage-vectors.ts';
 import * as queuedTurns from './queued-turns.ts';
+import { readyTurns } from './ready-turns.ts';
 import * as releases from './releases.ts';
 import * as snapshots from './snapshots.ts';
 import * as turnEvents from './turn-events.ts';
@@ -91,7 +92,7 @@ const systemOperations: { readonly [Name in keyof SystemStore]: OutsideReach<Sys
   claimTurns: turnLeases.claimTurns,
   endLease: turnLeases.endLease,
   expireLeases: turnLeases.expireLeases,
-  readyTurns: queuedTurns.readyTurns,
+  readyTurns: readyTurns,
   deleteEvents: turnEvents.deleteEvents,
   putNode: nodes.putNode,
   nodes: nodes.nodes,

@@ -1,8 +1,7 @@
 import { sql, type SqlBool } from 'kysely';
 import type { Id } from '#base';
 import type { Reach, TenantId } from '#access';
-import type { TurnState } from '#conversation';
-import { contentQuery, rowsQuery, systemQuery, Undo, type Session } from '../query.ts';
+import { contentQuery, rowsQuery, Undo, type Session } from '../query.ts';
 import type { BeginTurn, EnqueueTurn, QueuedTurn, RepeatKeys, TenantStore } from '../store.ts';
 import { demandOwn } from './own.ts';
 import { finishInserted, insertBegun, repeatedAmongTurns, selectTurnId } from './turns.ts';
@@ -181,53 +180,6 @@ export const endQueuedTurn = async (
   await finishInserted(session, reach, turn.id, finish);
   return true;
 };
-
-const selectReady = systemQuery<
-  { most: number; running: TurnState; waitedMs: number },
-  { tenant: TenantId; turn: Id<'turn'> }
->(({ db, arg, nowMs }) =>
-  db
-    .selectFrom('queued_turns as waiting')
-    .select(['waiting.tenant', 'waiting.id as turn'])
-    .where('waiting.queued_at_ms', '<=', sql<number>`${nowMs} - ${arg('waitedMs')}`)
-    .where((eb) =>
-      eb.or([
-        eb('waiting.deadline_ms', '<', nowMs),
-        eb.and([
-          eb.not(
-            eb.exists(
-              eb
-                .selectFrom('turns')
-                .select('turns.id')
-                .whereRef('turns.tenant', '=', 'waiting.tenant')
-                .whereRef('turns.conversation', '=', 'waiting.conversation')
-                .where('turns.state', '=', arg('running')),
-            ),
-          ),
-          eb.not(
-            eb.exists(
-              eb
-                .selectFrom('queued_turns as earlier')
-                .select('earlier.id')
-                .whereRef('earlier.tenant', '=', 'waiting.tenant')
-                .whereRef('earlier.conversation', '=', 'waiting.conversation')
-                .where(sql<SqlBool>`(earlier.queued_at_ms, earlier.id) < (waiting.queued_at_ms, waiting.id)`),
-            ),
-          ),
-        ]),
-      ]),
-    )
-    .orderBy('waiting.queued_at_ms')
-    .orderBy('waiting.id')
-    .limit(arg('most')),
-);
-
-export const readyTurns = (
-  session: Session,
-  most: number,
-  waitedMs: number,
-): Promise<readonly { readonly tenant: TenantId; readonly turn: Id<'turn'> }[]> =>
-  selectReady(session, { most, running: 'running', waitedMs });
 
 const queuedByIdempotency = contentQuery<{ key: Uint8Array }, { turn: Id<'turn'>; body: Uint8Array | null }>(
   ({ db, arg, within }) =>

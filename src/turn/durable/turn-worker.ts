@@ -1,5 +1,5 @@
-import { UsherError, type Id } from '#base';
-import type { TenantId } from '#access';
+import { UsherError } from '#base';
+import type { ReadyTurn } from '#store';
 import { beginQueued, takeOver } from './take-turn.ts';
 import { turnLeaseMs } from './turn-leases.ts';
 import type { TurnRooms } from '../turn-rooms.ts';
@@ -7,6 +7,7 @@ import type { TurnRooms } from '../turn-rooms.ts';
 /** How often work is looked for that nobody announced here. */
 const lookEveryMs = 500;
 const claimsPerLook = 32;
+const readyPerLane = 8;
 /** How long a node that lags behind leaves turns to those that do not. */
 const lagMs = 10_000;
 /** How often events that are kept long enough are looked for. */
@@ -78,16 +79,26 @@ export class TurnWorker {
       claimsPerLook,
       this.#rooms.lagsBehind() ? lagMs : 0,
     );
-    for (const turn of claimed) this.#run('take over', takeOver(this.#rooms, turn, begunAtMs));
+    for (const turn of claimed) {
+      // It has begun, and goes on also where its tenant is at its limit here.
+      const giveBack = this.#rooms.limits.enter(turn.tenant, begunAtMs);
+      this.#run('take over', takeOver(this.#rooms, turn, begunAtMs), giveBack);
+    }
   }
 
   async #beginReady(): Promise<void> {
     const room = Math.min(turnsMax - this.#running.size, claimsPerLook);
     if (room <= 0) return;
-    const ready = await this.#rooms.store.system.readyTurns(room, this.#rooms.lagsBehind() ? lagMs : 0);
-    const beginnings = ready.map(({ tenant, turn }) => this.#begin(tenant, turn));
+    const { store, limits } = this.#rooms;
+    const ready = await store.system.readyTurns({
+      most: room,
+      perLane: readyPerLane,
+      waitedMs: this.#rooms.lagsBehind() ? lagMs : 0,
+      full: limits.fullLanes(),
+    });
+    const beginnings = ready.map((turn) => this.#begin(turn));
     // There may be more: as soon as these are out of the queue, not at the next look. Where none left it, that is soon enough.
-    if (ready.length === room) void this.#lookOnceBegun(beginnings);
+    if (ready.length >= Math.min(room, readyPerLane)) void this.#lookOnceBegun(beginnings);
   }
 
   async #lookOnceBegun(beginnings: readonly Promise<boolean>[]): Promise<void> {
@@ -95,15 +106,18 @@ export class TurnWorker {
   }
 
   /** Whether the turn left the queue by this. */
-  async #begin(tenant: TenantId, turn: Id<'turn'>): Promise<boolean> {
+  async #begin({ turn, isLate, ...lane }: ReadyTurn): Promise<boolean> {
     if (this.#beginning.has(turn)) return false;
+    const { limits, clock } = this.#rooms;
+    const giveBack = isLate ? () => undefined : limits.enterQueued(lane, clock.monotonicMs());
+    if (giveBack === undefined) return false;
     this.#beginning.add(turn);
     return new Promise((settle) => {
-      const running = beginQueued(this.#rooms, tenant, turn, () => settle(true)).finally(() => {
+      const running = beginQueued(this.#rooms, lane.tenant, turn, () => settle(true)).finally(() => {
         this.#beginning.delete(turn);
         settle(false);
       });
-      this.#run('begin queued', running);
+      this.#run('begin queued', running, giveBack);
     });
   }
 
@@ -123,11 +137,12 @@ export class TurnWorker {
     }
   }
 
-  #run(what: string, work: Promise<void>): void {
+  #run(what: string, work: Promise<void>, giveBack: (nowMs: number) => void): void {
     const running = work
       .catch((error: unknown) => this.#report(what, error))
       .finally(() => {
         this.#running.delete(running);
+        giveBack(this.#rooms.clock.monotonicMs());
         // The next of its conversation may begin.
         this.wake();
       });
