@@ -23,13 +23,14 @@ const batchesPerRead = 500;
 
 /**
  * Begins a turn that waited in the queue, or ends it where it waited too long or cannot begin any
- * more. Nothing where it is not its turn. `begun` hears when it is out of the queue.
+ * more. Nothing where it is not its turn. `begun` hears when it is out of the queue; `release` gives
+ * its tenant's place back before its end.
  */
 export async function beginQueued(
   rooms: TurnRooms,
   tenant: TenantId,
   id: Id<'turn'>,
-  begun: () => void,
+  { begun, release }: { readonly begun: () => void; readonly release: () => void },
 ): Promise<void> {
   const store = rooms.store.reach({ tenant, subject: null });
   const queued = await store.queuedTurn(id);
@@ -44,7 +45,10 @@ export async function beginQueued(
   try {
     vault = await rooms.vault.subject(tenant, queued.subject);
     const request = openAsked(vault, queued, openInput(vault, id, queued.input));
-    prompted = await recall(rooms, await plan(rooms, request, queued, queued.queuedAtMs));
+    prompted = await recall(
+      rooms,
+      await plan(rooms, request, { row: queued, startedAtMs: queued.queuedAtMs, release }),
+    );
   } catch (error) {
     // It waits on, for a look at which the database is there, or for a node that was given the key.
     if (isStoreAway(error) || isKeyMissing(error)) throw error;
@@ -80,24 +84,30 @@ function isKeyMissing(error: unknown): boolean {
   return error instanceof UsherError && error.code === 'config_invalid';
 }
 
+/** A turn that was claimed: when, by the monotonic clock, and how its tenant's place is given back before its end. */
+interface Taken {
+  readonly begunAtMs: number;
+  readonly release: () => void;
+}
+
 /**
  * Goes on with a turn whose node was lost: what it told durably is read back, finished steps are not
  * done again, and the answer under way is gone on with, made anew or failed, as its owner set.
  */
-export async function takeOver(rooms: TurnRooms, claimed: ClaimedTurn, begunAtMs: number): Promise<void> {
+export async function takeOver(rooms: TurnRooms, claimed: ClaimedTurn, taken: Taken): Promise<void> {
   const expected = rooms.leases.expect(claimed.turn);
   try {
-    await takeHeld(rooms, claimed, begunAtMs);
+    await takeHeld(rooms, claimed, taken);
   } finally {
     expected();
   }
 }
 
-async function takeHeld(rooms: TurnRooms, claimed: ClaimedTurn, begunAtMs: number): Promise<void> {
+async function takeHeld(rooms: TurnRooms, claimed: ClaimedTurn, { begunAtMs, release }: Taken): Promise<void> {
   const { tenant, turn: id, epoch, attempts } = claimed;
   const row = await rooms.store.reach({ tenant, subject: null }).turn(id);
   if (row === undefined || row.state !== 'running' || row.epoch !== epoch) return;
-  const read = await readAgain(rooms, row, claimed);
+  const read = await readAgain(rooms, row, claimed, release);
   if (read === undefined) return;
   const { turn, from, nextSeq } = read;
   rooms.telemetry.turnTaken({ turn: id, assistant: row.assistant, attempt: attempts });
@@ -123,11 +133,16 @@ interface ReadTurn {
 }
 
 /** The turn as it stands. One that cannot be read is tried by other nodes, and then ends without what it came to. */
-async function readAgain(rooms: TurnRooms, row: TurnRow, claimed: ClaimedTurn): Promise<ReadTurn | undefined> {
+async function readAgain(
+  rooms: TurnRooms,
+  row: TurnRow,
+  claimed: ClaimedTurn,
+  release: () => void,
+): Promise<ReadTurn | undefined> {
   const { tenant, turn: id, epoch, attempts } = claimed;
   try {
     const vault = await rooms.vault.subject(tenant, row.subject);
-    return { ...(await readTold(rooms, tenant, vault, row)), turn: await promptAgain(rooms, vault, row) };
+    return { ...(await readTold(rooms, tenant, vault, row)), turn: await promptAgain(rooms, vault, row, release) };
   } catch (error) {
     if (attempts <= attemptsMax) throw error;
     const outcome = { state: 'failed', ...interrupted } as const;
@@ -156,23 +171,27 @@ async function readTold(
   }
 }
 
-async function promptAgain(rooms: TurnRooms, vault: SubjectVault, row: TurnRow): Promise<PromptedTurn> {
+async function promptAgain(
+  rooms: TurnRooms,
+  vault: SubjectVault,
+  row: TurnRow,
+  release: () => void,
+): Promise<PromptedTurn> {
   const asked = openAsked(vault, row, []);
   const reach = { tenant: asked.principal.tenant, subject: null };
   const rows = await rooms.store.reach(reach).turnItems(row.id, 'input');
   const request = { ...asked, input: rows.map((item) => openItem(vault, item)) };
-  return recall(rooms, await plan(rooms, request, row, row.startedAtMs));
+  return recall(rooms, await plan(rooms, request, { row, startedAtMs: row.startedAtMs, release }));
 }
 
 /** The plan of a turn that was admitted and resolved before. */
 async function plan(
   rooms: TurnRooms,
   request: TurnRequest,
-  row: TurnRow | QueuedTurn,
-  startedAtMs: number,
+  kept: { readonly row: TurnRow | QueuedTurn; readonly startedAtMs: number; readonly release: () => void },
 ): Promise<PlannedTurn> {
+  const { row, startedAtMs, release } = kept;
   const reach = reachOf(request.principal);
-  const { assistant, environment, release } = row;
   const store = rooms.store.reach(reach);
   return {
     id: row.id,
@@ -180,9 +199,9 @@ async function plan(
     reach,
     startedAtMs,
     startedMonotonicMs: rooms.clock.monotonicMs(),
-    release: () => undefined,
+    release,
     repeats: { idempotency: null, body: null },
-    served: await rooms.releases.byDigest(reach.tenant, assistant, environment, release),
+    served: await rooms.releases.byDigest(reach.tenant, row.assistant, row.environment, row.release),
     subject: row.subject,
     conversation: row.conversation === null ? undefined : await store.conversation(row.conversation),
   };

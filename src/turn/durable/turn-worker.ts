@@ -71,7 +71,7 @@ export class TurnWorker {
   }
 
   async #claimLost(): Promise<void> {
-    const { store, leases, clock } = this.#rooms;
+    const { store, leases, limits, clock } = this.#rooms;
     const begunAtMs = clock.monotonicMs();
     const claimed = await store.system.claimTurns(
       leases.owner,
@@ -81,8 +81,8 @@ export class TurnWorker {
     );
     for (const turn of claimed) {
       // It has begun, and goes on also where its tenant is at its limit here.
-      const giveBack = this.#rooms.limits.enter(turn.tenant, begunAtMs);
-      this.#run('take over', takeOver(this.#rooms, turn, begunAtMs), giveBack);
+      const release = this.#releaser(limits.enter(turn.tenant, begunAtMs));
+      this.#run('take over', takeOver(this.#rooms, turn, { begunAtMs, release }), release);
     }
   }
 
@@ -111,13 +111,16 @@ export class TurnWorker {
     const { limits, clock } = this.#rooms;
     const giveBack = isLate ? () => undefined : limits.enterQueued(lane, clock.monotonicMs());
     if (giveBack === undefined) return false;
+    const release = this.#releaser(giveBack);
     this.#beginning.add(turn);
     return new Promise((settle) => {
-      const running = beginQueued(this.#rooms, lane.tenant, turn, () => settle(true)).finally(() => {
-        this.#beginning.delete(turn);
-        settle(false);
-      });
-      this.#run('begin queued', running, giveBack);
+      const running = beginQueued(this.#rooms, lane.tenant, turn, { begun: () => settle(true), release }).finally(
+        () => {
+          this.#beginning.delete(turn);
+          settle(false);
+        },
+      );
+      this.#run('begin queued', running, release);
     });
   }
 
@@ -137,12 +140,16 @@ export class TurnWorker {
     }
   }
 
-  #run(what: string, work: Promise<void>, giveBack: (nowMs: number) => void): void {
+  #releaser(giveBack: (nowMs: number) => void): () => void {
+    return () => giveBack(this.#rooms.clock.monotonicMs());
+  }
+
+  #run(what: string, work: Promise<void>, release: () => void): void {
     const running = work
       .catch((error: unknown) => this.#report(what, error))
       .finally(() => {
         this.#running.delete(running);
-        giveBack(this.#rooms.clock.monotonicMs());
+        release();
         // The next of its conversation may begin.
         this.wake();
       });
