@@ -1061,8 +1061,8 @@ export function storeContract(open: () => Promise<Store>): void {
       await tenant.beginTurn(turn, []);
       const row = aHandover({ conversation });
       const open = { ...row, state: 'open', endedAtMs: null };
-      expect(await tenant.openHandover(row, turn.id)).toEqual(open);
-      expect(await tenant.openHandover(aHandover({ conversation }), null)).toEqual(open);
+      expect(await tenant.openHandover(row, turn.id, null)).toEqual(open);
+      expect(await tenant.openHandover(aHandover({ conversation }), null, null)).toEqual(open);
       expect(await tenant.openHandoverOf(conversation, null)).toEqual(open);
       expect(await tenant.handover(row.id)).toEqual({ ...open, waiting: turn.id, latest: turn.id });
       expect(await tenant.replyTo(turn.id)).toEqual({
@@ -1085,10 +1085,10 @@ export function storeContract(open: () => Promise<Store>): void {
       expect(await tenant.openHandoverOf(conversation, turn.id)).toBeUndefined();
       expect(await tenant.openHandovers({ limit: 9 })).toEqual([]);
       const later = aHandover({ conversation });
-      expect((await tenant.openHandover(later, null))?.id).toBe(later.id);
+      expect((await tenant.openHandover(later, null, null))?.id).toBe(later.id);
       await tenant.deleteConversation(conversation);
       expect(await tenant.handover(later.id)).toBeUndefined();
-      expect(await tenant.openHandover(aHandover({ conversation }), null)).toBeUndefined();
+      expect(await tenant.openHandover(aHandover({ conversation }), null, null)).toBeUndefined();
     });
 
     test('of a chain of turns goes on with the next of them', async () => {
@@ -1098,11 +1098,11 @@ export function storeContract(open: () => Promise<Store>): void {
       await tenant.beginTurn(first, []);
       await tenant.beginTurn(next, []);
       const row = aHandover();
-      await tenant.openHandover(row, first.id);
+      await tenant.openHandover(row, first.id, null);
       const found = await tenant.openHandoverOf(null, first.id);
       expect(found?.id).toBe(row.id);
       expect(await tenant.openHandoverOf(null, next.id)).toBeUndefined();
-      expect((await tenant.openHandover(found!, next.id))?.id).toBe(row.id);
+      expect((await tenant.openHandover(found!, next.id, null))?.id).toBe(row.id);
       expect((await tenant.openHandoverOf(null, next.id))?.id).toBe(row.id);
       expect(await tenant.openHandoverOf(null, null)).toBeUndefined();
       // It is of that person, as what they said is, and goes with the last of it.
@@ -1112,14 +1112,31 @@ export function storeContract(open: () => Promise<Store>): void {
       expect(await tenant.handover(row.id)).toBeUndefined();
     });
 
+    test('is one of so many of a person as are allowed, however many are opened at once', async () => {
+      const id = aTenant();
+      const tenant = wholeTenant(id);
+      const key = { version: 1, wrappedBy: 'root', wrapped: randomBytes(40) };
+      await store.system.putTenantKey(id, key);
+      await store.system.putSubjectKey(id, ann, key);
+      const opened = await Promise.all(Array.from({ length: 12 }, () => tenant.openHandover(aHandover(), null, 5)));
+      expect(opened.filter((one) => one !== undefined)).toHaveLength(5);
+      expect(await tenant.openHandovers({ limit: 20 })).toHaveLength(5);
+      const first = opened.find((one) => one !== undefined)!;
+      expect((await tenant.openHandover(first, null, 5))?.id).toBe(first.id);
+      expect(await tenant.openHandover(aHandover({ subject: bob }), null, 5)).toBeDefined();
+      expect(await tenant.openHandover(aHandover(), null, null)).toBeDefined();
+      for (const each of opened) if (each !== undefined) await tenant.endHandover(each.id, 'returned', 7);
+      expect(await tenant.openHandover(aHandover(), null, 5)).toBeDefined();
+    });
+
     test('is listed oldest first, page after page; many at once open one', async () => {
       const tenant = wholeTenant();
       const conversation = await aConversation(tenant);
       const opened = await Promise.all(
-        Array.from({ length: 8 }, () => tenant.openHandover(aHandover({ conversation }), null)),
+        Array.from({ length: 8 }, () => tenant.openHandover(aHandover({ conversation }), null, null)),
       );
       expect(new Set(opened.map((one) => one?.id)).size).toBe(1);
-      await tenant.openHandover(aHandover(), null);
+      await tenant.openHandover(aHandover(), null, null);
       const all = await tenant.openHandovers({ limit: 9 });
       expect(all).toHaveLength(2);
       expect(await tenant.openHandovers({ limit: 1 })).toEqual(all.slice(0, 1));
@@ -1139,7 +1156,7 @@ export function storeContract(open: () => Promise<Store>): void {
       await owner.beginTurn(turn, [anItem()]);
       await owner.putFeedback({ turn: turn.id, subject: ann, rating: 'up', comment: sealed(), createdAtMs: 1 });
       const handover = { id: newId('handover'), subject: ann, assistant: 'guide', conversation: id, openedAtMs: 1 };
-      await owner.openHandover({ ...handover, openedBy: 'rule' }, turn.id);
+      await owner.openHandover({ ...handover, openedBy: 'rule' }, turn.id, null);
       const before = await everything(owner, id, turn.id);
 
       const bobFeedback = { turn: turn.id, subject: bob, rating: 'down', comment: null, createdAtMs: 2 } as const;
@@ -1171,7 +1188,7 @@ export function storeContract(open: () => Promise<Store>): void {
         expect(await outside.chainItems(turn.id, 9)).toEqual([]);
         expect(await outside.putFeedback({ ...bobFeedback, subject })).toBe(false);
         expect(await outside.feedback(turn.id)).toBeUndefined();
-        expect(await outside.openHandover({ ...handover, openedBy: 'rule', subject }, turn.id)).toBeUndefined();
+        expect(await outside.openHandover({ ...handover, openedBy: 'rule', subject }, turn.id, null)).toBeUndefined();
         expect(await outside.openHandoverOf(id, turn.id)).toBeUndefined();
         expect(await outside.handover(handover.id)).toBeUndefined();
         expect(await outside.openHandovers({ limit: 9 })).toEqual([]);

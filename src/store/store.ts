@@ -351,11 +351,12 @@ export interface TenantStore {
   /**
    * Hands over what `turn` belongs to (null: `row.conversation` alone), and has the turn wait there.
    * One that is open already, by its id, of the conversation or of the turn, is joined. Answers the handover that is open then; undefined where the
-   * conversation does not exist.
+   * conversation does not exist, or where a new one would be more than the person may have (`mostOpen`; null: any number).
    */
   openHandover(
     row: Omit<HandoverRow, 'state' | 'endedAtMs'>,
     turn: Id<'turn'> | null,
+    mostOpen: number | null,
   ): Promise<HandoverRow | undefined>;
   /** The open one of a conversation, or of the chain that ends with `turn`. */
   openHandoverOf(conversation: Id<'conversation'> | null, turn: Id<'turn'> | null): Promise<HandoverRow | undefined>;

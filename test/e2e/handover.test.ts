@@ -76,6 +76,15 @@ async function untilWaiting(response: string): Promise<void> {
   await expect.poll(isWaiting, { timeout: 10_000 }).toBe(true);
 }
 
+/** With a token of their own, for the assistant `quiet`. */
+async function clientOfPerson(subject: string): Promise<OpenAI> {
+  const headers = { authorization: `Bearer ${usher.apiKey}`, 'content-type': 'application/json' };
+  const body = JSON.stringify({ assistant: 'quiet', subject });
+  const minted = await fetch(`${usher.url}/v1/user_tokens`, { method: 'POST', headers, body });
+  const { token } = (await minted.json()) as { token: string };
+  return new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: token, maxRetries: 0 });
+}
+
 const asked = async (): Promise<number> => (await simulator.log()).requests.length;
 
 describe('a conversation that is handed over', () => {
@@ -286,11 +295,7 @@ describe('a conversation that is handed over', () => {
   });
 
   test('waits once, and a person of their own few times at once', async () => {
-    const headers = { authorization: `Bearer ${usher.apiKey}`, 'content-type': 'application/json' };
-    const body = JSON.stringify({ assistant: 'quiet', subject: 'ann' });
-    const minted = await fetch(`${usher.url}/v1/user_tokens`, { method: 'POST', headers, body });
-    const { token } = (await minted.json()) as { token: string };
-    const ann = new OpenAI({ baseURL: `${usher.url}/v1`, apiKey: token, maxRetries: 0 });
+    const ann = await clientOfPerson('ann');
     const input = 'Talk to a human [[sim:say None is free.]]';
     const ask = (rest: object) =>
       ann.responses.create({ model: 'quiet', input, background: true, ...rest } as { model: string; input: string });
@@ -306,5 +311,25 @@ describe('a conversation that is handed over', () => {
     await untilWaiting(first);
     const second = await ask({ ...chained, background: false, metadata: { second: 'yes' } });
     expect(second.output_text).toContain('Ask in the other one.');
+  });
+
+  test('is one of five at the most, however many begin at once', async () => {
+    const bob = await clientOfPerson('bob');
+    const input = 'Talk to a human [[sim:say None is free.]]';
+    const begun = await Promise.all(
+      Array.from({ length: 8 }, (_, count) =>
+        bob.responses.create({ model: 'quiet', input, background: true, metadata: { count: String(count) } }),
+      ),
+    );
+    const states = async (): Promise<readonly string[]> => {
+      const { handovers } = await admin<{ handovers: Handover[] }>('GET', '?limit=100');
+      const found = await Promise.all(begun.map(({ id }) => bob.responses.retrieve(id)));
+      return found
+        .map(({ id, status }) => (handovers.some(({ waiting }) => waiting === id) ? 'waits' : status!))
+        .toSorted();
+    };
+    const expected = [...Array(3).fill('completed'), ...Array(5).fill('waits')];
+    await expect.poll(states, { timeout: 10_000 }).toEqual(expected);
+    await Promise.all(begun.map(({ id }) => bob.responses.cancel(id).catch(() => undefined)));
   });
 });

@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import type { Id } from '#base';
-import type { Reach, TenantId } from '#access';
+import type { Reach, SubjectId, TenantId } from '#access';
 import type { TurnState } from '#conversation';
 import type { Sealed } from '#vault';
 import { contentQuery, systemQuery, Undo, type Session } from '../query.ts';
@@ -78,6 +78,30 @@ const insertHandover = systemQuery<
     .returning('id'),
 );
 
+type Person = { readonly tenant: TenantId; readonly subject: SubjectId };
+
+/** Holds the person's key, so that their handovers are counted by one at a time. */
+const holdPerson = systemQuery<Person, { version: number }>(({ db, arg, dialect }) => {
+  const held = db
+    .selectFrom('subject_keys')
+    .select('version')
+    .where('tenant', '=', arg('tenant'))
+    .where('subject', '=', arg('subject'));
+  return dialect === 'postgres' ? held.forUpdate() : held;
+});
+
+const selectCount = systemQuery<Person & { readonly state: State }, { count: number }>(({ db, arg }) =>
+  db
+    .selectFrom('handovers')
+    .select((eb) => eb.fn.countAll<number>().as('count'))
+    .where('tenant', '=', arg('tenant'))
+    .where('subject', '=', arg('subject'))
+    .where('state', '=', arg('state')),
+);
+
+const countOpen = async (session: Session, person: Person): Promise<number> =>
+  (await selectCount(session, { ...person, state: 'open' }))[0]?.count ?? 0;
+
 const joinTurn = contentQuery<{ turn: Id<'turn'>; handover: Id<'handover'> }, never>(({ db, arg, within }) =>
   db
     .updateTable('turns')
@@ -89,16 +113,19 @@ const joinTurn = contentQuery<{ turn: Id<'turn'>; handover: Id<'handover'> }, ne
 export const openHandover = async (
   session: Session,
   reach: Reach,
-  ...[row, turn]: Parameters<TenantStore['openHandover']>
+  ...[row, turn, mostOpen]: Parameters<TenantStore['openHandover']>
 ): Promise<HandoverRow | undefined> => {
   demandOwn(reach, row.subject);
   const { conversation } = row;
   if (conversation !== null && (await selectConversation(session, reach, { id: conversation })).length === 0) {
     return undefined;
   }
+  const person = { tenant: reach.tenant, subject: row.subject };
+  if (mostOpen !== null) await holdPerson(session, person);
   const thread = { id: row.id, conversation, turn, open: 'open' } as const;
   let [handover] = await selectOpen(session, reach, thread);
   if (handover === undefined) {
+    if (mostOpen !== null && (await countOpen(session, person)) >= mostOpen) return undefined;
     const fresh = { ...row, state: 'open', endedAtMs: null } as const;
     const inserted = await insertHandover(session, { ...fresh, tenant: reach.tenant });
     handover = inserted.length > 0 ? fresh : (await selectOpen(session, reach, thread))[0];

@@ -219,9 +219,7 @@ async function open(
   // What a call says of itself is the model's to choose.
   const openedBy = phraseIn(settings, request.input) === undefined ? 'model' : 'rule';
   const isRefused =
-    before === undefined
-      ? (openedBy === 'model' && !settings.tool) || (await hasTooMany(store, request))
-      : await isAwaitedElsewhere(store, before, turn);
+    before === undefined ? openedBy === 'model' && !settings.tool : await isAwaitedElsewhere(store, before, turn);
   if (isRefused) return undefined;
   const row = before ?? {
     id,
@@ -231,14 +229,10 @@ async function open(
     openedBy,
     openedAtMs: rooms.clock.wallMs(),
   };
-  const handover = await store.openHandover(row, turn.id);
+  // An application's key may stand for many people.
+  const handover = await store.openHandover(row, turn.id, request.principal.kind === 'user' ? openMax : null);
   if (handover?.id === id) rooms.telemetry.handover({ assistant: served.assistant, event: `opened by ${openedBy}` });
   return handover;
-}
-
-/** An application's key may stand for many people. */
-async function hasTooMany(store: TenantStore, { principal }: PromptedTurn['request']): Promise<boolean> {
-  return principal.kind === 'user' && (await store.openHandovers({ limit: openMax })).length >= openMax;
 }
 
 /** Several responses may follow the same one; one of them waits. */

@@ -133,6 +133,7 @@ export async function takeConversation(
   const handover = await store.openHandover(
     { id: fresh, subject, assistant, conversation: id, openedBy: 'operator', openedAtMs },
     null,
+    null,
   );
   if (handover === undefined) throw noConversation();
   if (handover.id === fresh) rooms.telemetry.handover({ assistant, event: 'opened by operator' });
