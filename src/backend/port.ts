@@ -29,7 +29,7 @@ export interface ModelRequest {
 
 export type PromptPart =
   | { readonly type: 'text'; readonly text: string }
-  | { readonly type: 'image'; readonly url: string; readonly detail?: 'auto' | 'low' | 'high' };
+  | { readonly type: 'image'; readonly url: string; readonly detail?: 'auto' | 'low' | 'high' | 'original' };
 
 export type PromptMessage =
   | { readonly role: 'system' | 'user'; readonly content: string | readonly PromptPart[] }

@@ -285,7 +285,7 @@ const cases: Readonly<Record<string, Case>> = {
     to: responses,
     body: response({ tool_choice: { type: 'web_search' } }),
     param: 'tool_choice.type',
-    says: '"tool_choice.type" must be "function", "custom" or "file_search".',
+    says: '"tool_choice.type" must be "function", "custom", "file_search" or "allowed_tools".',
   },
   'more than the context holds, on Chat Completions': {
     to: chats,

@@ -126,6 +126,77 @@ describe('the tokens of an input', () => {
   });
 });
 
+describe('what the description of OpenAI has', () => {
+  const asked = async () => (await simulator.log()).requests.at(-1)!.body as Record<string, unknown>;
+  const image = 'data:image/png;base64,AAAA';
+
+  test('a reference without its type stands for its item', async () => {
+    const { output } = await client.responses.create({ model, input: '[[sim:say Row seven.]]' });
+    for (const type of [undefined, null]) {
+      const input = [
+        { id: output[0]!.id, type },
+        { role: 'user' as const, content: 'So? [[sim:say Yes]]' },
+      ];
+      await client.responses.create({ model, input: input as OpenAI.Responses.ResponseInput });
+      expect(JSON.stringify((await asked())['messages'])).toContain('Row seven.');
+    }
+    const { id } = await client.conversations.create();
+    const items = [{ id: output[0]!.id }] as OpenAI.Responses.ResponseInputItem[];
+    const { data } = await client.conversations.items.create(id, { items });
+    expect(data).toMatchObject([{ type: 'message', role: 'assistant' }]);
+  });
+
+  test('an image as it is, which servers of the model look at as closely as they can', async () => {
+    const content = [{ type: 'input_image' as const, image_url: image, detail: 'original' as const }];
+    const { id } = await client.responses.create({ model, input: [{ role: 'user', content }] });
+    expect((await asked())['messages']).toMatchObject([
+      {},
+      { content: [{ image_url: { url: image, detail: 'high' } }] },
+    ]);
+    expect((await client.responses.inputItems.list(id)).data).toMatchObject([{ content: [{ detail: 'original' }] }]);
+  });
+
+  test('the tools that alone may be called, among those that are given', async () => {
+    const named = ['one', 'two', 'three'].map((name) => ({ name, parameters: {}, strict: false }));
+    const tools = named.map((each) => ({ type: 'function' as const, ...each }));
+    const allowed = [
+      { type: 'function', name: 'one' },
+      { type: 'function', name: 'three' },
+    ];
+    const tool_choice = { type: 'allowed_tools' as const, mode: 'required' as const, tools: allowed };
+    const made = await client.responses.create({ model, input: '[[sim:say ok]]', tools, tool_choice });
+    expect(made).toMatchObject({ tool_choice, tools: [{ name: 'one' }, { name: 'two' }, { name: 'three' }] });
+    const wanted = [{ function: { name: 'one' } }, { function: { name: 'three' } }];
+    expect(await asked()).toMatchObject({ tool_choice: 'required', tools: wanted });
+    await client.chat.completions.create({
+      model,
+      messages: ask('[[sim:say ok]]'),
+      tools: named.map((each) => ({ type: 'function', function: each })),
+      tool_choice: {
+        type: 'allowed_tools',
+        allowed_tools: { mode: 'auto', tools: wanted.map((each) => ({ type: 'function', ...each })) },
+      },
+    });
+    expect(await asked()).toMatchObject({ tool_choice: 'auto', tools: wanted });
+    const unknown = { ...tool_choice, tools: [{ type: 'function', name: 'four' }] };
+    await expect(client.responses.create({ model, input: 'x', tools, tool_choice: unknown })).rejects.toMatchObject({
+      status: 400,
+      param: 'tool_choice',
+    });
+  });
+
+  test('a seed as large as they come, and a form of the answer without its schema', async () => {
+    const messages = ask('[[sim:say {}]]');
+    for (const seed of [2 ** 63 - 1, -(2 ** 63)]) {
+      await client.chat.completions.create({ model, messages, seed });
+      expect(Number.isSafeInteger((await asked())['seed'])).toBe(true);
+    }
+    const response_format = { type: 'json_schema' as const, json_schema: { name: 'seat' } };
+    const { choices } = await client.chat.completions.create({ model, messages, response_format });
+    expect(choices[0]?.message.content).toBe('{}');
+  });
+});
+
 describe('an answer of a format', () => {
   const schema = {
     type: 'object',

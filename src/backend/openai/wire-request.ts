@@ -126,7 +126,8 @@ function wireCall({ callId, name, arguments: text, custom }: PromptCall): object
 }
 
 function wirePart(part: PromptPart): object {
-  return part.type === 'text'
-    ? { type: 'text', text: part.text }
-    : { type: 'image_url', image_url: { url: part.url, detail: part.detail } };
+  if (part.type === 'text') return { type: 'text', text: part.text };
+  // This wire knows nothing closer.
+  const detail = part.detail === 'original' ? 'high' : part.detail;
+  return { type: 'image_url', image_url: { url: part.url, detail } };
 }

@@ -22,7 +22,7 @@ export type ContentPart =
   | { readonly type: 'refusal'; readonly text: string }
   /** A file that was sent, as the text that was read of it. */
   | { readonly type: 'file'; readonly name: string; readonly text: string }
-  | { readonly type: 'image'; readonly url: string; readonly detail?: 'auto' | 'low' | 'high' };
+  | { readonly type: 'image'; readonly url: string; readonly detail?: 'auto' | 'low' | 'high' | 'original' };
 
 export interface MessageItem {
   readonly kind: 'message';

@@ -15,8 +15,17 @@ import {
 } from './read-functions.ts';
 import { readCaller } from './read-caller.ts';
 import { FileParts, fileShape } from './read-file.ts';
-import { effortSchema, readParameters, samplingShape, tokensSchema, topLogprobsSchema } from './read-parameters.ts';
 import {
+  effortSchema,
+  readParameters,
+  samplingShape,
+  seedSchema,
+  tokensSchema,
+  topLogprobsSchema,
+} from './read-parameters.ts';
+import {
+  allowedAmong,
+  allowedModeSchema,
   choiceWordSchema,
   customShape,
   functionShape,
@@ -37,7 +46,7 @@ const partSchema = z
     z.object({ type: z.literal('file'), file: z.object(fileShape) }),
     z.object({
       type: z.literal('image_url'),
-      image_url: z.object({ url: imageUrlSchema, detail: detailSchema.optional() }),
+      image_url: z.object({ url: imageUrlSchema, detail: detailSchema.nullish() }),
     }),
   ])
   .meta({ id: 'message-part', description: 'A piece of a message as Chat Completions writes it.' });
@@ -113,9 +122,7 @@ export const chatCompletionSchema = z.looseObject({
     .union([z.string(), z.array(z.string()).max(4)])
     .nullish()
     .describe('Up to four texts at which the answer ends.'),
-  seed: z
-    .number()
-    .int()
+  seed: seedSchema
     .nullish()
     .describe('Asks the model for the same answer to the same question; few models promise it.'),
   presence_penalty: z.number().min(-2).max(2).nullish().describe('Above 0: prefer subjects not yet talked of.'),
@@ -155,6 +162,21 @@ export const chatCompletionSchema = z.looseObject({
           type: z.literal('custom'),
           custom: z.object({ name: z.string().describe('The custom tool that must be asked for.') }),
         }),
+        z.object({
+          type: z.literal('allowed_tools'),
+          allowed_tools: z.object({
+            mode: allowedModeSchema,
+            tools: z
+              .array(
+                z.discriminatedUnion('type', [
+                  z.object({ type: z.literal('function'), function: z.object({ name: z.string() }) }),
+                  z.object({ type: z.literal('custom'), custom: z.object({ name: z.string() }) }),
+                ]),
+              )
+              .min(1)
+              .describe('Those of `tools` that may be asked for.'),
+          }),
+        }),
       ]),
     ])
     .nullish()
@@ -165,7 +187,10 @@ export const chatCompletionSchema = z.looseObject({
     .discriminatedUnion('type', [
       z.object({ type: z.literal('text') }),
       z.object({ type: z.literal('json_object') }),
-      z.object({ type: z.literal('json_schema'), json_schema: z.object(jsonSchemaShape) }),
+      z.object({
+        type: z.literal('json_schema'),
+        json_schema: z.object({ ...jsonSchemaShape, schema: jsonSchemaShape.schema.nullish() }),
+      }),
     ])
     .nullish()
     .describe('The form of the answer: text, any JSON object, or JSON of a schema. Applications only.'),
@@ -201,7 +226,7 @@ export async function readChatRequest(
     parameters: readParameters({ ...body, max_output_tokens: body.max_completion_tokens ?? body.max_tokens }),
     extra: readExtra(body),
     fileSearch: undefined,
-    tools: isLegacy ? (body.functions ?? []).map(readFunction) : (body.tools ?? []).map(readTool),
+    tools: isLegacy ? (body.functions ?? []).map(readFunction) : readTools(body),
     toolChoice: isLegacy
       ? readChoice(typeof called === 'object' && called !== null ? { type: 'function', name: called.name } : called)
       : readChoice(typeof choice === 'object' && choice !== null ? namedChoice(choice) : choice),
@@ -288,10 +313,24 @@ function readTool(tool: NonNullable<ChatBody['tools']>[number]): TurnRequest['to
   return tool.type === 'custom' ? readCustom(tool.custom, tool.custom.format) : readFunction(tool.function);
 }
 
-type NamedChoice = Exclude<NonNullable<ChatBody['tool_choice']>, string>;
+/** Those that may be asked for. */
+function readTools({ tools, tool_choice: choice }: ChatBody): TurnRequest['tools'] {
+  const allowed =
+    typeof choice === 'object' && choice?.type === 'allowed_tools' ? choice.allowed_tools.tools : undefined;
+  return allowedAmong((tools ?? []).map(flatTool), allowed?.map(flatTool)).map(({ tool }) => readTool(tool));
+}
 
-function namedChoice(choice: NamedChoice): { readonly type: NamedChoice['type']; readonly name: string } {
-  return { type: choice.type, name: choice.type === 'custom' ? choice.custom.name : choice.function.name };
+type Named = Exclude<NonNullable<ChatBody['tool_choice']>, string>;
+
+/** With its name beside its type, as the other wire has it. */
+function flatTool<Tool extends Exclude<Named, { type: 'allowed_tools' }>>(
+  tool: Tool,
+): { readonly type: Tool['type']; readonly name: string; readonly tool: Tool } {
+  return { type: tool.type, name: tool.type === 'custom' ? tool.custom.name : tool.function.name, tool };
+}
+
+function namedChoice(choice: Named): Parameters<typeof readChoice>[0] {
+  return choice.type === 'allowed_tools' ? choice.allowed_tools.mode : flatTool(choice);
 }
 
 /** A refusal as an answer writes it: beside an empty content. */
@@ -318,7 +357,7 @@ async function readContent(
         return {
           type: 'image',
           url: part.image_url.url,
-          ...(part.image_url.detail === undefined ? {} : { detail: part.image_url.detail }),
+          ...(part.image_url.detail == null ? {} : { detail: part.image_url.detail }),
         };
     }
   });

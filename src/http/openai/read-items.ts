@@ -13,7 +13,7 @@ export const imageUrlSchema = z
   .regex(/^(https?:\/\/|data:image\/)/, 'must be an http(s) address, or a data URL of an image')
   .describe('An address that the model’s server fetches, or a data URL.');
 
-export const detailSchema = z.enum(['auto', 'low', 'high']).describe('How closely the model looks.');
+export const detailSchema = z.enum(['auto', 'low', 'high', 'original']).describe('How closely the model looks.');
 
 /** As long as a model's server may make it: what was answered can be sent back. */
 export const callIdSchema = z.string().min(1).max(16_384).describe('Ties a result to its call.');
@@ -163,7 +163,9 @@ const reasoningSchema = z.object({
 
 const referenceSchema = z.object({
   type: z.literal('item_reference'),
-  id: z.string().describe('The id of a stored item of the same person, which is said again in this place.'),
+  id: z
+    .string()
+    .describe('The id of a stored item of the same person, which is said again in this place.  may be left out.'),
 });
 
 const itemSchema = z
@@ -187,7 +189,14 @@ const itemSchema = z
       'A message, a call of a function or a custom tool, its result, a call of the assistant’s own tool, a search of its knowledge, a request for approval (as it was asked: one that was sent cannot be approved), what a person said to a request for approval, what a model thought, a compaction (a summary of all that was said before it), or a reference to a stored item. What was answered may be sent back as it is. Ids are made here: one sent is ignored.',
   });
 
-export const itemsSchema = z.array(itemSchema);
+/** A reference may leave its type out, or have none; a message leaves it out. */
+function typed(item: unknown): unknown {
+  if (typeof item !== 'object' || item === null || ('type' in item && item.type != null)) return item;
+  const { type: _none, ...rest } = item as { type?: unknown };
+  return 'id' in rest && !('role' in rest) ? { ...rest, type: 'item_reference' } : rest;
+}
+
+export const itemsSchema = z.array(z.preprocess(typed, itemSchema));
 
 /** `input` of a response: one text of the user, or items. */
 export const inputSchema = z.union([z.string(), itemsSchema]);

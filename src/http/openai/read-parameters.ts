@@ -26,6 +26,13 @@ export const topLogprobsSchema = z
   .max(20)
   .describe('So many likely tokens at each place, with their log probabilities.');
 
+/** 64 bits; beyond 53 a number is not exact here, and the nearest stands for it. */
+export const seedSchema = z
+  .number()
+  .min(-(2 ** 63))
+  .max(2 ** 63)
+  .refine((seed) => Number.isInteger(seed), 'must be a whole number');
+
 export const effortSchema = z
   .string()
   .max(32)
@@ -49,9 +56,14 @@ export function readParameters(wire: WireParameters): ModelParameters {
     ...(wire.top_p == null ? {} : { topP: wire.top_p }),
     ...(wire.max_output_tokens == null ? {} : { maxOutputTokens: wire.max_output_tokens }),
     ...(wire.stop == null ? {} : { stop: typeof wire.stop === 'string' ? [wire.stop] : wire.stop }),
-    ...(wire.seed == null ? {} : { seed: wire.seed }),
+    ...(wire.seed == null ? {} : { seed: safeSeed(wire.seed) }),
     ...(wire.presence_penalty == null ? {} : { presencePenalty: wire.presence_penalty }),
     ...(wire.frequency_penalty == null ? {} : { frequencyPenalty: wire.frequency_penalty }),
     ...(wire.reasoning_effort == null ? {} : { reasoningEffort: wire.reasoning_effort }),
   };
+}
+
+/** The same for the same seed, and written as a whole number that fits everywhere. */
+function safeSeed(seed: number): number {
+  return Number.isSafeInteger(seed) ? seed : seed % Number.MAX_SAFE_INTEGER;
 }

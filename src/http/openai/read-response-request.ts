@@ -7,6 +7,8 @@ import { metadataSchema, modelSchema, streamSchema, subjectSchema, userSchema } 
 import { inputSchema } from './read-items.ts';
 import { effortSchema, readParameters, samplingShape, tokensSchema, topLogprobsSchema } from './read-parameters.ts';
 import {
+  allowedAmong,
+  allowedModeSchema,
   choiceWordSchema,
   customShape,
   fileSearchSchema,
@@ -120,6 +122,19 @@ export const responseSchema = z.looseObject({
           name: z.string().describe('The function or custom tool that must be asked for.'),
         }),
         z.object({ type: z.literal('file_search') }),
+        z.object({
+          type: z.literal('allowed_tools'),
+          mode: allowedModeSchema,
+          tools: z
+            .array(
+              z.discriminatedUnion('type', [
+                z.object({ type: z.enum(['function', 'custom']), name: z.string() }),
+                z.object({ type: z.literal('file_search') }),
+              ]),
+            )
+            .min(1)
+            .describe('Those of `tools` that may be asked for.'),
+        }),
       ]),
     ])
     .nullish()
@@ -228,11 +243,7 @@ export function readResponseRequest(
     parameters: readParameters({ ...body, reasoning_effort: body.reasoning?.effort }),
     extra: readExtra(body),
     ...readTools(body),
-    toolChoice: readChoice(
-      typeof body.tool_choice === 'object' && body.tool_choice?.type === 'file_search'
-        ? { type: 'function', name: searchTool }
-        : body.tool_choice,
-    ),
+    toolChoice: readChoice(plainChoice(body.tool_choice)),
     parallelCalls: body.parallel_tool_calls ?? undefined,
     format: readFormat(body.text?.format),
     sealsReasoning: body.include?.includes('reasoning.encrypted_content') ?? false,
@@ -259,9 +270,25 @@ function readCompaction(asked: ResponseRequest['context_management']): TurnReque
   return entry === undefined ? undefined : { thresholdTokens: entry.compact_threshold ?? undefined };
 }
 
-function readTools({ tools, model }: ResponseRequest): Pick<TurnRequest, 'tools' | 'fileSearch'> {
-  const own = (tools ?? []).filter((tool) => tool.type !== 'file_search');
-  const searches = (tools ?? []).filter((tool) => tool.type === 'file_search');
+function plainChoice(choice: ResponseRequest['tool_choice']): Parameters<typeof readChoice>[0] {
+  if (typeof choice !== 'object' || choice === null) return choice;
+  switch (choice.type) {
+    case 'file_search':
+      return { type: 'function', name: searchTool };
+    case 'allowed_tools':
+      return choice.mode;
+    case 'function':
+    case 'custom':
+      return choice;
+  }
+}
+
+function readTools(body: ResponseRequest): Pick<TurnRequest, 'tools' | 'fileSearch'> {
+  const { model, tool_choice: choice } = body;
+  const allowed = typeof choice === 'object' && choice?.type === 'allowed_tools' ? choice.tools : undefined;
+  const tools = allowedAmong<Tool>(body.tools ?? [], allowed);
+  const own = tools.filter((tool) => tool.type !== 'file_search');
+  const searches = tools.filter((tool) => tool.type === 'file_search');
   return { tools: own.map(readTool), fileSearch: readFileSearch(searches, model) };
 }
 

@@ -48,6 +48,26 @@ export function readFunction(tool: z.infer<typeof functionSchema>): FunctionTool
 export const choiceWordSchema = z.enum(['auto', 'none', 'required']);
 type ChoiceWord = z.infer<typeof choiceWordSchema>;
 
+export const allowedModeSchema = z
+  .enum(['auto', 'required'])
+  .describe('Whether the model may, or must, ask for one of them.');
+
+/** The tools that a choice leaves, all where it names none. @throws UsherError `invalid_request` where it names one that is not given */
+export function allowedAmong<Tool extends { readonly type: string; readonly name?: string }>(
+  tools: readonly Tool[],
+  allowed: readonly { readonly type: string; readonly name?: string }[] | undefined,
+): readonly Tool[] {
+  if (allowed === undefined) return tools;
+  const isSame = (one: (typeof allowed)[number], tool: Tool): boolean =>
+    one.type === tool.type && one.name === tool.name;
+  const strange = allowed.find((one) => !tools.some((tool) => isSame(one, tool)));
+  if (strange !== undefined) {
+    const message = `"tool_choice" allows "${shown(strange.name ?? strange.type)}", which is not among "tools". Give it there, or leave it out here.`;
+    throw new UsherError('invalid_request', message, { param: 'tool_choice' });
+  }
+  return tools.filter((tool) => allowed.some((one) => isSame(one, tool)));
+}
+
 export const parallelSchema = z.boolean().describe('Whether one answer may ask for several functions.');
 
 /** `json_schema` as both wires describe it. */
@@ -63,7 +83,7 @@ type WireFormat =
   | {
       readonly type: 'json_schema';
       readonly name: string;
-      readonly schema: object;
+      readonly schema?: object | null | undefined;
       readonly strict?: boolean | null | undefined;
     };
 
@@ -73,7 +93,8 @@ export function readFormat(format: WireFormat | null | undefined): TurnRequest['
     case 'json_object':
       return { type: 'json' };
     case 'json_schema':
-      return { type: 'schema', name: format.name, schema: format.schema, strict: format.strict ?? false };
+      // Without a schema any JSON will do.
+      return { type: 'schema', name: format.name, schema: format.schema ?? {}, strict: format.strict ?? false };
     case 'text':
     case undefined:
       return undefined;
