@@ -32,10 +32,16 @@ export type PromptPart =
   | { readonly type: 'image'; readonly url: string; readonly detail?: 'auto' | 'low' | 'high' | 'original' };
 
 export type PromptMessage =
-  | { readonly role: 'system' | 'user'; readonly content: string | readonly PromptPart[] }
+  | {
+      readonly role: 'system' | 'user';
+      readonly content: string | readonly PromptPart[];
+      /** Who of several speaks. */
+      readonly name?: string;
+    }
   | {
       readonly role: 'assistant';
       readonly content: string;
+      readonly name?: string;
       /** What the model thought on its way, for models that want it back between their calls. */
       readonly reasoning?: string;
       readonly calls?: readonly PromptCall[];

@@ -146,6 +146,20 @@ describe('what is said reaches the model', () => {
     expect((await asked()).messages.slice(1)).toEqual(expected);
   });
 
+  test('who of several speaks, on Chat Completions', async () => {
+    const messages = [
+      { role: 'user' as const, name: 'ann', content: 'Row seven?' },
+      { role: 'assistant' as const, name: 'usher', content: 'It is free.' },
+      { role: 'user' as const, name: 'bob', content: [{ type: 'text' as const, text: 'Then mine. [[sim:say hi]]' }] },
+      { role: 'user' as const, content: 'Or mine. [[sim:say hi]]' },
+    ];
+    const { id } = await client.chat.completions.create({ model, messages, store: true });
+    const told = (await asked()).messages.slice(1) as { role: string; name?: string }[];
+    expect(told.map(({ role, name }) => [role, name])).toEqual(messages.map(({ role, name }) => [role, name]));
+    const { data } = await client.chat.completions.messages.list(id);
+    expect(data.map((message) => (message as { name?: string }).name)).toEqual(['ann', 'usher', 'bob', undefined]);
+  });
+
   test('every parameter, on both wires', async () => {
     const common = { temperature: 0.3, top_p: 0.8 };
     await client.chat.completions.create({

@@ -197,6 +197,12 @@ describe('what the description of OpenAI has', () => {
   });
 });
 
+test('a conversation is compacted by the assistant that answered before, where no model is named', async () => {
+  const { id } = await client.responses.create({ model, input: 'Where? [[sim:say There.]]' });
+  const compacted = await client.responses.compact({ model: null, previous_response_id: id });
+  expect(compacted.output.map(({ type }) => type)).toEqual(['message', 'compaction']);
+});
+
 describe('an answer of a format', () => {
   const schema = {
     type: 'object',

@@ -94,6 +94,7 @@ function wireMessage(message: PromptMessage, dialect: Dialect): object {
     case 'user':
       return {
         role: message.role,
+        name: message.name,
         content: typeof message.content === 'string' ? message.content : message.content.map(wirePart),
       };
     case 'assistant':
@@ -109,10 +110,11 @@ function wireAssistant(message: PromptMessage & { readonly role: 'assistant' }, 
   const reasoning =
     dialect.takesReasoning && message.reasoning !== undefined ? { reasoning_content: message.reasoning } : {};
   if (message.calls === undefined || message.calls.length === 0) {
-    return { role: 'assistant', content: message.content, ...reasoning };
+    return { role: 'assistant', name: message.name, content: message.content, ...reasoning };
   }
   return {
     role: 'assistant',
+    name: message.name,
     ...reasoning,
     content: message.content === '' ? null : message.content,
     tool_calls: message.calls.map(wireCall),

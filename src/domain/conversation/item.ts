@@ -32,6 +32,8 @@ export interface MessageItem {
   readonly status: ItemStatus;
   /** The name of the person who wrote it in the assistant's place. */
   readonly operator?: string;
+  /** Who of several speaks, as the application names them to the model. */
+  readonly name?: string;
   /** What the chat that sent it calls it, where it may ask for it to be replaced. */
   readonly clientId?: string;
 }

@@ -52,10 +52,17 @@ const partSchema = z
   .meta({ id: 'message-part', description: 'A piece of a message as Chat Completions writes it.' });
 const contentSchema = z.union([z.string(), z.array(partSchema)]);
 
+const speakerSchema = z.string().min(1).max(128).describe('Who of several speaks, for the model to tell them apart.');
+
 const messageSchema = z.discriminatedUnion('role', [
-  z.object({ role: z.enum(['system', 'developer', 'user']), content: contentSchema.describe('What is said.') }),
+  z.object({
+    role: z.enum(['system', 'developer', 'user']),
+    name: speakerSchema.nullish(),
+    content: contentSchema.describe('What is said.'),
+  }),
   z.object({
     role: z.literal('assistant'),
+    name: speakerSchema.nullish(),
     content: contentSchema.nullish().describe('What the assistant said.'),
     refusal: z.string().nullish().describe('Why it would not answer, as it was answered.'),
     function_call: calledFunctionSchema.nullish().describe('The older form of `tool_calls`.'),
@@ -287,6 +294,7 @@ async function readMessage(message: ChatBody['messages'][number], files: FilePar
     kind: 'message',
     id: newId('message'),
     role: message.role,
+    ...(message.name == null ? {} : { name: message.name }),
     content: await readContent(message.content ?? refusalOf(message) ?? '', message.role, files),
     status: 'completed',
   };

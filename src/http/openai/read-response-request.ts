@@ -191,8 +191,9 @@ export const countSchema = responseSchema.extend({
 
 /** The body of `POST /v1/responses/compact`. */
 export const compactSchema = responseSchema
-  .pick({ model: true, previous_response_id: true, user: true, safety_identifier: true })
+  .pick({ previous_response_id: true, user: true, safety_identifier: true })
   .extend({
+    model: countSchema.shape.model,
     input: inputSchema.nullish().describe('What was said: one text of the user, or items, oldest first.'),
     instructions: z
       .string()

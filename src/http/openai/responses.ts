@@ -141,7 +141,10 @@ async function countInput(rooms: TurnRooms, exchange: Exchange): Promise<void> {
 async function assistantBefore(
   rooms: TurnRooms,
   { principal }: Exchange,
-  { conversation, previous_response_id: previous }: z.infer<typeof countSchema>,
+  {
+    conversation,
+    previous_response_id: previous,
+  }: Partial<Pick<z.infer<typeof countSchema>, 'conversation' | 'previous_response_id'>>,
 ): Promise<string> {
   if (principal.kind === 'user') return principal.assistant;
   if (previous != null) return (await readTurn(rooms, principal, turnOfResponseId(previous))).assistant;
@@ -156,7 +159,8 @@ async function assistantBefore(
 async function compact(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const body = readBody(compactSchema, await exchange.json());
   // Field by field: what it does not know was not looked at.
-  const { model, previous_response_id, user, safety_identifier, instructions } = body;
+  const { previous_response_id, user, safety_identifier, instructions } = body;
+  const model = body.model ?? (await assistantBefore(rooms, exchange, body));
   const input = body.input ?? [];
   const asked = { model, previous_response_id, user, safety_identifier, instructions, input, store: false };
   const request = await readRequest(rooms, exchange, asked, readSettings(asked));

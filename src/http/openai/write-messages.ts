@@ -35,7 +35,7 @@ export function writeMessages(items: readonly Item[]): readonly StoredMessage[] 
   return messages;
 }
 
-function writeMessage({ id, role, content }: Extract<Item, { kind: 'message' }>): StoredMessage {
+function writeMessage({ id, role, name, content }: Extract<Item, { kind: 'message' }>): StoredMessage {
   const refusal = content.map((part) => (part.type === 'refusal' ? part.text : '')).join('');
   const text = content.map((part) => (part.type === 'text' ? part.text : '')).join('');
   // One text may have been sent as it is.
@@ -43,6 +43,7 @@ function writeMessage({ id, role, content }: Extract<Item, { kind: 'message' }>)
   return {
     id,
     role,
+    ...(name === undefined ? {} : { name }),
     content: text === '' && refusal !== '' ? null : text,
     refusal: refusal === '' ? null : refusal,
     content_parts: isPlain ? null : content.flatMap(writePart),

@@ -50,7 +50,7 @@ export function promptMessages(
   items.forEach((item, index) => {
     switch (item.kind) {
       case 'message':
-        if (item.role === 'assistant') addSpoken(messages, spokenText(item, marks === 'found'));
+        if (item.role === 'assistant') addSpoken(messages, spokenText(item, marks === 'found'), item.name);
         else messages.push(spokenByUser(item, index === lastUser ? knowledge : ''));
         break;
       case 'call':
@@ -111,14 +111,14 @@ function withSummary(messages: readonly PromptMessage[], summary: string): Promp
     typeof first.content === 'string'
       ? `${summary}\n\n${first.content}`
       : [{ type: 'text', text: summary }, ...first.content];
-  return messages.toSpliced(at, 1, { role: 'user', content });
+  return messages.toSpliced(at, 1, { ...first, content });
 }
 
 /** Several chat templates refuse two messages of the assistant in a row. */
-function addSpoken(messages: PromptMessage[], text: string): void {
+function addSpoken(messages: PromptMessage[], text: string, name: string | undefined): void {
   const last = messages.at(-1);
   if (last?.role !== 'assistant' || last.calls !== undefined) {
-    messages.push({ role: 'assistant', content: text });
+    messages.push({ role: 'assistant', ...named(name), content: text });
     return;
   }
   messages.pop();
@@ -151,14 +151,18 @@ function withoutMarks(part: ContentPart): ContentPart {
 function spokenByUser(item: MessageItem, knowledge: string): PromptMessage {
   if (item.content.every((part) => part.type !== 'image')) {
     const files = item.content.flatMap((part) => (part.type === 'file' ? [`${fileText(part)}\n\n`] : []));
-    return { role: 'user', content: knowledge + files.join('') + textOf(item.content) };
+    return { role: 'user', ...named(item.name), content: knowledge + files.join('') + textOf(item.content) };
   }
   const parts: PromptPart[] = knowledge === '' ? [] : [{ type: 'text', text: knowledge }];
   for (const part of item.content) {
     if (part.type === 'image') parts.push(part);
     else parts.push({ type: 'text', text: part.type === 'file' ? fileText(part) : part.text });
   }
-  return { role: 'user', content: parts };
+  return { role: 'user', ...named(item.name), content: parts };
+}
+
+function named(name: string | undefined): { readonly name?: string } {
+  return name === undefined ? {} : { name };
 }
 
 /** As a model reads a file. */
