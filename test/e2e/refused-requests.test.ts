@@ -115,7 +115,7 @@ const cases: Readonly<Record<string, Case>> = {
     to: responses,
     body: response({ input: [{ role: 'user', content: [{ type: 'text', text: 'x' }] }] }),
     param: 'input[0].content[0].type',
-    says: '"input[0].content[0].type" must be "input_text", "output_text", "refusal", "input_file" or "input_image".',
+    says: '"input[0].content[0].type" must be "input_text", "input_file", "input_image", "output_text" or "refusal".',
   },
   'an image from a place that is none': {
     to: chats,

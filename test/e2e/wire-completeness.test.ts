@@ -156,6 +156,33 @@ describe('what the description of OpenAI has', () => {
     expect((await client.responses.inputItems.list(id)).data).toMatchObject([{ content: [{ detail: 'original' }] }]);
   });
 
+  test('images and files that functions returned, which the model sees after what all of them returned', async () => {
+    const call = (call_id: string) => ({ type: 'function_call' as const, call_id, name: 'look', arguments: '{}' });
+    const file = { type: 'input_file' as const, filename: 'a.txt', file_data: 'data:text/plain,Row%20seven' };
+    const shown = { type: 'input_image' as const, image_url: image, detail: 'low' as const };
+    const output = [{ type: 'input_text' as const, text: 'A plan: ' }, shown, file];
+    const results = [
+      { type: 'function_call_output' as const, call_id: 'one', output },
+      { type: 'function_call_output' as const, call_id: 'two', output: 'Nothing.' },
+    ];
+    const input = [{ role: 'user' as const, content: 'Look. [[sim:say ok]]' }, call('one'), call('two'), ...results];
+    const { id } = await client.responses.create({ model, input });
+    const messages = (await asked())['messages'] as { role: string }[];
+    expect(messages.map(({ role }) => role)).toEqual(['system', 'user', 'assistant', 'tool', 'tool', 'user']);
+    expect(messages[3]).toMatchObject({ tool_call_id: 'one', content: 'A plan: Row seven' });
+    expect(messages[5]).toMatchObject({ content: [{ type: 'text' }, { image_url: { url: image, detail: 'low' } }] });
+    const { data } = await client.responses.inputItems.list(id, { order: 'asc' });
+    const kept = [{ type: 'input_text', text: 'A plan: Row seven' }, shown];
+    expect(data[3]).toMatchObject({ type: 'function_call_output', call_id: 'one', output: kept });
+    await client.responses.create({ model, previous_response_id: id, input: 'And now? [[sim:say ok]]' });
+    expect(((await asked())['messages'] as { role: string }[]).map(({ role }) => role).slice(4)).toEqual([
+      'tool',
+      'user',
+      'assistant',
+      'user',
+    ]);
+  });
+
   test('the tools that alone may be called, among those that are given', async () => {
     const named = ['one', 'two', 'three'].map((name) => ({ name, parameters: {}, strict: false }));
     const tools = named.map((each) => ({ type: 'function' as const, ...each }));

@@ -22,7 +22,13 @@ export type ContentPart =
   | { readonly type: 'refusal'; readonly text: string }
   /** A file that was sent, as the text that was read of it. */
   | { readonly type: 'file'; readonly name: string; readonly text: string }
-  | { readonly type: 'image'; readonly url: string; readonly detail?: 'auto' | 'low' | 'high' | 'original' };
+  | ImagePart;
+
+export interface ImagePart {
+  readonly type: 'image';
+  readonly url: string;
+  readonly detail?: 'auto' | 'low' | 'high' | 'original';
+}
 
 export interface MessageItem {
   readonly kind: 'message';
@@ -57,6 +63,8 @@ export interface ResultItem {
   readonly id: Id<'result'>;
   readonly callId: string;
   readonly output: string;
+  /** What it returned to be seen. */
+  readonly images?: readonly ImagePart[];
   /** Of a custom tool. */
   readonly custom?: true;
   readonly status: ItemStatus;

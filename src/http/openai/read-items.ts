@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { newId } from '#base';
-import { searchSource, searchTool, writeFound, type ContentPart, type Item } from '#conversation';
+import { searchSource, searchTool, writeFound, type ContentPart, type Item, type ResultItem } from '#conversation';
 import type { SaidItem } from '#turn';
 import { fileShape, type FileParts } from './read-file.ts';
 
@@ -20,21 +20,26 @@ export const callIdSchema = z.string().min(1).max(16_384).describe('Ties a resul
 export const calledNameSchema = z.string().min(1).max(128).describe('The function’s name.');
 export const argumentsSchema = z.string().describe('JSON text, as the model wrote it.');
 
+const sentParts = [
+  z.object({ type: z.literal('input_text'), text: z.string().describe('What a person or an application says.') }),
+  z.object({
+    type: z.literal('input_file'),
+    ...fileShape,
+    file_url: z.string().nullish().describe('Not served: send the file itself.'),
+  }),
+  z.object({
+    type: z.literal('input_image'),
+    image_url: imageUrlSchema,
+    detail: detailSchema.nullish(),
+  }),
+] as const;
+const returnedSchema = z.discriminatedUnion('type', sentParts);
+
 const partSchema = z
   .discriminatedUnion('type', [
-    z.object({ type: z.literal('input_text'), text: z.string().describe('What a person or an application says.') }),
+    ...sentParts,
     z.object({ type: z.literal('output_text'), text: z.string().describe('What the assistant said.') }),
     z.object({ type: z.literal('refusal'), refusal: z.string().describe('Why the assistant would not answer.') }),
-    z.object({
-      type: z.literal('input_file'),
-      ...fileShape,
-      file_url: z.string().nullish().describe('Not served: send the file itself.'),
-    }),
-    z.object({
-      type: z.literal('input_image'),
-      image_url: imageUrlSchema,
-      detail: detailSchema.nullish(),
-    }),
   ])
   .meta({ id: 'content-part', description: 'A piece of a message as the Responses API writes it.' });
 
@@ -113,8 +118,8 @@ const resultSchema = z.object({
   type: z.literal('function_call_output'),
   call_id: callIdSchema,
   output: z
-    .union([z.string(), z.array(z.object({ type: z.literal('input_text'), text: z.string() }))])
-    .describe('What the function returned.'),
+    .union([z.string(), z.array(returnedSchema)])
+    .describe('What the function returned. The text of files is read; the model sees images after it.'),
 });
 
 const customCallSchema = z.object({
@@ -278,9 +283,10 @@ async function readItem(item: z.infer<typeof itemSchema>, files: FileParts): Pro
     }
     case 'function_call_output':
     case 'custom_tool_call_output': {
-      const output = typeof item.output === 'string' ? item.output : item.output.map((part) => part.text).join('');
+      const returned =
+        typeof item.output === 'string' ? { output: item.output } : await readReturned(item.output, files);
       const custom = item.type === 'custom_tool_call_output' ? { custom: true as const } : {};
-      return { kind: 'result', id: newId('result'), callId: item.call_id, output, ...custom, status: 'completed' };
+      return { kind: 'result', id: newId('result'), callId: item.call_id, ...returned, ...custom, status: 'completed' };
     }
     case 'compaction':
       return {
@@ -291,6 +297,17 @@ async function readItem(item: z.infer<typeof itemSchema>, files: FileParts): Pro
         status: 'completed',
       };
   }
+}
+
+async function readReturned(
+  output: readonly z.infer<typeof returnedSchema>[],
+  files: FileParts,
+): Promise<Pick<ResultItem, 'output' | 'images'>> {
+  // Read as if the user had sent it: it comes from outside, too.
+  const parts = await Promise.all(output.map((part) => readPart(part, 'user', files)));
+  const images = parts.filter((part) => part.type === 'image');
+  const text = parts.map((part) => (part.type === 'image' ? '' : part.text)).join('');
+  return { output: text, ...(images.length === 0 ? {} : { images }) };
 }
 
 function readStatus({ status }: { readonly status?: string | null | undefined }): Item['status'] {

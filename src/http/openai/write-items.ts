@@ -50,7 +50,10 @@ export function writeItem(
         type: item.custom === true ? 'custom_tool_call_output' : 'function_call_output',
         status,
         call_id: item.callId,
-        output: item.output,
+        output:
+          item.images === undefined
+            ? item.output
+            : [{ type: 'input_text', text: item.output }, ...item.images.map((part) => writePart(part, 'user'))],
       };
     case 'tool':
       return isSearchId(item.id) ? writeSearch(item, status, showsFound) : writeTool(item, status);

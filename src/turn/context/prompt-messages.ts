@@ -47,7 +47,15 @@ export function promptMessages(
   const messages: PromptMessage[] = system === '' ? [] : [{ role: 'system', content: system }];
   const answered = new Set(items.filter((item) => item.kind === 'result').map(({ callId }) => callId));
   const lastUser = items.findLastIndex((item) => item.kind === 'message' && item.role === 'user');
+  let returned: PromptPart[] = [];
+  const showReturned = (): void => {
+    if (returned.length > 0)
+      messages.push({ role: 'user', content: [{ type: 'text', text: imagesReturned }, ...returned] });
+    returned = [];
+  };
   items.forEach((item, index) => {
+    // Results of one answer's calls stand together.
+    if (item.kind !== 'result') showReturned();
     switch (item.kind) {
       case 'message':
         if (item.role === 'assistant') addSpoken(messages, spokenText(item, marks === 'found'), item.name);
@@ -63,6 +71,7 @@ export function promptMessages(
         break;
       case 'result':
         addResult(messages, item.callId, item.output);
+        returned.push(...(item.images ?? []));
         break;
       case 'approval-request': {
         const outcome = outcomeOf(item, items);
@@ -81,6 +90,7 @@ export function promptMessages(
         break;
     }
   });
+  showReturned();
   const said = messages.filter((message) => !isThoughtAlone(message));
   return summary === undefined ? said : withSummary(said, summary);
 }
@@ -182,6 +192,9 @@ export function withoutEnd(tag: 'file' | 'passage' | 'summary' | 'conversation',
 function attribute(text: string): string {
   return text.replaceAll(/["<>\n\r]/gu, ' ');
 }
+
+/** Results are text alone to a model's server. */
+const imagesReturned = 'Images that the calls above returned:';
 
 const cancelledCall = 'Cancelled before it was made.';
 

@@ -36,7 +36,11 @@ export function estimateItemTokens(item: Item): number {
     case 'call':
       return framingTokens + estimateTokens(item.name) + estimateTokens(item.arguments);
     case 'result':
-      return framingTokens + estimateTokens(item.output);
+      return (
+        framingTokens +
+        estimateTokens(item.output) +
+        (item.images ?? []).reduce((sum, part) => sum + attachedTokens(part), 0)
+      );
     case 'tool':
       return (
         2 * framingTokens +
