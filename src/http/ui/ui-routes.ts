@@ -46,8 +46,8 @@ const partSchema = z.looseObject({
 const messageSchema = z.looseObject({
   id: z
     .string()
-    .min(1)
-    .max(128)
+
+    .max(512)
     .optional()
     .describe('What the chat calls it: under this name it is replaced, and an answer to its approvals goes on in it.'),
   role: z.enum(['user', 'assistant', 'system']).describe('Who says it.'),
