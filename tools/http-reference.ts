@@ -85,7 +85,7 @@ function callers(policy: Policy): string {
     case 'public':
       return `anyone; ${policy.why}.`;
     case 'operator':
-      return `a key with the scope \`manage\`, or anyone on the machine itself where no proxy is configured; ${policy.why}.`;
+      return `a key with the scope \`observe\`, or anyone on the machine itself where no proxy is configured; ${policy.why}.`;
     case 'principal': {
       const words = { key: `an API key with the scope \`${policy.scope}\``, user: 'a person with their own token' };
       return `${policy.kinds.map((kind) => words[kind]).join(', or ')}.`;

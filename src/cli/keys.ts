@@ -43,7 +43,7 @@ function createCommand(context: CommandContext): Command {
     .addOption(
       new Option(
         '-s, --scope <scope...>',
-        `what it may do: talk to assistants, mint tokens for users, manage, operate (answer in an assistant’s place)`,
+        `what it may do: talk to assistants, mint tokens for users, manage, operate (answer in an assistant’s place), observe (nodes and metrics of the whole installation)`,
       )
         .choices(scopes)
         .default(['talk']),

@@ -36,8 +36,8 @@ function relativeTarget(target: string, host: string): string {
   return `${absolute[2] ?? '/'}${absolute[3] ?? ''}`;
 }
 
-/** Keys that manage are the operators who call from elsewhere. */
-const operatorPolicy: AccessPolicy = { access: 'principal', kinds: ['key'], scope: 'manage' };
+/** Keys that observe are the operators who call from elsewhere: they see the whole installation. */
+const operatorPolicy: AccessPolicy = { access: 'principal', kinds: ['key'], scope: 'observe' };
 
 /** @throws UsherError `forbidden` where the principal's kind or scopes do not reach the route */
 export function checkPolicy(policy: Policy, principal: Principal): void {

@@ -4,7 +4,7 @@ import type { Principal, Scope } from '#access';
 
 /**
  * Who may use a route. There is no default: a route without a policy does not compile, and one
- * whose policy contradicts its path fails at start-up. `operator`: a key with scope `manage`, or
+ * whose policy contradicts its path fails at start-up. `operator`: a key with scope `observe`, or
  * anyone on the machine itself where no proxy is configured.
  */
 export type Policy =

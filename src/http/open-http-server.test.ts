@@ -221,7 +221,7 @@ describe('probes', () => {
     expect((await fetch(`${late.url}/livez`)).status).toBe(200);
   });
 
-  test('metrics are for the machine itself where no proxy is configured, else for keys that manage', async () => {
+  test('metrics are for the machine itself where no proxy is configured, else for keys that observe all tenants', async () => {
     const local = await openProbes(async () => undefined);
     expect((await fetch(`${local.url}/metrics`)).status).toBe(200);
     expect((await fetch(`${local.url}/metrics`, { headers: { 'x-forwarded-for': '10.1.1.1' } })).status).toBe(401);
@@ -231,7 +231,8 @@ describe('probes', () => {
     expect(await ask('')).toBe(401);
     expect(await ask('Bearer key:acme:talk')).toBe(403);
     expect(await ask('Bearer user:acme:ann')).toBe(403);
-    expect(await ask('Bearer key:acme:manage')).toBe(200);
+    expect(await ask('Bearer key:acme:talk,users,manage,operate')).toBe(403);
+    expect(await ask('Bearer key:acme:observe')).toBe(200);
   });
 
   async function openProbes(check: () => Promise<void>, listen = {}) {

@@ -25,7 +25,7 @@ let control: UsherProcess;
 let one: UsherProcess;
 let two: UsherProcess;
 let key: string;
-let manageKey: string;
+let observeKey: string;
 
 const poolMax = 2;
 const storage = { kind: 'postgres', url: { env: 'USHER_TEST_DATABASE' }, poolMax };
@@ -102,7 +102,7 @@ describe('nodes over one PostgreSQL', { timeout: 120_000 }, () => {
     two = await startUsher(withoutFolders());
     expect(two.chat).toBe(`${two.url}/chat/guide`);
     ({ key } = await usherCommand<{ key: string }>('keys', 'create'));
-    ({ key: manageKey } = await usherCommand<{ key: string }>('keys', 'create', '--scope', 'manage'));
+    ({ key: observeKey } = await usherCommand<{ key: string }>('keys', 'create', '--scope', 'observe'));
     for (const node of [one, two]) {
       const answer = await clientOf(node).responses.create({ model: 'guide', input: '[[sim:say Seat seven]]' });
       expect(answer.output_text).toBe('Seat seven');
@@ -112,18 +112,18 @@ describe('nodes over one PostgreSQL', { timeout: 120_000 }, () => {
 
   test('each answers the routes of its roles, and probes and metrics on every one', async () => {
     for (const path of ['/livez', '/readyz', '/metrics']) {
-      for (const node of [control, one]) expect(await statusOf(node, path, manageKey), path).toBe(200);
+      for (const node of [control, one]) expect(await statusOf(node, path, observeKey), path).toBe(200);
     }
     expect(await statusOf(control, '/v1/models')).toBe(404);
     expect(await statusOf(control, '/chat/guide')).toBe(404);
-    expect(await statusOf(one, '/admin/nodes', manageKey)).toBe(404);
-    expect(await statusOf(control, '/admin/nodes', manageKey)).toBe(200);
+    expect(await statusOf(one, '/admin/nodes', observeKey)).toBe(404);
+    expect(await statusOf(control, '/admin/nodes', observeKey)).toBe(200);
     expect(await statusOf(control, '/admin/nodes')).toBe(403);
     expect(await statusOf(control, '/admin/nodes', 'usher_none')).toBe(401);
     await using worker = await startUsher({ ...withoutFolders(), args: ['--role', 'worker'] });
     expect(await statusOf(worker, '/readyz')).toBe(200);
     expect(await statusOf(worker, '/v1/models')).toBe(404);
-    expect(await statusOf(worker, '/admin/nodes', manageKey)).toBe(404);
+    expect(await statusOf(worker, '/admin/nodes', observeKey)).toBe(404);
   });
 
   test('one that reads no folders does not pretend to watch them', async () => {
@@ -261,7 +261,7 @@ describe('nodes over one PostgreSQL', { timeout: 120_000 }, () => {
     const state = async (): Promise<string | undefined> => (await nodeOf(two))?.state;
     expect(await state()).toBe('serving');
     await expect.poll(state, { timeout: 60_000, interval: 500 }).toBe('gone');
-    const answer = await fetch(`${control.url}/admin/nodes`, { headers: { authorization: `Bearer ${manageKey}` } });
+    const answer = await fetch(`${control.url}/admin/nodes`, { headers: { authorization: `Bearer ${observeKey}` } });
     const view = (await answer.json()) as ClusterView;
     expect(view.nodes.filter((node) => node.state === 'gone').map(({ pid }) => pid)).toContain(two.pid);
     expect(view.newestRevision).toBeGreaterThan(0);

@@ -63,6 +63,7 @@ async function keyOf(tenant: string): Promise<Headers> {
     '--scope',
     'talk',
     'users',
+    'manage',
     'operate',
     '--json',
     ...where,

@@ -41,7 +41,7 @@ function sees(principal: Principal, note: Note): boolean {
 }
 
 /** A small server: each party has one note and one line in it. */
-async function openNotes(refuse: Refusal = notFound, refuseInBody: Refusal = refuse) {
+async function openNotes(refuse: Refusal = notFound, refuseInBody: Refusal = refuse, more: readonly Route[] = []) {
   const notes = new Map<string, Note>();
   for (const { tenant, subject, ids } of parties) {
     for (const id of Object.values(ids)) notes.set(id, { tenant, subject });
@@ -73,6 +73,7 @@ async function openNotes(refuse: Refusal = notFound, refuseInBody: Refusal = ref
       summary: 'Reads a note.',
       handle: byPath,
     },
+    ...more,
   ];
   const { url } = await openEdge(routes);
   const carriers = [
@@ -93,6 +94,24 @@ describe('the two-tenant swap', () => {
     // Pairs of strangers: ann and bob each against 3, the two keys against 1 and 3; per pair 1 + 3 + 1 + 1 + 1 swaps.
     expect(report.swaps).toBe((3 + 3 + 1 + 3) * 7);
     expect(report.controls).toBe(4 * 3);
+  });
+
+  test('finds a list that is of no tenant, or of another one', async () => {
+    const list = (path: string, tell: () => object): Route => ({
+      method: 'GET',
+      path,
+      policy: { access: 'principal', kinds: ['key'], scope: 'talk' },
+      summary: 'Lists notes.',
+      handle: async (exchange) => exchange.sendJson(200, tell()),
+    });
+    const { problems } = await openNotes(notFound, notFound, [
+      list('/admin/nodes', () => ({ nodes: ['one'], atMs: performance.now() })),
+      list('/v1/notes', () => ({ notes: [parties[0]!.ids['note']] })),
+    ]);
+    expect(problems).toEqual([
+      'GET /admin/nodes: the key of other and the key of acme are told the same',
+      'GET /v1/notes: the key of other is told an id of ann',
+    ]);
   });
 
   test.each<[string, Refusal, RegExp]>([

@@ -63,7 +63,8 @@ interface Answer {
  * Asks every route that takes an id for the things of others: of another tenant, and of another
  * person of the same tenant. Each such answer must be 404 and the very same as for an id that
  * nobody has; afterwards each owner must still find their own. A route that is closed to the caller
- * whatever the id (403 by its policy) tells nothing and passes.
+ * whatever the id (403 by its policy) tells nothing and passes. What is asked without an id may name
+ * nothing of another tenant, and below `/admin/` and for operators two tenants may not be told the same.
  */
 export async function swapEveryId(options: SwapOptions): Promise<SwapReport> {
   const problems: string[] = [];
@@ -94,7 +95,42 @@ export async function swapEveryId(options: SwapOptions): Promise<SwapReport> {
       }
     }
   }
+  problems.push(...(await tellsOfOthers(options)));
   return { swaps, controls, problems: [...new Set(problems)] };
+}
+
+/** Nobody is on the machine itself: what is open there is asked for from elsewhere. */
+const fromElsewhere = { 'x-forwarded-for': '10.1.1.1' };
+
+/** A sentence for each list that is not of the caller's tenant alone. */
+async function tellsOfOthers({ url, routes, parties, publicParameters = [] }: SwapOptions): Promise<string[]> {
+  const problems: string[] = [];
+  const lists = routes.filter(
+    ({ method, path, policy }) => method === 'GET' && policy.access !== 'public' && parametersOf(path).length === 0,
+  );
+  for (const { path, policy } of lists) {
+    const isAdministration = policy.access === 'operator' || path.startsWith('/admin/');
+    const told = new Map<string, Party>();
+    for (const caller of parties) {
+      const ask = { method: 'GET', path, names: [], body: undefined };
+      const { status, text } = await send(url, ask, { ...caller.headers, ...fromElsewhere }, {});
+      if (status !== 200) continue;
+      for (const { name, tenant, ids } of parties) {
+        const own = Object.entries(ids).filter(([parameter]) => !publicParameters.includes(parameter));
+        if (tenant !== caller.tenant && own.some(([, id]) => text.includes(id))) {
+          problems.push(`GET ${path}: ${caller.name} is told an id of ${name}`);
+        }
+      }
+      // What operators read is of the whole installation, whatever it says.
+      const form = policy.access === 'operator' ? '' : text.replaceAll(/\d+/g, '#');
+      const same = told.get(form);
+      if (isAdministration && same !== undefined && same.tenant !== caller.tenant) {
+        problems.push(`GET ${path}: ${caller.name} and ${same.name} are told the same`);
+      }
+      told.set(form, caller);
+    }
+  }
+  return problems;
 }
 
 function asksOf({ routes, bodies = {}, publicParameters = [] }: SwapOptions): Ask[] {

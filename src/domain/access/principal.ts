@@ -8,9 +8,10 @@ export type SubjectId = Branded<string, 'SubjectId'>;
 
 /**
  * What an API key may do. `talk`: data plane; `users`: mint end-user tokens; `manage`: keys and
- * releases; `operate`: read conversations that were handed over, and answer in them.
+ * releases; `operate`: read conversations that were handed over, and answer in them. All of its tenant;
+ * `observe` alone is about the whole installation: its nodes and metrics, which name every tenant's assistants.
  */
-export const scopes = ['talk', 'users', 'manage', 'operate'] as const;
+export const scopes = ['talk', 'users', 'manage', 'operate', 'observe'] as const;
 export type Scope = (typeof scopes)[number];
 
 /** An application that calls with an API key: sees the whole of its tenant. */

@@ -3,7 +3,8 @@ import type { TurnRooms } from '#turn';
 import type { Policy, Route } from '../exchange.ts';
 import { handoverRoutes } from './handover-routes.ts';
 
-const managePolicy: Policy = { access: 'principal', kinds: ['key'], scope: 'manage' };
+/** Nodes are of all tenants. */
+const observePolicy: Policy = { access: 'principal', kinds: ['key'], scope: 'observe' };
 
 /** What operators ask a control node. */
 export function adminRoutes(rooms: TurnRooms): Route[] {
@@ -11,7 +12,7 @@ export function adminRoutes(rooms: TurnRooms): Route[] {
     {
       method: 'GET',
       path: '/admin/nodes',
-      policy: managePolicy,
+      policy: observePolicy,
       summary: 'The nodes that share the database: roles, version, last sign of life, and which snapshot each serves.',
       answer:
         '`{"newestRevision":…,"nodes":[…]}`; the `state` of a node is `serving`, `draining`, or `gone` where it was not heard of for ten seconds.',
