@@ -62,6 +62,7 @@ function deniedField(request: TurnRequest): string | undefined {
   const [unknown] = Object.keys(request.extra);
   if (unknown !== undefined) return unknown;
   if (request.tools.length > 0 || request.fileSearch !== undefined) return 'tools';
+  if (request.toolChoice !== undefined && request.toolChoice !== 'auto') return 'tool_choice';
   if (request.compaction !== undefined) return 'context_management';
   if (request.format !== undefined) return 'text.format';
   if (Object.keys(request.parameters).length > 0) return Object.keys(request.parameters)[0];

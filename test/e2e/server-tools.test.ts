@@ -122,6 +122,14 @@ describe('a tool of the assistant', () => {
     expect(calls.map(({ error }) => error === null)).toEqual([true, false]);
     expect(made.output_text).toBe('Enough.');
   });
+
+  test('is called 64 times in a turn at the most, whatever the caller allows', async () => {
+    const input = `${Array.from({ length: 66 }, (_, seat) => `[[sim:call gone {"seat":${seat}}]]`).join(' ')} [[sim:say Enough.]]`;
+    const made = await client.responses.create({ model, input, max_tool_calls: 1000 });
+    const calls = made.output.filter((item) => item.type === 'mcp_call');
+    expect(calls).toHaveLength(66);
+    expect(calls.filter(({ error }) => JSON.stringify(error).includes('No more calls'))).toHaveLength(2);
+  });
 });
 
 describe('a tool that acts for the person', () => {

@@ -187,7 +187,9 @@ export const chatCompletionSchema = z.looseObject({
       ]),
     ])
     .nullish()
-    .describe('Whether the model may, must or must not ask for a function, or which. Absent: `auto`.'),
+    .describe(
+      'Whether the model may, must or must not ask for a function, or which. Absent: `auto`, the only one that persons may send.',
+    ),
   parallel_tool_calls: parallelSchema.nullish(),
   ...functionsShape,
   response_format: z

@@ -52,7 +52,12 @@ export const responseSchema = z.looseObject({
     .describe(
       'Whether it is made without a listener: the answer comes at once, `queued`, and is retrieved or streamed later. Needs `store`.',
     ),
-  max_tool_calls: z.number().int().min(0).nullish().describe('Calls of the assistant’s own tools at the most.'),
+  max_tool_calls: z
+    .number()
+    .int()
+    .min(0)
+    .nullish()
+    .describe('Calls of the assistant’s own tools at the most; never more than 64.'),
   conversation: z
     .union([z.string(), z.object({ id: z.string().describe('The same, as an object.') })])
     .nullish()
@@ -138,7 +143,9 @@ export const responseSchema = z.looseObject({
       ]),
     ])
     .nullish()
-    .describe('Whether the model may, must or must not ask for a function, or which. Absent: `auto`.'),
+    .describe(
+      'Whether the model may, must or must not ask for a function, or which. Absent: `auto`, the only one that persons may send.',
+    ),
   parallel_tool_calls: parallelSchema.nullish(),
   truncation: z
     .enum(['auto', 'disabled'])

@@ -118,7 +118,7 @@ async function callTool(
 /** Why no further call is made, for the model to read. */
 function excessOf(turn: PromptedTurn, answer: Answer): string | undefined {
   const made = answer.items.filter(({ kind }) => kind === 'tool').length;
-  const isAllowed = made < (turn.request.toolCallsMax ?? callsMax);
+  const isAllowed = made < Math.min(turn.request.toolCallsMax ?? callsMax, callsMax);
   return isAllowed ? undefined : 'No more calls are allowed. Answer with what you have.';
 }
 
