@@ -124,7 +124,8 @@ async function aConversation(
   } = {},
 ): Promise<Id<'conversation'>> {
   const id = newId('conversation');
-  const row = { id, subject, assistant, release: null, title: null, metadata: sealed(), createdAtMs: atMs };
+  const release = assistant === null ? null : digest;
+  const row = { id, subject, assistant, release, title: null, metadata: sealed(), createdAtMs: atMs };
   await store.createConversation(row, items);
   return id;
 }
@@ -218,7 +219,7 @@ export function storeContract(open: () => Promise<Store>): void {
       expect(await title()).toBeNull();
     });
 
-    test('is listed by newest activity, page after page, only for its assistant', async () => {
+    test('is listed by newest activity, page after page, only for its assistant, once it has a turn', async () => {
       const tenant = wholeTenant();
       const made: Id<'conversation'>[] = [];
       // Two share each moment, so that the order among equals matters.
@@ -226,6 +227,8 @@ export function storeContract(open: () => Promise<Store>): void {
         made.push(await aConversation(tenant, { assistant: 'guide', atMs }));
       await aConversation(tenant, { assistant: 'other', atMs: 400 });
       await aConversation(tenant, { atMs: 500 });
+      const silent = { id: newId('conversation'), subject: ann, assistant: 'guide', release: null, title: null };
+      await tenant.createConversation({ ...silent, metadata: null, createdAtMs: 600 }, []);
       await tenant.appendItems(made[0]!, [anItem()], 999);
       const whole = ids(await tenant.listConversations('guide', { limit: 100 }));
       expect(whole).toHaveLength(5);

@@ -261,7 +261,7 @@ export type EnqueueTurn = Exclude<BeginTurn, 'begun' | 'locked' | 'answered'> | 
 export interface TenantStore {
   createConversation(row: Omit<ConversationRow, 'updatedAtMs'>, items: readonly NewItem[]): Promise<void>;
   conversation(id: Id<'conversation'>): Promise<ConversationRow | undefined>;
-  /** Newest activity first; only those of one assistant. */
+  /** Newest activity first; only those of one assistant that it has answered in. */
   listConversations(
     assistant: string,
     page: { readonly limit: number; readonly after?: Id<'conversation'> },

@@ -68,18 +68,18 @@ export function subjectOf(
 async function servedRelease(rooms: TurnRooms, turn: AdmittedTurn, begun: Begun | undefined): Promise<ServedRelease> {
   const { request, reach } = turn;
   const target = await rooms.releases.resolve(reach.tenant, request.model);
-  if (begun?.release == null || begun.assistant === null) {
-    return rooms.releases.choose(target, unitOf(turn, begun));
-  }
-  if (begun.assistant !== target.assistant || (target.kind === 'release' && target.digest !== begun.release)) {
+  const { assistant = null, release = null } = begun ?? {};
+  const isOther = assistant !== null && assistant !== target.assistant;
+  if (isOther || (target.kind === 'release' && release !== null && target.digest !== release)) {
     throw new UsherError(
       'invalid_request',
-      `This conversation began with ${begun.assistant}@${begun.release} and stays with it. Start a new one to talk with ${request.model}.`,
+      `This conversation began with ${assistant}${release === null ? '' : `@${release}`} and stays with it. Start a new one to talk with ${request.model}.`,
       { param: 'model' },
     );
   }
+  if (release === null || assistant === null) return rooms.releases.choose(target, unitOf(turn, begun));
   const environment = target.kind === 'environment' ? target.environment : 'pinned';
-  return rooms.releases.byDigest(reach.tenant, begun.assistant, environment, begun.release);
+  return rooms.releases.byDigest(reach.tenant, assistant, environment, release);
 }
 
 /** The unit of assignment: the subject where one is known, else the conversation, else this turn alone. */

@@ -73,7 +73,7 @@ describe('A visitor whom nobody knows', () => {
 });
 
 describe('A person at the page', () => {
-  const spoken = (content: unknown): object => ({ items: [{ type: 'message', role: 'user', content }] });
+  const spoken = (content: unknown): { items: object[] } => ({ items: [{ type: 'message', role: 'user', content }] });
 
   test('reaches with a token for one assistant nothing of theirs with another', async () => {
     const guide = await person('p-1', 'guide');
@@ -106,6 +106,25 @@ describe('A person at the page', () => {
     }
     expect(await send(`GET /v1/responses/${response}`, guide)).toMatchObject({ status: 200 });
     expect(await send(`GET /v1/conversations/${conversation}`, guide)).toMatchObject({ status: 200 });
+  });
+
+  test('begins a conversation with their assistant, which no other reaches before its first turn either', async () => {
+    const guide = await person('p-5', 'guide');
+    const desk = await person('p-5', 'desk');
+    const { id } = (await send('POST /v1/conversations', guide, { items: spoken('hello').items })).body as {
+      id: string;
+    };
+    for (const target of [`GET /v1/conversations/${id}`, `GET /v1/conversations/${id}/items`]) {
+      expect([target, (await send(target, desk)).status]).toEqual([target, 404]);
+      expect([target, (await send(target, guide)).status]).toEqual([target, 200]);
+    }
+    const ask = (credential: string, model: string): Promise<Reply> =>
+      send('POST /v1/responses', credential, { model, conversation: id, input: 'Where is row seven?' });
+    expect(await ask(desk, 'desk')).toMatchObject({ status: 404 });
+    expect(await ask(usher.apiKey, 'desk')).toMatchObject({ status: 400, body: { error: { param: 'model' } } });
+    expect((await send('GET /chat/guide/conversations', guide)).body).toMatchObject({ conversations: [] });
+    expect(await ask(guide, 'guide')).toMatchObject({ status: 200 });
+    expect((await send('GET /chat/guide/conversations', guide)).body).toMatchObject({ conversations: [{ id }] });
   });
 
   test("cannot make the model's server fetch an address", async () => {

@@ -74,6 +74,7 @@ const selectNewest = contentQuery<{ assistant: string; limit: number }, Conversa
     .select(columns)
     .where(within('conversations'))
     .where('assistant', '=', arg('assistant'))
+    .where('release', 'is not', null)
     .orderBy('updated_at_ms', 'desc')
     .orderBy('id', 'desc')
     .limit(arg('limit')),
@@ -88,6 +89,7 @@ const selectNewestAfter = contentQuery<
     .select(columns)
     .where(within('conversations'))
     .where('assistant', '=', arg('assistant'))
+    .where('release', 'is not', null)
     .where((eb) =>
       eb(
         eb.refTuple('updated_at_ms', 'id'),

@@ -56,9 +56,11 @@ export async function createConversation(
   const vault = await rooms.vault.subject(principal.tenant, subject);
   const metadata = vault.seal(metadataPlace(id), JSON.stringify(asked.metadata));
   const items = openSealed(vault, asked.items, 'items').map((item) => sealItem(vault, item));
-  const row = { id, subject, assistant: null, release: null, title: null, metadata, createdAtMs: nowMs };
+  // A person's own is with the assistant of their token from the start; which release serves it, its first turn settles.
+  const assistant = principal.kind === 'user' ? principal.assistant : null;
+  const row = { id, subject, assistant, release: null, title: null, metadata, createdAtMs: nowMs };
   await rooms.store.reach(reachOf(principal)).createConversation(row, items);
-  return { id, assistant: null, title: null, metadata: asked.metadata, createdAtMs: nowMs, updatedAtMs: nowMs };
+  return { id, assistant, title: null, metadata: asked.metadata, createdAtMs: nowMs, updatedAtMs: nowMs };
 }
 
 export async function readConversation(rooms: ArchiveRooms, principal: Principal, id: string): Promise<Conversation> {
