@@ -42,6 +42,12 @@ async function send(target: string, credential: string | undefined, body?: strin
   return { status: answer.status, body: await answer.json() };
 }
 
+/** The answer as it came, of a stream too. */
+async function textOf(target: string, credential: string): Promise<string> {
+  const [method, path] = target.split(' ') as [string, string];
+  return (await fetch(usher.url + path, { method, headers: { authorization: `Bearer ${credential}` } })).text();
+}
+
 /** A stranger who has opened the page of a public assistant. */
 async function visitor(): Promise<string> {
   const { body } = await send('POST /chat/guide/visit', undefined, {});
@@ -125,6 +131,59 @@ describe('A person at the page', () => {
     expect((await send('GET /chat/guide/conversations', guide)).body).toMatchObject({ conversations: [] });
     expect(await ask(guide, 'guide')).toMatchObject({ status: 200 });
     expect((await send('GET /chat/guide/conversations', guide)).body).toMatchObject({ conversations: [{ id }] });
+  });
+
+  test('is shown nothing of what the application told the model beside them', async () => {
+    const secret = 'THE-MARGIN-IS-FORTY-PERCENT';
+    const token = await person('p-6', 'guide');
+    const about = { safety_identifier: 'p-6' };
+    const standing = [{ type: 'message', role: 'developer', content: secret }];
+    const made = (await send('POST /v1/conversations', usher.apiKey, { ...about, items: standing })).body;
+    const { id: conversation } = made as { id: string };
+    const tool = { type: 'function', name: 'price', description: secret, parameters: { type: 'object' } };
+    const asked = {
+      ...about,
+      model: 'guide',
+      conversation,
+      instructions: secret,
+      tools: [tool],
+      input: [
+        { role: 'system', content: secret },
+        { role: 'user', content: 'Where is row seven?' },
+      ],
+    };
+    const { id } = (await send('POST /v1/responses', usher.apiKey, asked)).body as { id: string };
+    const items = `GET /v1/conversations/${conversation}/items`;
+    const { data } = (await send(items, usher.apiKey)).body as { data: { id: string; role: string }[] };
+    const hidden = data.filter(({ role }) => role === 'developer' || role === 'system');
+    expect(hidden).toHaveLength(2);
+    const responses = `GET /v1/responses/${id}`;
+    const targets = [
+      items,
+      `${responses}/input_items`,
+      responses,
+      `POST /v1/responses/${id}/cancel`,
+      `GET /chat/guide/conversations/${conversation}`,
+      ...hidden.map((item) => `${items}/${item.id}`),
+    ];
+    for (const target of targets) {
+      const text = await textOf(target, token);
+      expect([target, text.includes(secret), text.includes('"error":{')]).toEqual([target, false, false]);
+    }
+    const again = await textOf(`${responses}?stream=true`, token);
+    expect(again).toContain('response.completed');
+    expect(again).not.toContain(secret);
+    for (const target of [items, `${responses}/input_items`, responses, `${responses}?stream=true`]) {
+      expect(await textOf(target, usher.apiKey)).toContain(secret);
+    }
+    // Ids of items stay, so that pages of them mean the same to both.
+    const shown = (await send(items, token)).body as { data: { id: string; content: unknown[] }[] };
+    expect(shown.data.map((item) => item.id)).toEqual(data.map((item) => item.id));
+    const page = (await send(`GET /chat/guide/conversations/${conversation}`, token)).body;
+    expect((page as { items: { role: string }[] }).items.map(({ role }) => role).toSorted()).toEqual([
+      'assistant',
+      'user',
+    ]);
   });
 
   test("cannot make the model's server fetch an address", async () => {

@@ -1,3 +1,4 @@
+import type { Principal } from '#access';
 import type { Item, TurnOutcome, TurnState, Usage } from '#conversation';
 import type { RecordedTurn } from '#turn';
 import { writeItem } from './write-items.ts';
@@ -104,13 +105,23 @@ export function responseBody(parts: ResponseParts): object {
   };
 }
 
+type Shown = Pick<ResponseSettings, 'showsFound'>;
+
 /** A recorded turn as the wire shows it. */
-export function recordedResponse(turn: RecordedTurn, shown: Pick<ResponseSettings, 'showsFound'> = {}): object {
-  return responseBody({
-    ...turn,
-    items: turn.output,
-    settings: { ...(JSON.parse(turn.settings) as ResponseSettings), ...shown },
-  });
+export function recordedResponse({ kind }: Pick<Principal, 'kind'>, turn: RecordedTurn, shown: Shown = {}): object {
+  return responseBody({ ...turn, items: turn.output, settings: recordedSettings({ kind }, turn, shown) });
+}
+
+/** What a turn was asked with. A person is shown nothing of what only applications may set and tell the model. */
+export function recordedSettings(
+  { kind }: Pick<Principal, 'kind'>,
+  { settings }: Pick<RecordedTurn, 'settings'>,
+  shown: Shown = {},
+): ResponseSettings {
+  const recorded = { ...(JSON.parse(settings) as ResponseSettings), ...shown };
+  if (kind === 'key') return recorded;
+  const { instructions, tools, tool_choice } = plainSettings;
+  return { ...recorded, instructions, tools, tool_choice };
 }
 
 export function reasonOf(outcome: TurnOutcome): { reason: string | null; message: string | null } {

@@ -29,7 +29,14 @@ import {
   readSettings,
   responseSchema,
 } from './read-response-request.ts';
-import { recordedResponse, reasonOf, responseBody, writeUsage, type ResponseSettings } from './response-body.ts';
+import {
+  recordedResponse,
+  recordedSettings,
+  reasonOf,
+  responseBody,
+  writeUsage,
+  type ResponseSettings,
+} from './response-body.ts';
 import { ResponseEventWriter } from './response-events.ts';
 import { talkPolicy } from './talk-policy.ts';
 import { responseIdOf, turnOfResponseId } from './wire-ids.ts';
@@ -182,7 +189,7 @@ async function createInBackground(
 ): Promise<void> {
   const id = await startInBackground(rooms, request);
   if (streamed) return streamStored(rooms, exchange, id, -1);
-  exchange.sendJson(200, recordedResponse(await readTurn(rooms, exchange.principal, id)));
+  exchange.sendJson(200, recordedResponse(exchange.principal, await readTurn(rooms, exchange.principal, id)));
 }
 
 /** The query of a retrieved response. */
@@ -206,7 +213,7 @@ async function retrieve(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   if (query.starting_after !== undefined) {
     throw new UsherError('invalid_request', '"starting_after" needs "stream=true".', { param: 'starting_after' });
   }
-  exchange.sendJson(200, recordedResponse(await readTurn(rooms, exchange.principal, id), shown));
+  exchange.sendJson(200, recordedResponse(exchange.principal, await readTurn(rooms, exchange.principal, id), shown));
 }
 
 async function streamStored(
@@ -217,7 +224,7 @@ async function streamStored(
   shown: Pick<ResponseSettings, 'showsFound'> = {},
 ): Promise<void> {
   const turn = await readTurn(rooms, exchange.principal, id);
-  const writer = new ResponseEventWriter({ ...(JSON.parse(turn.settings) as ResponseSettings), ...shown }, after);
+  const writer = new ResponseEventWriter(recordedSettings(exchange.principal, turn, shown), after);
   const { principal, signal } = exchange;
   const telling: Telling = (relay) => followTurn(rooms, id, { principal, relay, signal, isResumed: after >= 0 });
   return answerStreamed(exchange, [{ writer, telling }]);
@@ -226,7 +233,7 @@ async function streamStored(
 async function cancel(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const id = turnOfResponseId(exchange.params['response']!);
   await cancelTurn(rooms, exchange.principal, id);
-  exchange.sendJson(200, recordedResponse(await readTurn(rooms, exchange.principal, id)));
+  exchange.sendJson(200, recordedResponse(exchange.principal, await readTurn(rooms, exchange.principal, id)));
 }
 
 async function remove(rooms: TurnRooms, exchange: Exchange): Promise<void> {

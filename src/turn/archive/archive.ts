@@ -167,7 +167,8 @@ export async function readTurnInput(
   if (state !== 'queued') return openItems(rooms, principal, await store.turnItems(id, 'input'));
   const queued = await store.queuedTurn(id);
   if (queued === undefined) return openItems(rooms, principal, await store.turnItems(id, 'input'));
-  return openInput(await rooms.vault.subject(principal.tenant, subject), id, queued.input);
+  const input = openInput(await rooms.vault.subject(principal.tenant, subject), id, queued.input);
+  return input.map((item) => shownTo(principal, item));
 }
 
 /** The turn that runs in a conversation. */

@@ -6,7 +6,7 @@ import type { SubjectVault } from '#vault';
 import { openSettings } from '../durable/asked-turn.ts';
 import { hasMore } from './has-more.ts';
 import { openItem } from '../seal-items.ts';
-import { shownTo } from './shown-to.ts';
+import { isInstruction, shownTo } from './shown-to.ts';
 import type { TurnRooms } from '../turn-rooms.ts';
 
 /** A turn as the person sees it again. */
@@ -51,10 +51,10 @@ export async function readTranscript(
     id: row.id,
     assistant: row.assistant,
     title: row.title === null ? null : vault.openText({ table: 'conversations', row: `${row.id}/title` }, row.title),
-    // A compaction is for models alone: nobody said it.
+    // A compaction is for models alone, and so are instructions: neither was said to anybody.
     items: shown
       .map((row) => ({ item: shownTo(principal, openItem(vault, row)), turn: row.turn }))
-      .filter(({ item }) => item.kind !== 'compaction'),
+      .filter(({ item }) => item.kind !== 'compaction' && !isInstruction(item)),
     turns: read.filter((turn) => turn !== undefined),
     hasMore: hasMore(found, page.limit),
   };
