@@ -247,6 +247,14 @@ const limits = z.strictObject({
     .describe('Largest request head.'),
   jsonDepth: z.int().min(4).max(1000).default(64).describe('Deepest nesting of a JSON body.'),
   connections: z.int().min(1).max(1_000_000).default(10_000).describe('Open connections at the most.'),
+  connectionsPerAddress: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .default(1000)
+    .describe(
+      'Of them, those of one client address (of IPv6: one network of 64 bits). This machine and `listen.trustedProxies` are not counted.',
+    ),
   headersTimeoutMs: milliseconds(10 * minutes)
     .default(10 * seconds)
     .describe('Until a request head is whole.'),

@@ -34,6 +34,7 @@ export interface Config {
     readonly headerBytes: number;
     readonly jsonDepth: number;
     readonly connections: number;
+    readonly connectionsPerAddress: number;
     readonly headersTimeoutMs: number;
     readonly bodyTimeoutMs: number;
     /** Bytes that may wait for a slow reader before it is dropped. */

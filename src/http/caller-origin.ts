@@ -19,6 +19,8 @@ export interface CallerOrigin {
   addressOf(request: IncomingMessage): string;
   /** Whether the caller sits on this machine, calls it by its own name, and no proxy shows itself. */
   isLocal(request: IncomingMessage): boolean;
+  /** Whether many callers may stand behind the socket: it is a trusted proxy's, or comes from this machine. */
+  isOfMany(socket: Socket): boolean;
 }
 
 const loopbackNames = new Set(['localhost', '127.0.0.1', '[::1]']);
@@ -58,6 +60,7 @@ export function createCallerOrigin(listen: ListenOptions): CallerOrigin {
       const seen = isTrusted(request.socket) ? lastOf(request.headers['x-forwarded-for']) : undefined;
       return seen !== undefined && isIP(seen) > 0 ? seen : (request.socket.remoteAddress ?? '');
     },
+    isOfMany: (socket) => isTrusted(socket) || isLoopback(socket.remoteAddress ?? ''),
     isLocal(request) {
       const { headers, socket } = request;
       return (

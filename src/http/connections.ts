@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { networkOf } from './caller-network.ts';
 import type { OpenExchange } from './open-exchange.ts';
 import { resetConnection } from './reset-connection.ts';
 
@@ -12,6 +13,12 @@ interface Connection {
   readonly waiting: Job[];
 }
 
+export interface ConnectionsOptions {
+  readonly perAddressMax: number;
+  /** Whether many callers stand behind the address, so that it is not counted. */
+  readonly isOfMany: (socket: Socket) => boolean;
+}
+
 /** Pipelined requests that may wait behind the one that runs; no client of ours sends any. */
 const waitingMax = 16;
 
@@ -21,8 +28,24 @@ const waitingMax = 16;
  */
 export class Connections {
   readonly #bySocket = new Map<Socket, Connection>();
+  /** How many each address holds. */
+  readonly #byAddress = new Map<string, number>();
+  readonly #options: ConnectionsOptions;
 
-  add(socket: Socket): void {
+  constructor(options: ConnectionsOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#bySocket.size;
+  }
+
+  /** False where its address holds too many: it is reset. */
+  add(socket: Socket): boolean {
+    if (!this.#count(socket)) {
+      resetConnection(socket);
+      return false;
+    }
     const connection: Connection = { current: undefined, waiting: [] };
     this.#bySocket.set(socket, connection);
     const leave = (): void => {
@@ -35,6 +58,21 @@ export class Connections {
       leave();
       this.#bySocket.delete(socket);
     });
+    return true;
+  }
+
+  #count(socket: Socket): boolean {
+    if (this.#options.isOfMany(socket)) return true;
+    const address = networkOf(socket.remoteAddress ?? '');
+    const held = this.#byAddress.get(address) ?? 0;
+    if (held >= this.#options.perAddressMax) return false;
+    this.#byAddress.set(address, held + 1);
+    socket.once('close', () => {
+      const left = (this.#byAddress.get(address) ?? 1) - 1;
+      if (left === 0) this.#byAddress.delete(address);
+      else this.#byAddress.set(address, left);
+    });
+    return true;
   }
 
   enqueue(socket: Socket, exchange: OpenExchange, start: () => void): 'started' | 'waits' | 'refused' {

@@ -28,6 +28,7 @@ export interface EdgeLimits {
   readonly headerBytes: number;
   readonly jsonDepth: number;
   readonly connections: number;
+  readonly connectionsPerAddress: number;
   readonly headersTimeoutMs: number;
   readonly bodyTimeoutMs: number;
   /** Bytes that may wait for a slow reader before its writer has to wait. */
@@ -116,7 +117,10 @@ class Edge {
     this.#router = createRouter(options.routes);
     this.#caller = createCallerOrigin(options.listen);
     this.#cors = createCors(options.cors);
-    this.#connections = new Connections();
+    this.#connections = new Connections({
+      perAddressMax: limits.connectionsPerAddress,
+      isOfMany: (socket) => this.#caller.isOfMany(socket),
+    });
     this.#host = {
       limits: { readerTimeoutMs: 30_000, ...limits },
       isDraining: () => this.draining,
@@ -177,7 +181,9 @@ class Edge {
   #attend(): void {
     const { telemetry } = this.#options;
     this.#server
-      .on('connection', (socket: Socket) => this.#connections.add(socket))
+      .on('connection', (socket: Socket) => {
+        if (!this.#connections.add(socket)) telemetry.connectionRefused({ reason: 'too_many' });
+      })
       .on('request', (request, response) => this.#accept(request, response, false))
       .on('checkContinue', (request, response) => this.#accept(request, response, true))
       .on('checkExpectation', (request, response) => this.#accept(request, response, false))

@@ -21,6 +21,7 @@ export const testLimits: HttpServerOptions['limits'] = {
   headerBytes: 16_384,
   jsonDepth: 32,
   connections: 200,
+  connectionsPerAddress: 200,
   headersTimeoutMs: 10_000,
   bodyTimeoutMs: 10_000,
   sendBufferBytes: 131_072,

@@ -4,7 +4,7 @@ import { createTurnLimiter } from '#balancer';
 import type { UserTokens, Visitor } from '#control';
 import type { Exchange, Route } from '../exchange.ts';
 import { readBody } from '../openai/read-body.ts';
-import { networkOf } from './caller-network.ts';
+import { networkOf } from '../caller-network.ts';
 import type { PageDirectory, PagedAssistant } from './page-directory.ts';
 
 /** An office behind one address opens many pages; each then renews its token four times an hour. */
