@@ -1,14 +1,8 @@
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { parseId, systemClock } from '#base';
 import { scopes, type Scope, type TenantId } from '#access';
-import { manageKeys, rotateRoot, type ApiKeyView, type KeyManagement } from '#control';
-import {
-  CommandFailure,
-  configured,
-  type CommandContext,
-  type ConfigOptions,
-  type OpenedRooms,
-} from './command-context.ts';
+import { manageKeys, recordRotation, rotateRoot, type ApiKeyView, type KeyManagement } from '#control';
+import { CommandFailure, configured, type CommandContext, type ConfigOptions } from './command-context.ts';
 import { configOption, dataOption, jsonOption } from './options.ts';
 import { textTable } from './text-table.ts';
 
@@ -105,8 +99,13 @@ function rotateRootCommand(context: CommandContext): Command {
     .addOption(configOption())
     .addOption(dataOption())
     .action(async (options: ConfigOptions) => {
-      await using rooms = await openAll(context, options);
-      const report = await rotateRoot({ keys: rooms.store.system, roots: rooms.roots });
+      const { config, secrets } = await configured(context, options);
+      const { openRooms } = await context.main();
+      await using rooms = await openRooms(config, secrets, { owner: false });
+      const { system } = rooms.store;
+      const report = await rotateRoot({ keys: system, roots: rooms.roots });
+      const tenants = config.tenants.map(({ id }) => id);
+      await recordRotation({ system, clock: systemClock, tenants }, report, actor);
       const begun = report.resumed ? 'Finished the rotation that was cut off' : 'Rotated the root key';
       const lines = [`${begun}: ${report.current} now wraps every tenant key (${report.rewrapped} wrapped anew).`];
       if (rooms.roots.keyring !== undefined) lines.push(`Back up ${rooms.roots.keyring.path} apart from the database.`);
@@ -115,12 +114,6 @@ function rotateRootCommand(context: CommandContext): Command {
       }
       process.stdout.write(`${lines.join('\n')}\n`);
     });
-}
-
-async function openAll(context: CommandContext, options: ConfigOptions): Promise<OpenedRooms> {
-  const { config, secrets } = await configured(context, options);
-  const { openRooms } = await context.main();
-  return openRooms(config, secrets, { owner: false });
 }
 
 async function openKeys(

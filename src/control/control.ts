@@ -1,6 +1,6 @@
 export { openAuthenticator, type Authenticator, type AuthenticatorParts } from './authenticate.ts';
 export { manageKeys, type ApiKeyView, type KeyManagement, type NewApiKey } from './manage-keys.ts';
-export { rotateRoot, type RotationReport, type RotationStep } from './rotate-root.ts';
+export { recordRotation, rotateRoot, type RotationReport, type RotationStep } from './rotate-root.ts';
 export { openUserTokens, type MintedToken, type UserGrant, type UserTokens, type Visitor } from './user-tokens.ts';
 export { loadAssistantFolder, type LoadedFolder, type LoadOptions } from './load-assistant-folder.ts';
 export { SnapshotFollower, type SnapshotMark } from './follow-snapshots.ts';

@@ -1,3 +1,6 @@
+import { newId, type Clock } from '#base';
+import type { TenantId } from '#access';
+import type { SystemStore } from '#store';
 import { rewrapTenantKeys, verifyTenantKeys, type KeyStore, type RootKeys } from '#vault';
 
 /** What is durably done when it is told. `added` and `dropped` only where the keys are in a file. */
@@ -60,4 +63,15 @@ async function rotateLocked({ keys, roots, onStep }: RotationParts): Promise<Rot
     onStep?.('dropped');
   }
   return { current: roots.current().id, rewrapped, retired, resumed };
+}
+
+/** The root key is of all tenants: each finds in its audit trail that it changed. */
+export async function recordRotation(
+  { system, clock, tenants }: { system: Pick<SystemStore, 'putAudit'>; clock: Clock; tenants: readonly TenantId[] },
+  { current }: Pick<RotationReport, 'current'>,
+  actor: string,
+): Promise<void> {
+  const atMs = clock.wallMs();
+  const record = { atMs, actor, action: 'root.rotate', target: current };
+  for (const tenant of tenants) await system.putAudit({ id: newId('audit', atMs), tenant, ...record });
 }

@@ -1313,6 +1313,8 @@ export function storeContract(open: () => Promise<Store>): void {
       expect(await store.system.apiKeyByHash(first.hash)).toMatchObject({ revokedAtMs: 50 });
       expect(await store.system.audit(tenant, 9)).toEqual(audits.toReversed());
       expect(await store.system.audit(tenant, 1)).toEqual([audits[2]]);
+      expect(await store.system.audit(tenant, 9, audits[2]!.id)).toEqual([audits[1], audits[0]]);
+      expect(await store.system.audit(aTenant(), 9, audits[2]!.id)).toEqual([]);
     });
 
     test('is revoked once, not after its end, and not by another tenant; such tries leave no audit', async () => {

@@ -393,8 +393,8 @@ export interface SystemStore extends KeyStore {
   /** Grows with each change of any key; what caches of credentials are checked against. */
   accessRevision(): Promise<number>;
   putAudit(record: AuditRecord): Promise<void>;
-  /** Newest first. */
-  audit(tenant: TenantId, most: number): Promise<readonly AuditRecord[]>;
+  /** Newest first; nothing after one that is not there. */
+  audit(tenant: TenantId, most: number, after?: Id<'audit'>): Promise<readonly AuditRecord[]>;
   /** All of them or none. */
   recordUnstoredTurns(turns: readonly UnstoredTurn[]): Promise<void>;
   /** Extends the lease of every turn that this owner still runs; answers which those are. */

@@ -36,6 +36,7 @@ export { compactInput, type CompactedInput } from './context/compact-input.ts';
 export { countInputTokens } from './context/count-input.ts';
 export { cancelTurn } from './durable/cancel-turn.ts';
 export { EventWriter } from './durable/event-writer.ts';
+export { listAudit, putAudit } from './archive/audit-trail.ts';
 export { answerHandover, listHandovers, readHandover, returnHandover, takeConversation } from './archive/operate.ts';
 export { followTurn } from './durable/follow-turn.ts';
 export { LiveTurns } from './durable/live-turns.ts';

@@ -42,9 +42,9 @@ beforeAll(async () => {
   const keys = { acme: await keyOf('acme'), other: await keyOf('other') };
   acme = await party('acme', 'acme', null, keys.acme);
   other = await party('other', 'other', null, keys.other);
-  const { handover } = acme.ids;
-  ann = await party('ann of acme', 'acme', 'ann', await tokenOf('ann', keys.acme), handover);
-  bob = await party('bob of acme', 'acme', 'bob', await tokenOf('bob', keys.acme), handover);
+  const { handover = '', record = '' } = acme.ids;
+  ann = await party('ann of acme', 'acme', 'ann', await tokenOf('ann', keys.acme), { handover, record });
+  bob = await party('bob of acme', 'acme', 'bob', await tokenOf('bob', keys.acme), { handover, record });
 });
 
 afterAll(async () => {
@@ -97,7 +97,7 @@ async function party(
   tenant: string,
   subject: string | null,
   headers: Headers,
-  knownHandover?: string,
+  known?: { readonly handover: string; readonly record: string },
 ): Promise<Party> {
   const { id: conversation } = await make(headers, '/v1/conversations', {});
   const path = `/v1/conversations/${conversation}/items`;
@@ -110,7 +110,7 @@ async function party(
     return data[0]!.id;
   };
   const address = tenant === 'acme' ? assistant : `${assistant}~${tenant}`;
-  const handover = knownHandover ?? (await handedOver(headers));
+  const { handover, record } = known ?? { handover: await handedOver(headers), record: await recorded(headers) };
   const ids = {
     conversation,
     item: items.data[0]?.id ?? '',
@@ -120,15 +120,21 @@ async function party(
     message: await firstOf(`chat/completions/${completion.id}/messages`),
     assistant: address,
     handover,
+    record,
   };
   return { name, tenant, subject, headers, ids };
 }
 
-/** A conversation of its own that an operator took: persons reach no handover at all. */
+/** A conversation of its own that an operator took: persons reach no handover at all, and no audit trail. */
 async function handedOver(headers: Headers): Promise<string> {
   const { id: conversation } = await make(headers, '/v1/conversations', {});
   await make(headers, '/v1/responses', { model: assistant, input: 'Row two?', conversation });
   return (await make(headers, '/admin/handovers', { conversation })).id;
+}
+
+async function recorded(headers: Headers): Promise<string> {
+  const { records } = (await (await call(headers, 'GET', '/admin/audit')).json()) as { records: { id: string }[] };
+  return records[0]?.id ?? '';
 }
 
 /** Ids that travel elsewhere than in the path. */
@@ -196,6 +202,13 @@ const carriers: Carrier[] = [
   {
     method: 'GET',
     path: '/admin/handovers?after=:handover',
+    carries: [],
+    body: () => undefined,
+    answersAny: true,
+  },
+  {
+    method: 'GET',
+    path: '/admin/audit?after=:record',
     carries: [],
     body: () => undefined,
     answersAny: true,

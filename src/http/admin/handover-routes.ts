@@ -1,8 +1,7 @@
 import { z } from 'zod';
-import { UsherError } from '#base';
-import type { KeyPrincipal } from '#access';
 import { answerHandover, listHandovers, readHandover, returnHandover, takeConversation, type TurnRooms } from '#turn';
 import type { Exchange, Policy, Route } from '../exchange.ts';
+import { keyOf } from '../key-of.ts';
 import { readBody, readQuery } from '../openai/read-body.ts';
 import { responseIdOf, turnOfResponseId } from '../openai/wire-ids.ts';
 import { writeItem } from '../openai/write-items.ts';
@@ -27,7 +26,8 @@ const answerSchema = z.object({
     ),
 });
 const takeSchema = z.object({ conversation: z.string().describe('The conversation to take over.') });
-const pageSchema = z.object({
+/** A page of what operators list. */
+export const pageSchema = z.object({
   limit: z.coerce.number().int().min(1).max(100).default(20).describe('At most so many.'),
   after: z.string().min(1).optional().describe('The id of the last one on the page before.'),
 });
@@ -43,7 +43,7 @@ export function handoverRoutes(rooms: TurnRooms): Route[] {
       method: 'GET',
       path: '/admin/handovers',
       policy: operatePolicy,
-      summary: 'Conversations that were handed over to a person, oldest first.',
+      summary: 'Conversations that were handed over to a person, oldest first. Looking is recorded.',
       query: pageSchema,
       answer: `\`{"handovers":[…],"hasMore":…}\`, each ${view}`,
       handle: async (exchange) => {
@@ -119,7 +119,3 @@ function idOf({ params }: Exchange): string {
 }
 
 /** The policy lets keys alone through. */
-function keyOf({ principal }: Exchange): KeyPrincipal {
-  if (principal.kind !== 'key') throw new UsherError('forbidden', 'This needs an API key.');
-  return principal;
-}

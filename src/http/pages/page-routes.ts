@@ -64,7 +64,7 @@ export function pageRoutes({ rooms, tokens, models }: PageOptions): Route[] {
     }),
     ...visitRoutes({ directory, tokens, clock: rooms.clock }),
     ...historyRoutes({ rooms, directory }),
-    ...userTokenRoutes({ releases: rooms.releases, tokens }),
+    ...userTokenRoutes({ rooms, tokens }),
   ];
 }
 

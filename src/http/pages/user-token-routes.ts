@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import type { SubjectId } from '#access';
 import type { UserTokens } from '#control';
-import type { ReleaseDirectory } from '#release';
+import { putAudit, type TurnRooms } from '#turn';
 import type { Exchange, Route } from '../exchange.ts';
+import { keyOf } from '../key-of.ts';
 import { readBody } from '../openai/read-body.ts';
 
 /** The body of `POST /v1/user_tokens`: who the person is to the application, and the assistant they may talk to. */
@@ -12,13 +13,14 @@ export const userTokenSchema = z.looseObject({
 });
 
 /** How an application lets a person whom it has signed in talk from their own browser. */
-export function userTokenRoutes(parts: { releases: ReleaseDirectory; tokens: UserTokens }): Route[] {
+export function userTokenRoutes(parts: { rooms: TurnRooms; tokens: UserTokens }): Route[] {
   return [
     {
       method: 'POST',
       path: '/v1/user_tokens',
       policy: { access: 'principal', kinds: ['key'], scope: 'users' },
-      summary: 'Makes a short-lived token with which a person whom the application knows talks from their browser.',
+      summary:
+        'Makes a short-lived token with which a person whom the application knows talks from their browser. It is recorded.',
       body: userTokenSchema,
       answer: '`{"object":"user_token","token":…,"assistant":…,"subject":…,"expires_at":…}`.',
       handle: (exchange) => mint(parts, exchange),
@@ -26,13 +28,12 @@ export function userTokenRoutes(parts: { releases: ReleaseDirectory; tokens: Use
   ];
 }
 
-async function mint(
-  { releases, tokens }: { releases: ReleaseDirectory; tokens: UserTokens },
-  exchange: Exchange,
-): Promise<void> {
+async function mint({ rooms, tokens }: { rooms: TurnRooms; tokens: UserTokens }, exchange: Exchange): Promise<void> {
   const body = readBody(userTokenSchema, await exchange.json());
-  const { tenant } = exchange.principal;
-  const { assistant } = await releases.resolve(tenant, body.assistant);
+  const key = keyOf(exchange);
+  const { tenant } = key;
+  const { assistant } = await rooms.releases.resolve(tenant, body.assistant);
+  await putAudit(rooms, key, 'user_token.create', `${assistant}/${body.subject}`);
   const minted = await tokens.mintUserToken({ tenant, assistant, subject: body.subject as SubjectId });
   exchange.sendJson(200, {
     object: 'user_token',

@@ -4,6 +4,7 @@ import type { Item } from '#conversation';
 import type { ListedHandover } from '#store';
 import { sealReply, type Reply } from '../answer/hand-over.ts';
 import { openItem, sealItem } from '../seal-items.ts';
+import { putAudit } from './audit-trail.ts';
 import type { TurnRooms } from '../turn-rooms.ts';
 
 /* What operators do with the conversations that were handed over to them. Each act leaves an audit record. */
@@ -22,6 +23,7 @@ export async function listHandovers(
   const { limit, after } = page;
   const from = after === undefined ? undefined : parseId('handover', after);
   if (after !== undefined && from === undefined) return { handovers: [], hasMore: false };
+  await putAudit(rooms, principal, 'handover.list', 'open');
   const asked = { limit: limit + 1, ...(from === undefined ? {} : { after: from }) };
   const rows = await rooms.store.reach(reachOf(principal)).openHandovers(asked);
   return { handovers: rows.slice(0, limit), hasMore: rows.length > limit };
@@ -151,11 +153,6 @@ async function openRow(rooms: OperateRooms, principal: KeyPrincipal, id: string)
   const row = await handoverRow(rooms, principal, id);
   if (row.state !== 'open') throw notOpen();
   return row;
-}
-
-function putAudit(rooms: OperateRooms, { tenant, keyId }: KeyPrincipal, action: string, target: string): Promise<void> {
-  const atMs = rooms.clock.wallMs();
-  return rooms.store.system.putAudit({ id: newId('audit', atMs), tenant, atMs, actor: `key:${keyId}`, action, target });
 }
 
 function noConversation(): UsherError {
