@@ -9,12 +9,13 @@ const plan: readonly Trial[] = [
   { fault: 'kill', fleet: 'split', victim: 'worker' },
   { fault: 'stop', fleet: 'shared', victim: 'worker' },
   { fault: 'freeze', fleet: 'shared', victim: 'worker' },
+  { fault: 'refuse-ends', fleet: 'split', victim: 'worker' },
   { fault: 'kill', fleet: 'split', victim: 'gateway' },
   { fault: 'cut-database', fleet: 'split', victim: 'worker' },
 ];
 
 test(
-  'turns outlive killed and frozen nodes of every role, a database that is cut off, and a restart',
+  'turns outlive killed and frozen nodes of every role, a database that is cut off or refuses their ends, and a restart',
   { timeout: 300_000 },
   async () => {
     const report = await runChaos({ seed: 20_261_125, plan, freezeMs: 7000, cutMs: 7000 });

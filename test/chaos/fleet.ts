@@ -34,6 +34,8 @@ export interface Fleet extends AsyncDisposable {
   readonly tools: ToolServer;
   /** Between the nodes and PostgreSQL; undefined over SQLite. */
   readonly proxy: FaultProxy | undefined;
+  /** Whether the database refuses to record that a turn has ended; undefined over SQLite. */
+  readonly refuseEnds: ((does: boolean) => Promise<void>) | undefined;
   /** Rows of events written under an older epoch after a newer one had begun. */
   staleRows(): Promise<number>;
 }
@@ -88,7 +90,14 @@ export async function startFleet(kind: FleetKind): Promise<Fleet> {
     const files = usherFiles([simulator.baseUrl], { assistants, config: common });
     const node = stack.adopt(await startUsher(files), (opened) => opened.stop());
     const [nodes, { apiKey }, operatorKey] = [[node], node, await node.key('operate')];
-    const roles = { nodes, doors: nodes, workers: nodes, desks: nodes, staleRows: async () => 0 };
+    const roles = {
+      nodes,
+      doors: nodes,
+      workers: nodes,
+      desks: nodes,
+      staleRows: async () => 0,
+      refuseEnds: undefined,
+    };
     return fleet(stack, { ...roles, apiKey, operatorKey, simulator, tools, proxy: undefined });
   }
   const postgres = stack.adopt(await startPostgres(), (opened) => opened.stop());
@@ -127,6 +136,7 @@ export async function startFleet(kind: FleetKind): Promise<Fleet> {
     tools,
     proxy,
     staleRows: () => countStaleRows(direct),
+    refuseEnds: (does) => refuseEnds(direct, does),
   });
 }
 
@@ -143,6 +153,22 @@ async function makeKey(
   const args = [launcher, 'keys', 'create', '--name', 'chaos', '--scope', scope, '--json', ...where];
   const { stdout } = await promisify(execFile)(process.execPath, args, { env: { ...process.env, ...env } });
   return (JSON.parse(stdout) as { key: string }).key;
+}
+
+const refusal = `
+  create or replace function refuse_end() returns trigger language plpgsql as $$
+    begin raise exception 'refused'; end $$;
+  create trigger ends_refused before update of state on turns for each row
+    when (old.state = 'running' and new.state <> 'running') execute function refuse_end()`;
+
+async function refuseEnds(url: string, does: boolean): Promise<void> {
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  try {
+    await client.query(does ? refusal : 'drop trigger ends_refused on turns');
+  } finally {
+    await client.end();
+  }
 }
 
 /** By the numbers: a batch of an older epoch that begins after the first of a newer one was accepted by mistake. */

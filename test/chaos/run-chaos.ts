@@ -5,7 +5,7 @@ import { startFleet, type Fleet, type FleetKind } from './fleet.ts';
 import { prepare, turnKinds } from './script.ts';
 import { talk, type Talked } from './talk.ts';
 
-export const faults = ['kill', 'stop', 'freeze', 'cut-database', 'restart-database', 'restart'] as const;
+export const faults = ['kill', 'stop', 'freeze', 'cut-database', 'restart-database', 'refuse-ends', 'restart'] as const;
 export type Fault = (typeof faults)[number];
 
 /** One trial: what breaks, where. A restart is that of the one process over SQLite. */
@@ -60,10 +60,11 @@ export function planOf(trials: number, seed: number, fleets: 'shared' | 'split' 
 
 function faultAt(drawn: number): Fault {
   if (drawn < 0.55) return 'kill';
-  if (drawn < 0.65) return 'stop';
-  if (drawn < 0.75) return 'freeze';
-  if (drawn < 0.82) return 'cut-database';
-  return drawn < 0.9 ? 'restart-database' : 'restart';
+  if (drawn < 0.64) return 'stop';
+  if (drawn < 0.73) return 'freeze';
+  if (drawn < 0.8) return 'cut-database';
+  if (drawn < 0.86) return 'restart-database';
+  return drawn < 0.91 ? 'refuse-ends' : 'restart';
 }
 
 interface TrialTalked {
@@ -161,6 +162,13 @@ async function strike(
       struck();
       await delay(500 + how.random() * 1500);
       await fleet.proxy?.setListening(true);
+      return;
+    case 'refuse-ends':
+      // Their nodes live, and run other turns: these are let go of, and gone on with by whoever can.
+      await fleet.refuseEnds?.(true);
+      struck();
+      await delay(500 + how.random() * 2000);
+      await fleet.refuseEnds?.(false);
   }
 }
 
