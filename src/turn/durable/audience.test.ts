@@ -31,6 +31,20 @@ test('who is to be waited for longer is, also once their time runs: a person is 
   expect(taken.gone.aborted).toBe(true);
 });
 
+test('whoever leaves here stops nothing that is heard elsewhere', () => {
+  const leaving = new Audience(0);
+  leaving.heardElsewhere(true);
+  leaving.join()();
+  vi.advanceTimersByTime(9000);
+  expect(leaving.gone.aborted).toBe(false);
+  leaving.heardElsewhere(true);
+  vi.advanceTimersByTime(9000);
+  expect(leaving.gone.aborted).toBe(false);
+  leaving.heardElsewhere(false);
+  vi.advanceTimersByTime(1001);
+  expect(leaving.gone.aborted).toBe(true);
+});
+
 test('who left while the answer was made is waited for as long as the person who answers them', () => {
   const leaving = new AbortController();
   const audience = new Audience(30_000, { relay: () => undefined, signal: leaving.signal });

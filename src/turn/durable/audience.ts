@@ -67,7 +67,7 @@ export class Audience {
   /** Whether somebody listens elsewhere, as each renewal tells. */
   heardElsewhere(is: boolean): void {
     this.#isHeardElsewhere = is;
-    if (is) this.#wait(elsewhereMs);
+    if (is) this.#wait();
   }
 
   /** The turn is over here: whoever leaves after that is waited for no more. */
@@ -86,7 +86,7 @@ export class Audience {
   #wait(leastMs = 0): void {
     clearTimeout(this.#timer);
     if (this.#isClosed || this.#relay !== undefined || this.#others > 0 || this.#outliveMs === Infinity) return;
-    const waitMs = Math.max(this.#outliveMs, leastMs);
+    const waitMs = Math.max(this.#outliveMs, this.#isHeardElsewhere ? elsewhereMs : leastMs);
     if (waitMs === 0) this.#gone.abort();
     else this.#timer = setTimeout(() => this.#gone.abort(), waitMs);
   }
