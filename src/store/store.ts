@@ -14,6 +14,7 @@ import type {
   ReadyTurn,
   SnapshotRow,
 } from './system-rows.ts';
+import type { HandoverReply, HandoverRow, ListedHandover } from './handover-rows.ts';
 
 export type {
   ApiKeyRow,
@@ -27,6 +28,7 @@ export type {
   ReadyTurn,
   SnapshotRow,
 } from './system-rows.ts';
+export type { HandoverReply, HandoverRow, ListedHandover } from './handover-rows.ts';
 
 /**
  * The Store port. Content is reached only through a handle that carries tenant and, for a person,
@@ -211,32 +213,6 @@ export interface FeedbackRow {
   readonly createdAtMs: number;
 }
 
-/** A conversation, or a chain of turns, that a person answers instead of the assistant. */
-export interface HandoverRow {
-  readonly id: Id<'handover'>;
-  readonly subject: SubjectId;
-  readonly assistant: string;
-  /** Null for a chain of turns without one. */
-  readonly conversation: Id<'conversation'> | null;
-  /** `missed`: nobody answered in time. */
-  readonly state: 'open' | 'returned' | 'missed';
-  readonly openedBy: 'model' | 'rule' | 'operator';
-  readonly openedAtMs: number;
-  readonly endedAtMs: number | null;
-}
-
-/** How the handover stands in which a turn waits, and what a person answered to it. */
-export interface HandoverReply extends Pick<HandoverRow, 'id' | 'state' | 'openedAtMs'> {
-  readonly reply: Sealed | null;
-}
-
-export interface ListedHandover extends HandoverRow {
-  /** The turn that waits for an answer now. */
-  readonly waiting: Id<'turn'> | null;
-  /** The last turn of it, waiting or ended. */
-  readonly latest: Id<'turn'> | null;
-}
-
 /** Of sealed content that one page of items holds; one that goes beyond it is its page's last. */
 export const pageBytesMax = 33_554_432;
 
@@ -347,7 +323,6 @@ export interface TenantStore {
   putFeedback(row: FeedbackRow): Promise<boolean>;
   feedback(turn: Id<'turn'>): Promise<FeedbackRow | undefined>;
 
-  /** Content-addressed: a digest that is already there stays as it is. */
   /**
    * Hands over what `turn` belongs to (null: `row.conversation` alone), and has the turn wait there.
    * One that is open already, by its id, of the conversation or of the turn, is joined. Answers the handover that is open then; undefined where the
@@ -370,6 +345,7 @@ export interface TenantStore {
   /** Open ones, oldest first. */
   openHandovers(page: { readonly limit: number; readonly after?: Id<'handover'> }): Promise<readonly ListedHandover[]>;
 
+  /** Content-addressed: a digest that is already there stays as it is. */
   putRelease(digest: ReleaseDigest, assistant: string, content: Sealed, nowMs: number): Promise<void>;
   release(digest: ReleaseDigest): Promise<{ readonly assistant: string; readonly content: Sealed } | undefined>;
   /** Digests of one assistant that begin with `prefix`, at most two: enough to tell unique from ambiguous. */
