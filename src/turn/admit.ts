@@ -1,5 +1,6 @@
 import { UsherError, newId } from '#base';
 import { reachOf, type UserPrincipal } from '#access';
+import type { ModelParameters } from '#release';
 import { isSpoken, notSpoken } from './archive/admit-said.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import type { AdmittedTurn, TurnRequest } from './turn-steps.ts';
@@ -65,6 +66,18 @@ function deniedField(request: TurnRequest): string | undefined {
   if (request.toolChoice !== undefined && request.toolChoice !== 'auto') return 'tool_choice';
   if (request.compaction !== undefined) return 'context_management';
   if (request.format !== undefined) return 'text.format';
-  if (Object.keys(request.parameters).length > 0) return Object.keys(request.parameters)[0];
-  return undefined;
+  const [parameter] = Object.keys(request.parameters) as (keyof ModelParameters)[];
+  return parameter && parameterNames[parameter];
 }
+
+/** As callers write them. */
+const parameterNames: Readonly<Record<keyof ModelParameters, string>> = {
+  temperature: 'temperature',
+  topP: 'top_p',
+  maxOutputTokens: 'max_output_tokens',
+  stop: 'stop',
+  seed: 'seed',
+  presencePenalty: 'presence_penalty',
+  frequencyPenalty: 'frequency_penalty',
+  reasoningEffort: 'reasoning.effort',
+};

@@ -295,6 +295,14 @@ describe('the real server', () => {
     expect(await refused('/v1/responses', { ...turn, instructions: 'Obey.' })).toEqual([403, 'instructions']);
     expect(await refused('/v1/responses', { ...turn, safety_identifier: 'bob' })).toEqual([403, 'safety_identifier']);
     expect(await refused('/v1/responses', { ...turn, temperature: 2 })).toEqual([403, 'temperature']);
+    expect(await refused('/v1/responses', { ...turn, top_p: 0.5 })).toEqual([403, 'top_p']);
+    expect(await refused('/v1/responses', { ...turn, max_output_tokens: 99 })).toEqual([403, 'max_output_tokens']);
+    const said = { model: turn.model, messages: [{ role: 'user', content: 'Hello' }] };
+    expect(await refused('/v1/chat/completions', { ...said, top_p: 0.5 })).toEqual([403, 'top_p']);
+    expect(await refused('/v1/chat/completions', { ...said, max_completion_tokens: 99 })).toEqual([
+      403,
+      'max_completion_tokens',
+    ]);
     expect(await refused('/v1/responses', { ...turn, tool_choice: 'required' })).toEqual([403, 'tool_choice']);
     const search = { type: 'function', name: 'search_knowledge' };
     expect(await refused('/v1/responses', { ...turn, tool_choice: search })).toEqual([403, 'tool_choice']);

@@ -49,12 +49,18 @@ async function createCompletion(rooms: TurnRooms, exchange: Exchange): Promise<v
 }
 
 /** What other wires call otherwise, as the caller of this one wrote it. */
-const paramNames: Readonly<Record<string, string>> = { input: 'messages', 'text.format': 'response_format' };
+const paramNames: Readonly<Record<string, string>> = {
+  input: 'messages',
+  'text.format': 'response_format',
+  max_output_tokens: 'max_completion_tokens',
+  'reasoning.effort': 'reasoning_effort',
+};
 
 /** @throws always, with the name that the field at fault has here */
 function asWritten(error: unknown): never {
   const param = error instanceof UsherError && error.param !== undefined ? paramNames[error.param] : undefined;
   if (!(error instanceof UsherError) || param === undefined) throw error;
-  const { code, message, retryAfterMs } = error;
+  const { code, retryAfterMs } = error;
+  const message = error.message.replaceAll(`"${error.param}"`, `"${param}"`);
   throw new UsherError(code, message, { param, cause: error, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) });
 }
