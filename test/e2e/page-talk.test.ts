@@ -53,6 +53,17 @@ inBrowser('talking at the page', () => {
     await post('/v1/responses', token, { model: 'helper', conversation: id, input: text });
   }
 
+  /** Asks as an operator; with a body, by POST. */
+  async function openDesk() {
+    const operator = await fixture.usher.key('operate');
+    return async (path: string, body?: object) => {
+      const headers = { authorization: `Bearer ${operator}`, 'content-type': 'application/json' };
+      const sent = body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) };
+      const answer = await fetch(`${fixture.usher.url}/admin/handovers${path}`, { headers, ...sent });
+      return (await answer.json()) as { handovers: { id: string; waiting: string | null }[] };
+    };
+  }
+
   const markdown = [
     '# Hours',
     '',
@@ -74,13 +85,7 @@ inBrowser('talking at the page', () => {
     test('of a person is waited for, shown with their name, and there again after a reload', async () => {
       await using visitor = await fixture.visit('staffed');
       const { page, complaints } = visitor;
-      const operator = await fixture.usher.key('operate');
-      const operate = async (path: string, body?: object) => {
-        const headers = { authorization: `Bearer ${operator}`, 'content-type': 'application/json' };
-        const sent = body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) };
-        const answer = await fetch(`${fixture.usher.url}/admin/handovers${path}`, { headers, ...sent });
-        return (await answer.json()) as { handovers: { id: string }[] };
-      };
+      const operate = await openDesk();
       await ask(page, 'May I talk to a human?');
       await page.locator('.person', { hasText: 'Waiting for a person' }).waitFor();
       const { handovers } = await operate('');
@@ -95,6 +100,32 @@ inBrowser('talking at the page', () => {
       await page.reload();
       await ended(page).locator('.person').waitFor();
       await check();
+      expect(complaints).toEqual([]);
+    });
+
+    test('goes on while its person is elsewhere, listed from its beginning, and is there when they come back', async () => {
+      await using visitor = await fixture.visit('staffed');
+      const { page, complaints } = visitor;
+      const operate = await openDesk();
+      await ask(page, 'A human, please');
+      const waiting = page.locator('.person', { hasText: 'Waiting for a person' });
+      await waiting.waitFor();
+      await page.locator('#history .name', { hasText: 'A human, please' }).waitFor();
+      await page.fill('#say', 'One more thing');
+      await page.keyboard.press('Enter');
+      await page.locator('#notice', { hasText: 'Wait for it, or stop it' }).waitFor();
+      await page.fill('#say', '');
+      await page.locator('#new-in-sidebar').click();
+      await ask(page, '[[sim:say Of something else]]');
+      expect(await answered(page)).toBe('Of something else');
+      await page.locator('#history .name', { hasText: 'A human, please' }).click();
+      await waiting.waitFor();
+      const open = (await operate('')).handovers.filter((one) => one.waiting !== null);
+      expect(open).toHaveLength(1);
+      await operate(`/${open[0]?.id}/answers`, { text: 'Here I am.', name: 'Mira' });
+      await page.locator('.person', { hasText: 'Mira answered.' }).waitFor();
+      expect(await ended(page).locator('.words').innerText()).toContain('Here I am.');
+      expect(await ended(page).locator('.again:visible').count()).toBe(0);
       expect(complaints).toEqual([]);
     });
 
@@ -165,7 +196,7 @@ inBrowser('talking at the page', () => {
       await page.locator('.answer[aria-busy] .words p').waitFor();
       await page.keyboard.press('Escape');
       await fixture.simulator.until((log) => log.requests.at(-1)?.end === 'aborted');
-      expect(await ended(page).locator('.note').innerText()).toBe('You stopped this answer.');
+      expect(await ended(page).locator('.note').innerText()).toBe('This answer was stopped.');
       await ask(page, '[[sim:say Here I am]]');
       expect(await answered(page)).toBe('Here I am');
     });

@@ -29,7 +29,7 @@ import { attendThemeSwitch } from './theme-switch.js';
 /** @type {Settings} */
 const settings = JSON.parse(document.querySelector('meta[name="usher"]')?.getAttribute('content') ?? '{}');
 
-/** An answer that was left a moment ago may still be written down; until then its conversation is locked. */
+/** An answer that was stopped a moment ago may still be written down; until then its conversation is locked. */
 const settleMs = 5000;
 const pollsMs = [250, 500, 1000, 2000];
 
@@ -54,7 +54,7 @@ class Chat {
   #answering;
   /** @type {AbortController | undefined} */
   #running;
-  #leftAtMs = 0;
+  #stoppedAtMs = 0;
   /** What is on its way for another conversation than the one shown is thrown away. */
   #shown = 0;
 
@@ -68,6 +68,7 @@ class Chat {
       charactersMax,
       onSend: (text) => void this.#say(text),
       onStop: () => this.#stop(),
+      onWait: () => this.#showNotice('The answer is not there yet. Wait for it, or stop it, before you send more.'),
     });
     this.#history = new HistoryView({
       load: (after) => this.#client.conversations(after),
@@ -164,10 +165,10 @@ class Chat {
     this.#composer.invite();
   }
 
-  /** What was shown is gone; what runs for it is stopped. */
+  /** What was shown is gone; what runs for it goes on, to be come back to. */
   #leave() {
     this.#shown += 1;
-    this.#stop();
+    this.#letGo();
     for (const exchange of this.#exchanges) exchange.stopCountdown();
     this.#exchanges = [];
     this.#oldest = undefined;
@@ -337,6 +338,7 @@ class Chat {
       this.#running = undefined;
       this.#composer.busy = false;
     }
+    this.#hush();
     view.finish(end);
     this.#stage.follow();
     announce(spoken(view, end));
@@ -359,6 +361,7 @@ class Chat {
         for await (const event of await events) {
           const end = takeEvent(view, event);
           if (end !== undefined) return end;
+          if (event.type === 'response.created') this.#list();
           if (attempt > 0) attempt = 1;
         }
         throw cutOff();
@@ -373,6 +376,12 @@ class Chat {
     }
   }
 
+  /** A conversation is listed once it has a first question. */
+  #list() {
+    if (this.#conversation === undefined || this.#history.lists(this.#conversation)) return;
+    void this.#history.refresh().catch(() => {});
+  }
+
   /** @param {string | object[]} input @param {string | undefined} replaces @param {AbortSignal} signal */
   async #ask(input, replaces, signal) {
     if (this.#conversation === undefined) {
@@ -385,7 +394,7 @@ class Chat {
       try {
         return await this.#client.answer({ conversation, input, replaces, signal });
       } catch (error) {
-        const settles = Date.now() - this.#leftAtMs < settleMs;
+        const settles = Date.now() - this.#stoppedAtMs < settleMs;
         if (!settles || !(error instanceof Failure) || error.code !== 'conversation_locked') throw error;
         await new Promise((resolve) => setTimeout(resolve, pollsMs[Math.min(attempt, pollsMs.length - 1)]));
         signal.throwIfAborted();
@@ -395,11 +404,16 @@ class Chat {
 
   #stop() {
     if (this.#running === undefined) return;
-    this.#leftAtMs = Date.now();
-    this.#running.abort();
+    this.#stoppedAtMs = Date.now();
+    this.#letGo();
     // A server that merely loses its listener goes on for a while.
     const response = this.#answering?.response;
     if (response !== undefined) void this.#client.cancel(response).catch(() => {});
+  }
+
+  /** What is being answered is not heard any more. */
+  #letGo() {
+    this.#running?.abort();
     this.#running = undefined;
     this.#composer.busy = false;
   }

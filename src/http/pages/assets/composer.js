@@ -12,13 +12,19 @@ export class Composer {
   #isClosed = false;
 
   /**
-   * @param {{charactersMax: number, onSend: (text: string) => void, onStop: () => void}} parts
+   * @param {{
+   *   charactersMax: number,
+   *   onSend: (text: string) => void,
+   *   onStop: () => void,
+   *   onWait: () => void,
+   * }} parts `onWait`: something was to be sent while an answer runs
    */
-  constructor({ charactersMax, onSend, onStop }) {
+  constructor({ charactersMax, onSend, onStop, onWait }) {
     this.#charactersMax = charactersMax;
     this.#form.addEventListener('submit', (event) => {
       event.preventDefault();
       const text = this.#field.value.trim();
+      if (this.#isBusy && text !== '') return onWait();
       if (!this.#mayTake(text)) return;
       this.text = '';
       onSend(text);

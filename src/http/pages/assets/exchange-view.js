@@ -25,7 +25,7 @@ import { ratingView } from './rating-view.js';
 const notes = {
   short: 'The answer reached its greatest length and ends here.',
   filtered: 'The model’s content filter ended this answer.',
-  stopped: 'You stopped this answer.',
+  stopped: 'This answer was stopped.',
   running: 'This answer is still being written.',
 };
 
@@ -47,6 +47,8 @@ export class ExchangeView {
   #markdown;
   /** @type {Deeds} */
   #deeds;
+  /** @type {() => void} */
+  #onDrawn;
   #answer = make('div', { class: 'answer', 'aria-busy': 'true' });
   #words = make('div', { class: 'words' });
   #waiting = make('div', { class: 'waiting' }, make('i'), make('i'), make('i'));
@@ -64,9 +66,10 @@ export class ExchangeView {
   /**
    * @param {{question: string, title: string, deeds: Deeds, onDrawn?: () => void}} parts
    */
-  constructor({ question, title, deeds, onDrawn }) {
+  constructor({ question, title, deeds, onDrawn = () => {} }) {
     this.question = question;
     this.#deeds = deeds;
+    this.#onDrawn = onDrawn;
     this.#person.hidden = true;
     this.#markdown = new GrowingMarkdown(this.#words, onDrawn);
     this.#answer.append(make('h2', { class: 'unseen' }, title), this.#words, this.#person, this.#waiting, this.#foot);
@@ -95,12 +98,14 @@ export class ExchangeView {
     this.#person.hidden = false;
     this.#person.textContent = 'Waiting for a person. You can leave and come back: the answer is kept for you.';
     this.#waiting.hidden = false;
+    this.#onDrawn();
   }
 
   /** @param {string | null} outcome who answered; null: the assistant does after all */
   handedOver(outcome) {
     this.#person.hidden = outcome === null;
     this.#person.textContent = outcome ?? '';
+    this.#onDrawn();
   }
 
   /**
@@ -124,6 +129,7 @@ export class ExchangeView {
     );
     this.#asked.set(request.id, card);
     this.#words.after(card);
+    this.#onDrawn();
   }
 
   /** It was answered: nobody is asked twice. @param {string} id */
@@ -237,7 +243,8 @@ export class ExchangeView {
     const copy = iconButton('copy', 'Copy this answer', () => void copyFrom(copy, this.text));
     const again = iconButton('again', 'Answer again', () => this.#deeds.again?.());
     again.classList.add('again');
-    again.hidden = this.#deeds.again === undefined || this.#asked.size > 0;
+    // Of what a person said the assistant has no other version.
+    again.hidden = this.#deeds.again === undefined || this.#asked.size > 0 || !this.#person.hidden;
     const { response } = this;
     if (response === undefined || this.how === 'stopped') {
       return [make('div', { class: 'actions' }, this.text === '' ? null : copy, again)];

@@ -62,6 +62,11 @@ export class HistoryView {
     }
   }
 
+  /** @param {string} id */
+  lists(id) {
+    return this.#listed.some((listed) => listed.id === id);
+  }
+
   /** The newest page afresh. */
   async refresh() {
     const page = (this.#page += 1);
