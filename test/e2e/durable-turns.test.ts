@@ -89,6 +89,16 @@ describe('a response that is streamed again', () => {
     const { id } = await client.responses.create({ model, input: '[[sim:say Hm]]' });
     const query = { path: `/responses/${id}?starting_after=1` };
     await expect(client.get(query.path)).rejects.toMatchObject({ status: 400, param: 'starting_after' });
+    for (const background of [false, true]) {
+      const body = { model, input: '[[sim:tokens 20]] [[sim:pace 20]]', background };
+      const begun = await client.responses.create(body);
+      const beyond = client.responses.retrieve(begun.id, { stream: true, starting_after: 99_999 });
+      await expect(beyond).rejects.toMatchObject({
+        status: 400,
+        param: 'starting_after',
+        message: expect.stringContaining('The last event of this response is number') as string,
+      });
+    }
     const unknown = `resp_${'0'.repeat(32)}`;
     await expect(client.responses.retrieve(unknown, { stream: true })).rejects.toMatchObject({ status: 404 });
   });

@@ -245,6 +245,7 @@ export class ResponseEventWriter implements StreamWriter {
 
   #finished(event: Extract<TurnEvent, { type: 'finished' }>): string {
     const { outcome, usage, finishedAtMs } = event;
+    if (this.#after > this.#sequence) throw beyondEnd(this.#after, this.#sequence);
     // The wire has no event of its own for a response that was cancelled; its status says it.
     const type = outcome.state === 'cancelled' ? 'incomplete' : outcome.state;
     const response = this.#response({ state: outcome.state, ...reasonOf(outcome), usage, finishedAtMs });
@@ -263,4 +264,13 @@ export class ResponseEventWriter implements StreamWriter {
     if (number <= this.#after) return '';
     return `event: ${type}\ndata: ${JSON.stringify({ type, sequence_number: number, ...fields })}\n\n`;
   }
+}
+
+/** To whoever waits for what comes after it the end would never be told. */
+function beyondEnd(after: number, last: number): UsherError {
+  return new UsherError(
+    'invalid_request',
+    `The last event of this response is number ${last}; none is number ${after}. Send the number of the last one that you have.`,
+    { param: 'starting_after' },
+  );
 }
