@@ -280,12 +280,14 @@ describe('a conversation that is handed over', () => {
   test('is not by a model whose owner did not give it that, nor taken for a rule’s because it says so', async () => {
     const { id: conversation } = await client.conversations.create();
     const calling = '[[sim:call hand_over {"reason":"x","by":"rule"}]]';
-    const tools = [{ type: 'function' as const, name: 'hand_over', parameters: {}, strict: false }];
     const input = `${calling} [[sim:say I answer myself.]]`;
-    const answered = await client.responses.create({ model: 'quiet', conversation, input, tools });
+    const answered = await client.responses.create({ model: 'quiet', conversation, input });
     expect(answered.output_text).toBe('I answer myself.');
-    // Nor is a function of the caller's offered whose name would be taken for it.
     expect((await simulator.log()).requests.at(-1)?.body).not.toHaveProperty('tools');
+    // A function of the caller's whose name would be taken for it is refused.
+    const tools = [{ type: 'function' as const, name: 'hand_over', parameters: {}, strict: false }];
+    const clash = client.responses.create({ model: 'quiet', conversation, input, tools });
+    await expect(clash).rejects.toMatchObject({ status: 400, param: 'tools[0]' });
     const background = await client.responses.create({ model, conversation: null, input: calling, background: true });
     const { id, openedBy } = await waitingOne(null);
     expect(openedBy).toBe('model');

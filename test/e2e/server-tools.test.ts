@@ -103,6 +103,15 @@ describe('a tool of the assistant', () => {
     expect(made.output[0]).toMatchObject({ output: '{"booked":true}' });
   });
 
+  test('is not mistaken for a function of the same name that the caller brings', async () => {
+    const own = { type: 'function' as const, name: 'book', parameters: {}, strict: false };
+    const refused = { status: 400, param: 'tools[0]', message: expect.stringContaining('called "book"') as string };
+    await expect(client.responses.create({ model, input: 'Hi', tools: [own] })).rejects.toMatchObject(refused);
+    const chat = { model, messages: [{ role: 'user' as const, content: 'Hi' }] };
+    const tool = { type: 'function' as const, function: { name: 'book' } };
+    await expect(client.chat.completions.create({ ...chat, tools: [tool] })).rejects.toMatchObject(refused);
+  });
+
   test('that is stopped is closed as cancelled, and the next turn goes on', async () => {
     const { id: conversation } = await client.conversations.create();
     const input = '[[sim:call book {"seat":11}]] [[sim:say Done.]]';

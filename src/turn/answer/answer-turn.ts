@@ -134,7 +134,7 @@ function fittedPrompt(turn: PromptedTurn, answer: Answer): Pick<PromptedTurn, 'p
 
 function withTools(prompt: ModelRequest, tools: TurnTools, steps: number): ModelRequest {
   const { tools: functions = [], toolChoice: choice, ...rest } = prompt;
-  // A call of one that has the name of ours would be taken for ours.
+  // A call of one that has the name of ours would be taken for ours: a tool that came since the turn was asked for.
   const offered = [...tools.functions, ...functions.filter(({ name }) => tools.toolOf(name) === undefined)];
   const toolChoice = steps >= stepsMax ? 'none' : steps === 0 ? choice : 'auto';
   return {

@@ -11,7 +11,7 @@ import { Bell } from '../durable/bell.ts';
 import { isStoreAway } from '../durable/store-away.ts';
 import type { Audience } from '../durable/audience.ts';
 import type { TurnRooms } from '../turn-rooms.ts';
-import type { PromptedTurn } from '../turn-steps.ts';
+import type { PlannedTurn, PromptedTurn } from '../turn-steps.ts';
 
 /*
  * A person in the assistant's place. Handing over is a tool, whoever asks for it: the model, a rule,
@@ -49,7 +49,7 @@ export const handoverTool: FunctionTool = {
 };
 
 /** The settings under which a person may answer this turn; one that is not stored could not wait for them. */
-export function handoverOf(turn: PromptedTurn): HandoverSettings | undefined {
+export function handoverOf(turn: Pick<PlannedTurn, 'request' | 'served'>): HandoverSettings | undefined {
   return turn.request.stored ? turn.served.release.spec.handover : undefined;
 }
 

@@ -29,7 +29,7 @@ export const searchFunction: FunctionTool = {
 };
 
 /** Whether the model looks for passages itself: as the assistant's owner or the caller wants it. */
-export function searchesItself({ request, served }: PlannedTurn): boolean {
+export function searchesItself({ request, served }: Pick<PlannedTurn, 'request' | 'served'>): boolean {
   const { spec, passages } = served.release;
   if (passages.length === 0 || spec.knowledge.passages === 0) return false;
   return spec.knowledge.search === 'tool' || request.fileSearch !== undefined;

@@ -1,3 +1,4 @@
+import { UsherError } from '#base';
 import { searchSource, searchTool, type ToolItem } from '#conversation';
 import type { FunctionTool } from '#backend';
 import type { ServerTool, ToolSet } from '#tools';
@@ -7,7 +8,7 @@ import type { OwnTool } from './open-item.ts';
 import { handoverOf, handoverSource, handoverTool, isHandover } from './hand-over.ts';
 import { isSearch, runSearch, searchFunction, searchesItself } from './search-tool.ts';
 import type { TurnRooms } from '../turn-rooms.ts';
-import type { PromptedTurn } from '../turn-steps.ts';
+import type { PlannedTurn, PromptedTurn } from '../turn-steps.ts';
 
 /** The tools that the assistant itself has, as one turn uses them. */
 export interface TurnTools {
@@ -19,7 +20,27 @@ export interface TurnTools {
 /** Calls of tools of one turn at the most, where the caller set no bound. */
 const callsMax = 64;
 
-export async function openTurnTools(rooms: Pick<TurnRooms, 'tools'>, turn: PromptedTurn): Promise<TurnTools> {
+/** What tells which tools a turn has. */
+type Equipped = Pick<PlannedTurn, 'request' | 'served' | 'reach'>;
+
+/**
+ * A function of the caller's under the name of one of the assistant's tools would never be called.
+ * @throws UsherError `invalid_request`
+ */
+export async function refuseSameNames(rooms: Pick<TurnRooms, 'tools'>, turn: Equipped): Promise<void> {
+  const { tools } = turn.request;
+  if (tools.length === 0) return;
+  const { toolOf } = await openTurnTools(rooms, turn);
+  const at = tools.findIndex(({ name }) => toolOf(name) !== undefined);
+  if (at === -1) return;
+  throw new UsherError(
+    'invalid_request',
+    `The assistant has a tool of its own called "${tools[at]!.name}", which the model would call instead. Give your function another name.`,
+    { param: `tools[${at}]` },
+  );
+}
+
+export async function openTurnTools(rooms: Pick<TurnRooms, 'tools'>, turn: Equipped): Promise<TurnTools> {
   const { release } = turn.served;
   const set = release.tools === undefined ? undefined : await rooms.tools.of(release, turn.reach.tenant);
   const ours = oursOf(turn);
@@ -31,7 +52,6 @@ export async function openTurnTools(rooms: Pick<TurnRooms, 'tools'>, turn: Promp
   for (const [name, { source }] of ours) known.set(name, { source, asksFirst: false });
   const offered = [...ours.values()].flatMap(({ offered }) => offered ?? []);
   return {
-    // A function of the caller's with the same name is not offered: the assistant's owner decides.
     functions: [...offered, ...own.map(functionOf)],
     toolOf: (name) => known.get(name),
     set,
@@ -39,7 +59,7 @@ export async function openTurnTools(rooms: Pick<TurnRooms, 'tools'>, turn: Promp
 }
 
 /** Functions that Usher itself has for the model; without `offered` it is told of none, but a call means it. */
-function oursOf(turn: PromptedTurn): ReadonlyMap<string, { readonly source: string; readonly offered?: FunctionTool }> {
+function oursOf(turn: Equipped): ReadonlyMap<string, { readonly source: string; readonly offered?: FunctionTool }> {
   const handover = handoverOf(turn);
   const ours = new Map<string, { readonly source: string; readonly offered?: FunctionTool }>();
   if (searchesItself(turn)) ours.set(searchTool, { source: searchSource, offered: searchFunction });
