@@ -2,7 +2,7 @@ import { listNodes } from '#control';
 import { listAudit, type TurnRooms } from '#turn';
 import type { Policy, Route } from '../exchange.ts';
 import { keyOf } from '../key-of.ts';
-import { readBody } from '../openai/read-body.ts';
+import { readQuery } from '../openai/read-body.ts';
 import { handoverRoutes, pageSchema } from './handover-routes.ts';
 
 /** Nodes are of all tenants. */
@@ -31,7 +31,7 @@ export function adminRoutes(rooms: TurnRooms): Route[] {
       query: pageSchema,
       answer: '`{"records":[{"id","atMs","actor","action","target"}],"hasMore":…}`.',
       handle: async (exchange) => {
-        const { limit, after } = readBody(pageSchema, Object.fromEntries(exchange.query));
+        const { limit, after } = readQuery(pageSchema, exchange.query);
         const page = { limit, ...(after === undefined ? {} : { after }) };
         const { records, hasMore } = await listAudit(rooms, keyOf(exchange), page);
         exchange.sendJson(200, { records: records.map(({ tenant: _tenant, ...rest }) => rest), hasMore });

@@ -117,5 +117,3 @@ function viewOf(handover: Awaited<ReturnType<typeof takeConversation>>): object 
 function idOf({ params }: Exchange): string {
   return params['handover'] ?? '';
 }
-
-/** The policy lets keys alone through. */

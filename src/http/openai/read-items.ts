@@ -170,7 +170,7 @@ const referenceSchema = z.object({
   type: z.literal('item_reference'),
   id: z
     .string()
-    .describe('The id of a stored item of the same person, which is said again in this place.  may be left out.'),
+    .describe('The id of a stored item of the same person, which is said again in this place. `type` may be left out.'),
 });
 
 const itemSchema = z

@@ -3,7 +3,7 @@ import type { Migration } from './migration.ts';
 /** What waits is found by tenant, with listeners or without, and by its deadline. */
 export const queueLanes: Migration = {
   number: 11,
-  name: 'queue-lanes',
+  name: 'queue lanes',
   readableFrom: 4,
   statements: () => [
     'drop index queued_by_age',
