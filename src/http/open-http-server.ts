@@ -262,7 +262,8 @@ class Edge {
   #route(exchange: OpenExchange): Route | undefined {
     const match = this.#router.match(exchange.method, exchange.path);
     if (match.found === 'nothing') {
-      throw new UsherError('not_found', 'There is nothing at this path; the API begins at /v1.');
+      const where = exchange.path.startsWith('/v1/') ? 'Usher does not serve it.' : 'The API begins at /v1.';
+      throw new UsherError('not_found', `There is nothing at this path. ${where}`);
     }
     if (match.found === 'path') {
       exchange.commonHeaders = [...exchange.commonHeaders, 'allow', match.allow.join(', ')];

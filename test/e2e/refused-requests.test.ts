@@ -500,7 +500,30 @@ const cases: Readonly<Record<string, Case>> = {
     to: 'POST /v1/images/generations',
     body: {},
     status: 404,
-    says: 'There is nothing at this path; the API begins at /v1.',
+    says: 'There is nothing at this path. Usher does not serve it.',
+  },
+  'a path beside the API': {
+    to: 'GET /responses',
+    status: 404,
+    says: 'There is nothing at this path. The API begins at /v1.',
+  },
+  'messages where input is taken': {
+    to: responses,
+    body: { model: 'guide', messages: said },
+    param: 'messages',
+    says: '"messages" is for Chat Completions. Send "input", or call /v1/chat/completions.',
+  },
+  'input where messages are taken': {
+    to: chats,
+    body: { model: 'guide', input: 'Hello' },
+    param: 'input',
+    says: '"input" is for Responses. Send "messages", or call /v1/responses.',
+  },
+  'a function as the other wire has it': {
+    to: responses,
+    body: response({ tools: [{ type: 'function', function: { name: 'seats' } }] }),
+    param: 'tools[0]',
+    says: '"tools[0]" is written as Chat Completions takes it. Here "name", "description" and "parameters" stand beside "type".',
   },
 };
 

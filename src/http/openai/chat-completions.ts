@@ -2,6 +2,7 @@ import { UsherError } from '#base';
 import { runTurn, type TurnRooms } from '#turn';
 import type { Exchange, Route } from '../exchange.ts';
 import { answerStreamed, answerWhole, type Telling } from './answer-exchange.ts';
+import { refuseResponsesForm } from './other-wire.ts';
 import { chatCompletionSchema, readChatRequest } from './read-chat-request.ts';
 import { asksFunctions } from './read-functions.ts';
 import { readBody } from './read-body.ts';
@@ -23,7 +24,9 @@ export function chatCompletionRoutes(rooms: TurnRooms): Route[] {
 }
 
 async function createCompletion(rooms: TurnRooms, exchange: Exchange): Promise<void> {
-  const body = readBody(chatCompletionSchema, await exchange.json());
+  const sent = await exchange.json();
+  refuseResponsesForm(sent);
+  const body = readBody(chatCompletionSchema, sent);
   const request = await readChatRequest(rooms, exchange, body);
   const choices = body.n ?? 1;
   if (choices > 1 && request.stored) {
