@@ -5,6 +5,7 @@ export {
   type AttemptTimeouts,
   type Backend,
   type FailureKind,
+  type FoundPassage,
   type FunctionTool,
   type LimitSignal,
   type ModelEvent,

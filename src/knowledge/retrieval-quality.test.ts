@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import { DocumentReader } from './document-reader.ts';
 import { openKnowledgeIndex } from './knowledge-index.ts';
 
+import { guideQuestions as questions } from '#test/guide-questions';
 import { standInVectors } from './stand-in-vectors.fixture.ts';
 import { nearestRows, tableOf } from './vector-table.ts';
 
@@ -15,48 +16,6 @@ const recallMin = 0.75;
  */
 const standInRecallMax = 0.8;
 const guide = fileURLToPath(new URL('../../examples/assistants/guide/', import.meta.url));
-
-/**
- * Questions as people put them to the guide, and what a passage that answers them says. Answers are
- * told by their words, not their place: documentation moves.
- */
-const questions: readonly (readonly [question: string, answer: RegExp])[] = [
-  ['How do I start it?', /npm ci && npm start/u],
-  ['how can I run the tests', /npm ci && npm test/u],
-  ['Which version of Node do I need?', /Node (?:24|from 20)/u],
-  ['Does it work on Alpine Linux?', /Alpine/u],
-  ['What happens when no model is configured?', /knowledge only/iu],
-  ['which model answers my questions', /OPENAI_API_KEY|pool `default`/u],
-  ['Can I use Ollama?', /Ollama/u],
-  ['How do I call an assistant with the OpenAI SDK?', /baseURL/u],
-  ['How do I put the chat on my web site?', /widget\.js/u],
-  ['embed the widget in a page', /widget\.js|origins/u],
-  ['How do I make a new assistant?', /usher init/u],
-  ['what does assistant.yaml look like', /name: my-assistant|`name` must be given|assistant\.yaml/u],
-  ['What letters may a name have?', /lower-case letters/u],
-  ['how to set the temperature', /`temperature`/u],
-  ['How long may a message be?', /inputCharacters/u],
-  ['rate limit per user', /turnsPerMinutePerUser|turns.*minute/iu],
-  ['Which file formats can knowledge have?', /markdown.*PDF|\.html/isu],
-  ['Can it read scanned PDF files?', /text recognition/u],
-  ['How does search deal with umlauts like Überblick?', /Ueberblick/u],
-  ['What is a release digest?', /sha256/u],
-  ['How can I check the digest by hand?', /sha256sum/u],
-  ['How do I pin a conversation to an exact release?', /exactly this release|one exact release|began with/u],
-  ['How large may a knowledge file be?', /16 MiB/u],
-  ['Are symbolic links allowed?', /[Ss]ymbolic links are refused/u],
-  ['what happens on a bad edit', /last good/u],
-  ['How are users told that they talk to an AI?', /talk to an AI/u],
-  ['who may open the chat page', /access: public|access: token/u],
-  ['Which database stores conversations?', /SQLite|PostgreSQL/u],
-  ['How is content encrypted?', /sealed|encrypted/u],
-  ['Where is the root key?', /[Rr]oot key/u],
-  ['When does a revoked API key stop working?', /revocation holds|[Rr]evo/u],
-  ['What are the steps of a turn?', /\*\*admit\*\*|admit/u],
-  ['how is a backend chosen', /balancer picks|which backend is picked/u],
-  ['What happens when a client disconnects during an answer?', /gone stops it|cancel|abort/u],
-  ['Wie schreibe ich instructions?', /instructions\.md|[Ii]nstructions/u],
-];
 
 async function openGuide() {
   const files = globSync('knowledge/**/*.md', { cwd: guide })

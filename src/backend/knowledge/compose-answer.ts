@@ -1,5 +1,4 @@
-import type { Passage } from '#release';
-import type { ModelEvent } from '../port.ts';
+import type { FoundPassage, ModelEvent } from '../port.ts';
 import { excerpts, type Excerpt } from './excerpt.ts';
 import { topicStems } from './words.ts';
 
@@ -12,7 +11,7 @@ export type Occasion = 'alone' | 'stand-in';
 export interface Question {
   readonly question: string;
   /** Best first. */
-  readonly passages: readonly Passage[];
+  readonly passages: readonly FoundPassage[];
   /** Titles of what the assistant knows, for when nothing fits. */
   readonly topics: readonly string[];
   readonly charactersMax: number;
@@ -24,7 +23,7 @@ const quoteCharactersMax = 700;
 const topicsMax = 8;
 /** Below this share of the question's topic a passage is offered as the nearest, not as the answer. */
 const sureCoverage = 0.4;
-/** A further passage is quoted only where it speaks of nearly as much of the topic as the best. */
+/** A further passage is quoted only where the search found it nearly as good as the best. */
 const furtherShare = 0.6;
 
 const greeting =
@@ -42,11 +41,13 @@ export function composeAnswer(question: Question): ModelEvent[] {
   const found = excerpts(distinct(question.passages), topicStems(asked), quoteCharactersMax);
   const best = found[0];
   if (best === undefined) return admitNothing(question);
-  return best.coverage < sureCoverage ? offerNearest(question, best) : quote(question, found, best);
+  const isSure = found.some(({ coverage }) => coverage >= sureCoverage);
+  return isSure ? quote(question, found, best) : offerNearest(question, best);
 }
 
 function quote(question: Question, found: readonly Excerpt[], best: Excerpt): ModelEvent[] {
-  const near = found.filter((excerpt) => excerpt.coverage >= best.coverage * furtherShare);
+  const least = (best.passage.score ?? 0) * furtherShare;
+  const near = found.filter(({ passage }) => (passage.score ?? least) >= least);
   const chosen = fitting(near.slice(0, quotesMax), question.charactersMax);
   const opening = chosen.length === 1 ? 'This passage speaks of it:' : 'These passages speak of it:';
   return assemble([opening, ...chosen, why(question.occasion)]);
@@ -104,7 +105,7 @@ function fitting(found: readonly Excerpt[], charactersMax: number): readonly Exc
   });
 }
 
-function distinct(passages: readonly Passage[]): Passage[] {
+function distinct(passages: readonly FoundPassage[]): FoundPassage[] {
   const seen = new Set<string>();
   return passages.filter((passage) => {
     const isNew = !seen.has(passage.text);
@@ -139,7 +140,7 @@ function quotation(excerpt: Excerpt): string {
     .join('\n');
 }
 
-function sourceLine(passage: Passage): string {
+function sourceLine(passage: FoundPassage): string {
   return `\n\n— ${oneLine(passage.title)}, \`${passage.source.replaceAll('`', "'")}\``;
 }
 

@@ -1,9 +1,9 @@
-import type { Passage } from '#release';
+import type { FoundPassage } from '../port.ts';
 import { stemsOf } from './words.ts';
 
 /** What of a passage is quoted. */
 export interface Excerpt {
-  readonly passage: Passage;
+  readonly passage: FoundPassage;
   /** Markdown; pieces that were not neighbours are joined by an ellipsis. */
   readonly text: string;
   /** Share of the question's topic that the whole passage speaks of, 0 to 1. */
@@ -12,18 +12,18 @@ export interface Excerpt {
 
 const sentenceCutter = new Intl.Segmenter('und', { granularity: 'sentence' });
 
-/**
- * The part of each passage that speaks of the topic, in the order of relevance; passages that do
- * not speak of it at all are left out.
- */
-export function excerpts(passages: readonly Passage[], topic: ReadonlySet<string>, charactersMax: number): Excerpt[] {
+/** The part of each passage that speaks of the topic, in the order of the search; passages that do not speak of it at all are left out. */
+export function excerpts(
+  passages: readonly FoundPassage[],
+  topic: ReadonlySet<string>,
+  charactersMax: number,
+): Excerpt[] {
   const stems = passages.map((passage) => new Set(stemsOf(`${passage.title}\n${passage.text}`)));
   const weights = weigh(topic, stems);
   const total = sum(weights.values());
   return passages
     .map((passage, nth) => ({ passage, coverage: total === 0 ? 0 : weightIn(stems[nth]!, weights) / total }))
     .filter((found) => found.coverage > 0)
-    .sort((a, b) => b.coverage - a.coverage)
     .map(({ passage, coverage }) => ({ passage, coverage, text: excerptOf(passage.text, weights, charactersMax) }));
 }
 
@@ -43,27 +43,26 @@ function weightIn(stems: ReadonlySet<string>, weights: ReadonlyMap<string, numbe
   return weight;
 }
 
-/** The best block with its neighbours, as many as fit; a block too long by itself is cut to its best sentences. */
+/** The best block with its neighbours, as many as fit; a block too long by itself is cut to its best part. */
 function excerptOf(text: string, weights: ReadonlyMap<string, number>, charactersMax: number): string {
   const blocks = blocksOf(text);
-  const scores = blocks.map((block) => weightIn(new Set(stemsOf(block)), weights));
-  let first = scores.indexOf(Math.max(...scores));
+  let first = indexOfBest(blocks, weights);
   const best = blocks[first]!;
   if (best.length > charactersMax) return shorten(best, weights, charactersMax);
   let last = first;
   let length = best.length;
   const fits = (block: string | undefined): block is string =>
     block !== undefined && length + block.length + 2 <= charactersMax;
-  // What follows explains; what goes before is taken only where it speaks of the topic, too.
-  while (fits(blocks[last + 1]) && (isLeadIn(blocks[last]!) || scores[last + 1]! > 0)) {
-    last += 1;
-    length += blocks[last]!.length + 2;
-  }
-  while (fits(blocks[first - 1]) && (isLeadIn(blocks[first - 1]!) || scores[first - 1]! > 0)) {
-    first -= 1;
-    length += blocks[first]!.length + 2;
-  }
+  // What goes before announces it, as code is by a sentence; then what follows explains.
+  while (fits(blocks[first - 1])) length += blocks[--first]!.length + 2;
+  while (fits(blocks[last + 1])) length += blocks[++last]!.length + 2;
   return blocks.slice(first, last + 1).join('\n\n');
+}
+
+/** The first of the pieces that say most of the topic. */
+function indexOfBest(pieces: readonly string[], weights: ReadonlyMap<string, number>): number {
+  const scores = pieces.map((piece) => weightIn(new Set(stemsOf(piece)), weights));
+  return scores.indexOf(Math.max(...scores));
 }
 
 /** Paragraphs, lists, tables and fenced code, each whole. */
@@ -84,40 +83,52 @@ function blocksOf(text: string): string[] {
   return blocks.length > 0 ? blocks : [''];
 }
 
-/** A heading, or a sentence that announces what follows. */
-function isLeadIn(block: string): boolean {
-  return /^#{1,6} /.test(block) || /[:：]\s*$/.test(block);
-}
-
 function shorten(block: string, weights: ReadonlyMap<string, number>, charactersMax: number): string {
-  const isProse = !/^\s*(?:```|~~~|[-*+] |\d+[.)] |\|)/.test(block);
-  return isProse ? bestSentences(block, weights, charactersMax) : firstLines(block, charactersMax);
+  if (/^\s*(?:```|~~~)/.test(block)) return firstLines(block, charactersMax);
+  if (/^\s*\|/.test(block)) return bestRows(block, weights, charactersMax);
+  if (/^\s*(?:[-*+] |\d+[.)] )/.test(block)) return bestRun(itemsOf(block), weights, charactersMax, '\n');
+  return bestRun(
+    [...sentenceCutter.segment(block)].map(({ segment }) => segment),
+    weights,
+    charactersMax,
+    ' ',
+  );
 }
 
-/** The run of sentences that says most of the topic within the length. */
-function bestSentences(text: string, weights: ReadonlyMap<string, number>, charactersMax: number): string {
-  const sentences = [...sentenceCutter.segment(text)].map((part) => part.segment);
-  const scores = sentences.map((sentence) => weightIn(new Set(stemsOf(sentence)), weights));
-  const start = scores.indexOf(Math.max(...scores));
+/** The run of pieces that begins with the best and fits; what is left out on either side is told by an ellipsis. */
+function bestRun(
+  pieces: readonly string[],
+  weights: ReadonlyMap<string, number>,
+  charactersMax: number,
+  gap: string,
+): string {
+  const start = indexOfBest(pieces, weights);
+  const room = charactersMax - 4;
   let run = '';
   let end = start;
-  while (end < sentences.length && run.length + sentences[end]!.length <= charactersMax - 4) run += sentences[end++]!;
-  if (run === '') run = clip(sentences[start]!, charactersMax - 4);
-  return `${start > 0 ? '… ' : ''}${run.trim()}${end < sentences.length ? ' …' : ''}`;
+  while (end < pieces.length && run.length + pieces[end]!.length <= room) run += pieces[end++]!;
+  if (run === '') run = clip(pieces[end++]!, room);
+  return `${start > 0 ? `…${gap}` : ''}${run.trim()}${end < pieces.length ? `${gap}…` : ''}`;
 }
 
-/** Lists, tables and code from their beginning; an open fence is closed again. */
-function firstLines(block: string, charactersMax: number): string {
-  const fence = /^\s*(```|~~~)/.exec(block)?.[1];
-  const kept: string[] = [];
-  let length = 0;
-  for (const line of block.split('\n')) {
-    length += line.length + 1;
-    if (length > charactersMax - 8) break;
-    kept.push(line);
-  }
-  if (kept.length === 0) kept.push(clip(block, charactersMax - 8));
-  return [...kept, ...(fence === undefined ? ['', '…'] : ['…', fence])].join('\n');
+/** The head of a table with the run of rows that begins with the best. */
+function bestRows(table: string, weights: ReadonlyMap<string, number>, charactersMax: number): string {
+  const lines = table.split('\n').map((line) => `${line}\n`);
+  const head = lines.slice(0, 2).join('');
+  return `${head}${bestRun(lines.slice(2), weights, charactersMax - head.length, '\n')}`;
+}
+
+/** The items of a list, each with the lines that belong to it. */
+function itemsOf(list: string): string[] {
+  return list.split(/(?<=\n)(?=[-*+] |\d+[.)] )/);
+}
+
+/** Code from its beginning; the open fence is closed again. */
+function firstLines(code: string, charactersMax: number): string {
+  const fence = /^\s*(```|~~~)/.exec(code)![1]!;
+  const room = charactersMax - fence.length - 3;
+  const kept = code.slice(0, room).split('\n').slice(0, -1);
+  return [...(kept.length > 1 ? kept : [clip(code, room)]), '…', fence].join('\n');
 }
 
 /** Cuts between characters, never inside a surrogate pair. */

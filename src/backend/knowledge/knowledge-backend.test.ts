@@ -13,7 +13,7 @@ const keys: Passage = {
     'An application shows its API key with each request.',
     'To revoke a key, run `usher keys revoke` with its prefix. It stops working at once on every node.',
     'A revoked key cannot be restored: create another one.',
-    'Unrelated closing words about the weather of the season.',
+    'Unrelated closing words about the weather of the season. '.repeat(12),
   ].join('\n\n'),
 };
 const install: Passage = {
