@@ -6,6 +6,7 @@ import { answerTurn } from './answer/answer-turn.ts';
 import type { Audience } from './durable/audience.ts';
 import { failedDispatch, type Dispatched } from './dispatch.ts';
 import { LiveTurn } from './durable/live-turns.ts';
+import { makeRoomFor } from './recall.ts';
 import { record, type FinishedEvent } from './record.ts';
 import { sealThought } from './context/seal-for-caller.ts';
 import { isStoreAway } from './durable/store-away.ts';
@@ -39,14 +40,15 @@ export interface Run {
  *
  * @throws UsherError `interrupted` where this node may not end it: another one does
  */
-export async function carryOut(rooms: TurnRooms, turn: PromptedTurn, run: Run): Promise<FinishedEvent> {
+export async function carryOut(rooms: TurnRooms, recalled: PromptedTurn, run: Run): Promise<FinishedEvent> {
   const { audience, held, givenUp } = run;
-  const log = held === undefined ? undefined : openLog(rooms, turn, audience, held);
+  const log = held === undefined ? undefined : openLog(rooms, recalled, audience, held);
   const stop = stopSignal(rooms, run);
-  const leave = held === undefined ? undefined : rooms.live.add(turn.id, held.live);
+  const leave = held === undefined ? undefined : rooms.live.add(recalled.id, held.live);
   try {
-    await audience.tell({ type: 'started', turn: startedTurn(turn) });
-    const tools = await openTurnTools(rooms, turn);
+    await audience.tell({ type: 'started', turn: startedTurn(recalled) });
+    const tools = await openTurnTools(rooms, recalled);
+    const turn = makeRoomFor(tools.functions, recalled);
     const from = held?.from ?? nothingTold;
     const tell = log?.tell ?? audience.tell;
     const sources = turn.prompt.format === undefined ? turn.sources : undefined;
@@ -67,8 +69,8 @@ export async function carryOut(rooms: TurnRooms, turn: PromptedTurn, run: Run): 
     return finished;
   } catch (error) {
     if (!(error instanceof UsherError) || error.code !== 'storage_full') throw error;
-    rooms.live.foundNoRoom(turn.id);
-    return await tellNoRoom(rooms, turn, audience);
+    rooms.live.foundNoRoom(recalled.id);
+    return await tellNoRoom(rooms, recalled, audience);
   } finally {
     log?.close();
     held?.lease.release();

@@ -1,5 +1,7 @@
+import type { FunctionTool } from '#backend';
 import { UsherError } from '#base';
 import { textOf, type Item, type MessageItem } from '#conversation';
+import type { Passage } from '#release';
 import type { SubjectVault } from '#vault';
 import { approvedCalls } from './answer/approvals.ts';
 import { compactAtTokens } from './context/compact-at.ts';
@@ -13,7 +15,7 @@ import {
 import { cutOutput } from './context/cut-output.ts';
 import { readPast, splitAtCompaction } from './context/read-past.ts';
 import type { TurnRooms } from './turn-rooms.ts';
-import { estimateFreshTokens, estimateTokens } from './context/tokens.ts';
+import { estimateFreshTokens, estimateTokens, estimateToolTokens } from './context/tokens.ts';
 import type { Memory, PlannedTurn, PromptedTurn, RecalledPassage } from './turn-steps.ts';
 
 /** How far back history is read where it is summarised, in context budgets: once what is older is lost. */
@@ -34,8 +36,7 @@ export async function recall(rooms: TurnRooms, turn: PlannedTurn, isToAnswer = t
   const memory = await remember(rooms, turn, vault, isToAnswer);
   const { prompt, promptTokens, leavesOut } = composePrompt(turn, memory);
   if (leavesOut && turn.request.whenFull === 'refuse' && compactAtTokens(turn) === undefined) throw pastTooLong();
-  // An answer in a form of the caller's has no place for marks.
-  const sources = turn.request.format === undefined ? shownPassages(turn, memory) : [];
+  const sources = sourcesOf(turn, memory);
   const recalled = memory.passages.map(({ row }) => row);
   return { ...turn, request: { ...turn.request, recalled }, prompt, sources, promptTokens, memory, vault };
 }
@@ -59,15 +60,9 @@ async function remember(
   const { summary, said } = splitAtCompaction(vault, request.input);
   const { standing, spoken } = partInstructions(said);
   const { older, fresh } = isToAnswer ? splitAtQuestion(spoken) : { older: spoken, fresh: [] };
-  const left =
-    spec.context.budgetTokens - headTokens(turn, { summary: undefined, standing }) - estimateFreshTokens(fresh);
-  if (left < 0) {
-    throw new UsherError(
-      'context_too_long',
-      `The message is too long for this assistant's context of ${spec.context.budgetTokens} tokens. Send a shorter one.`,
-      { param: 'input' },
-    );
-  }
+  const toolTokens = estimateToolTokens(request.tools);
+  const left = leftTokens(turn, { standing, fresh, toolTokens });
+  if (left < 0) throw inputTooLong(turn, toolTokens);
   const budgetTokens = compactAtTokens(turn) === undefined ? left : left * budgetsToCompact;
   const outputTokensMax =
     request.whenFull === 'refuse' ? Infinity : Math.floor(spec.context.budgetTokens * pastOutputShare);
@@ -80,11 +75,46 @@ async function remember(
   const past = [...before.items, ...older].map((item) => cutOutput(item, outputTokensMax));
   const asked = askedLast([...before.items, ...spoken]);
   const question = asked === undefined ? '' : textOf(asked.content);
-  const forPassages = Math.max(left - summaryTokensOf(before.summary), 0) / 2;
-  const passages =
-    recalledPassages(turn) ?? fitPassages(await served.search(question, spec.knowledge.passages), forPassages);
+  const found = recalledPassages(turn) ?? (await served.search(question, spec.knowledge.passages));
+  const passages = fitPassages(found, left - summaryTokensOf(before.summary));
   const approved = approvedCalls(before.items, request);
-  return { summary: before.summary, past, standing, fresh, passages, question, approved };
+  return { summary: before.summary, past, standing, fresh, passages, toolTokens, question, approved };
+}
+
+/** What instructions, functions and question leave of the context; below 0 where they do not fit themselves. */
+function leftTokens(
+  turn: PlannedTurn,
+  { standing, fresh, toolTokens }: Pick<Memory, 'standing' | 'fresh' | 'toolTokens'>,
+): number {
+  const { budgetTokens } = turn.served.release.spec.context;
+  return budgetTokens - headTokens(turn, { summary: undefined, standing }) - toolTokens - estimateFreshTokens(fresh);
+}
+
+function inputTooLong(turn: PlannedTurn, toolTokens: number): UsherError {
+  const { budgetTokens } = turn.served.release.spec.context;
+  const mend = toolTokens > budgetTokens / 2 ? 'Send fewer functions' : 'Send a shorter one';
+  const what = toolTokens > 0 ? 'The message is, with the functions sent along,' : 'The message is';
+  return new UsherError(
+    'context_too_long',
+    `${what} too long for this assistant's context of ${budgetTokens} tokens. ${mend}.`,
+    { param: toolTokens > budgetTokens / 2 ? 'tools' : 'input' },
+  );
+}
+
+/** The assistant's own functions take their part of the context, too, once it is known which they are. */
+export function makeRoomFor(functions: readonly FunctionTool[], turn: PromptedTurn): PromptedTurn {
+  if (functions.length === 0) return turn;
+  const toolTokens = turn.memory.toolTokens + estimateToolTokens(functions);
+  const left = leftTokens(turn, { ...turn.memory, toolTokens });
+  const passages = fitPassages(turn.memory.passages, left - summaryTokensOf(turn.memory.summary));
+  const memory = { ...turn.memory, toolTokens, passages };
+  const { prompt, promptTokens } = composePrompt(turn, memory);
+  return { ...turn, memory, prompt, promptTokens, sources: sourcesOf(turn, memory) };
+}
+
+/** An answer in a form of the caller's has no place for marks. */
+function sourcesOf(turn: PlannedTurn, memory: Memory): readonly Passage[] {
+  return turn.request.format === undefined ? shownPassages(turn, memory) : [];
 }
 
 /** Content that is kept, read back or compacted lies under the subject's key; a turn of none of these needs none. */
@@ -119,8 +149,9 @@ function recalledPassages({ request, served }: PlannedTurn): readonly RecalledPa
   });
 }
 
-function fitPassages(passages: readonly RecalledPassage[], budgetTokens: number): readonly RecalledPassage[] {
-  let remaining = budgetTokens;
+/** Knowledge may take half of what is left. */
+function fitPassages(passages: readonly RecalledPassage[], leftTokens: number): readonly RecalledPassage[] {
+  let remaining = leftTokens / 2;
   return passages.filter((passage) => {
     const cost = estimateTokens(passage.text);
     if (cost > remaining) return false;

@@ -108,6 +108,8 @@ export interface Memory {
   /** From the question on. */
   readonly fresh: readonly Item[];
   readonly passages: readonly RecalledPassage[];
+  /** Tokens of the functions that the model is offered, as far as they are known. */
+  readonly toolTokens: number;
   /** What a person asked last. */
   readonly question: string;
   /** Calls that this turn brings the approval of. */

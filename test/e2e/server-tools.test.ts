@@ -34,6 +34,13 @@ beforeAll(async () => {
   const assistants = {
     [model]: { spec: { tools: [tool('book'), tool('gone', gone), tool('own', asPerson)] } },
     plain: { spec: { tools: [tool('book')] } },
+    wordy: {
+      spec: {
+        tools: ['a', 'b', 'c', 'd'].map((name) => tool(name, { description: 'Books a seat. '.repeat(70) })),
+        context: { budgetTokens },
+      },
+      knowledge: { 'seats.md': `# Seats\n\n${'A seat is a place to sit down. '.repeat(200)}` },
+    },
     narrow: { spec: { tools: [tool('long', { idempotent: true })], context: { budgetTokens } } },
   };
   const config = { tools: { privateOrigins: [tools.origin, 'http://127.0.0.1:9'] } };
@@ -221,5 +228,46 @@ describe('a tool that tells more than the context holds', () => {
     const asked = { model: 'narrow', truncation: 'disabled' as const };
     const made = client.responses.create({ ...asked, input: `${long} [[sim:say Well.]]` });
     await expect(made).rejects.toMatchObject({ status: 400, code: 'context_length_exceeded' });
+  });
+});
+
+describe('descriptions of functions', () => {
+  const tokensOf = (body: unknown): number => {
+    const { messages, tools: functions } = body as { messages: unknown; tools: unknown };
+    return JSON.stringify([messages, functions]).length / 4;
+  };
+  const ask = async (request: object): Promise<number[]> => {
+    const { totals: before } = await simulator.log();
+    const { id: conversation } = await client.conversations.create();
+    for (const name of ['Ann', 'Bea', 'Cleo']) {
+      const input = `${`${name} has a seat. `.repeat(100)} [[sim:say Noted.]]`;
+      await client.responses.create({ ...request, conversation, input });
+    }
+    return (await simulator.log()).requests.filter(({ id }) => id > before.requests).map(({ body }) => tokensOf(body));
+  };
+
+  test('of the assistant take their part of the context, so that knowledge and history have less', async () => {
+    const sizes = await ask({ model: 'wordy' });
+    expect(sizes).toHaveLength(3);
+    for (const size of sizes) expect(size).toBeLessThan(budgetTokens * 1.1);
+    const { input_tokens: counted } = await client.responses.inputTokens.count({ model: 'wordy', input: 'Hello' });
+    expect(counted).toBeGreaterThan(900);
+  });
+
+  test('of the caller do, too, and are refused where they leave no room for the question', async () => {
+    const own = (length: number) => ({
+      type: 'function' as const,
+      name: 'mine',
+      description: 'm'.repeat(length),
+      parameters: {},
+      strict: false,
+    });
+    for (const size of await ask({ model: 'narrow', tools: [own(4000)] }))
+      expect(size).toBeLessThan(budgetTokens * 1.1);
+    await expect(client.responses.create({ model: 'narrow', input: 'Hi', tools: [own(9000)] })).rejects.toMatchObject({
+      status: 400,
+      code: 'context_length_exceeded',
+      param: 'tools',
+    });
   });
 });

@@ -58,7 +58,7 @@ const context = z.strictObject({
     .min(256)
     .max(2_000_000)
     .default(8000)
-    .describe('Tokens of instructions, knowledge and history together.'),
+    .describe('Tokens of instructions, tools, knowledge and history together.'),
   whenFull: z
     .enum(['truncate', 'compact'])
     .default('truncate')

@@ -127,7 +127,7 @@ const formatBroken: Dispatched['outcome'] = {
 
 /** With what this turn has learnt so far; undefined where history had to make way and its caller wants nothing left out. */
 function fittedPrompt(turn: PromptedTurn, answer: Answer): Pick<PromptedTurn, 'prompt' | 'promptTokens'> | undefined {
-  if (answer.earlierItems.length === 0) return turn;
+  if (answer.earlierItems.length === 0 && turn.request.whenFull !== 'refuse') return turn;
   const composed = composePrompt(turn, turn.memory, answer.earlierItems);
   return composed.leavesOut && turn.request.whenFull === 'refuse' ? undefined : composed;
 }

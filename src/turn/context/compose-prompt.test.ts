@@ -33,6 +33,7 @@ test('what an application told a conversation holds where even the summary has t
     standing: [],
     fresh: [question],
     passages: [],
+    toolTokens: 0,
     question: 'What does it cost?',
     approved: [],
   };

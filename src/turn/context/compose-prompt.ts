@@ -22,7 +22,8 @@ export function composePrompt(turn: PlannedTurn, memory: Memory, answered: reado
   const { budgetTokens } = turn.served.release.spec.context;
   const { past, fresh } = memory;
   const passages = shownPassages(turn, memory);
-  const fixedTokens = headTokens(turn, memory) + estimateFreshTokens(fresh) + passagesTokens(passages);
+  const fixedTokens =
+    headTokens(turn, memory) + memory.toolTokens + estimateFreshTokens(fresh) + passagesTokens(passages);
   const summaryTokens = summaryTokensOf(memory.summary);
   const pastTokens = tokensOf(past);
   const own = fitAnswered(answered, { budgetTokens, fixedTokens, historyTokens: summaryTokens + pastTokens });

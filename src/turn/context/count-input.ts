@@ -1,7 +1,6 @@
 import { admit } from '../admit.ts';
-import { recall } from '../recall.ts';
+import { makeRoomFor, recall } from '../recall.ts';
 import { resolve } from '../resolve.ts';
-import { estimateTokens } from './tokens.ts';
 import type { TurnRooms } from '../turn-rooms.ts';
 import { openTurnTools } from '../answer/turn-tools.ts';
 import type { TurnRequest } from '../turn-steps.ts';
@@ -17,8 +16,7 @@ export async function countInputTokens(rooms: TurnRooms, request: TurnRequest): 
   try {
     const prompted = await recall(rooms, planned);
     const { functions } = await openTurnTools(rooms, prompted);
-    const tools = [...functions, ...(prompted.prompt.tools ?? [])];
-    return prompted.promptTokens + (tools.length === 0 ? 0 : estimateTokens(JSON.stringify(tools)));
+    return makeRoomFor(functions, prompted).promptTokens;
   } finally {
     planned.release();
   }

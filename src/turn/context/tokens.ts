@@ -1,3 +1,4 @@
+import type { FunctionTool } from '#backend';
 import { textOf, type ContentPart, type Item } from '#conversation';
 
 /** As tokens are estimated. */
@@ -9,6 +10,11 @@ export const bytesPerToken = 4;
  */
 export function estimateTokens(text: string): number {
   return Math.ceil(Buffer.byteLength(text) / bytesPerToken);
+}
+
+/** Of functions that a model is offered: models read them in forms of their own, none shorter than JSON by much. */
+export function estimateToolTokens(functions: readonly FunctionTool[]): number {
+  return functions.length === 0 ? 0 : estimateTokens(JSON.stringify(functions));
 }
 
 /** Each message costs a few tokens of framing. */
