@@ -34,11 +34,11 @@ async function keyOf(tenant: string): Promise<{ readonly id: string; readonly ke
   return JSON.parse(await keys('create', '--tenant', tenant, '--scope', ...scopes, '--json')) as never;
 }
 
-async function call(tenant: 'north' | 'south', target: string, body?: object): Promise<unknown> {
+async function call(tenant: 'north' | 'south', target: string, body?: object, status = 200): Promise<unknown> {
   const [method, path] = target.split(' ') as [string, string];
   const headers = { authorization: `Bearer ${key[tenant].key}`, 'content-type': 'application/json' };
   const answer = await fetch(usher.url + path, { method, headers, ...(body && { body: JSON.stringify(body) }) });
-  expect(answer.status).toBe(200);
+  expect(answer.status).toBe(status);
   return answer.json();
 }
 
@@ -73,5 +73,9 @@ describe('the audit trail', () => {
     const other = (await call('south', 'GET /admin/audit')) as Page;
     expect(other.records.map(({ action }) => action)).toEqual(['user_token.create', 'root.rotate', 'key.create']);
     expect(await call('south', `GET /admin/audit?after=${paged[0]}`)).toEqual({ records: [], hasMore: false });
+    for (const list of ['audit', 'handovers']) {
+      const refused = await call('south', `GET /admin/${list}?after=nothing`, undefined, 404);
+      expect(refused).toMatchObject({ error: { param: 'after' } });
+    }
   });
 });

@@ -5,6 +5,7 @@ import type { ListedHandover } from '#store';
 import { sealReply, type Reply } from '../answer/hand-over.ts';
 import { openItem, sealItem } from '../seal-items.ts';
 import { putAudit } from './audit-trail.ts';
+import { noCursor } from './no-cursor.ts';
 import type { TurnRooms } from '../turn-rooms.ts';
 
 /* What operators do with the conversations that were handed over to them. Each act leaves an audit record. */
@@ -14,7 +15,7 @@ type OperateRooms = Pick<TurnRooms, 'store' | 'vault' | 'clock' | 'live' | 'tele
 /** The last items that an operator is shown. */
 const shownItems = 100;
 
-/** One page of the open handovers, oldest first. */
+/** One page of the open handovers, oldest first. @throws UsherError `not_found` for an `after` that is none */
 export async function listHandovers(
   rooms: OperateRooms,
   principal: KeyPrincipal,
@@ -22,7 +23,7 @@ export async function listHandovers(
 ): Promise<{ readonly handovers: readonly ListedHandover[]; readonly hasMore: boolean }> {
   const { limit, after } = page;
   const from = after === undefined ? undefined : parseId('handover', after);
-  if (after !== undefined && from === undefined) return { handovers: [], hasMore: false };
+  if (after !== undefined && from === undefined) throw noCursor();
   await putAudit(rooms, principal, 'handover.list', 'open');
   const asked = { limit: limit + 1, ...(from === undefined ? {} : { after: from }) };
   const rows = await rooms.store.reach(reachOf(principal)).openHandovers(asked);
