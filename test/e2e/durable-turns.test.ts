@@ -299,6 +299,8 @@ describe('a turn that cannot go on', () => {
     const state = async (id: string) => (await talking.responses.retrieve(id)).status;
     await expect.poll(() => state(refused.id), { timeout: 20_000 }).toBe('completed');
     expect(await state(other.id)).toBe('in_progress');
+    // The other hangs for good: a stop would wait for it.
+    await busy.kill();
   });
 });
 

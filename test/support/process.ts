@@ -9,6 +9,9 @@ import { promisify } from 'node:util';
 
 const launcher = fileURLToPath(new URL('../../bin/usher.js', import.meta.url));
 
+/** What runs ends at once, or was let go of by its test: the rest of a stop takes well below a second. */
+const stopTimeoutMs = 10_000;
+
 export interface UsherOptions {
   /** Text of `usher.yaml`; absent: none is given, and the program looks around as on a first run. */
   readonly config?: string;
@@ -47,7 +50,10 @@ export interface UsherProcess extends AsyncDisposable {
   kill(signal?: 'SIGKILL' | 'SIGTERM' | 'SIGINT'): Promise<{ code: number | null; signal: string | null }>;
   /** Starts it again over the same data and configuration, on the same port. Kills it first where it runs. */
   restart(): Promise<void>;
-  /** Ends it (SIGTERM, then SIGKILL after five seconds) and removes what was temporary. */
+  /**
+   * Ends it with SIGTERM and removes what was temporary.
+   * @throws Error where it had to be killed: a test that leaves an answer under way kills it itself
+   */
   stop(): Promise<void>;
 }
 
@@ -77,8 +83,9 @@ export async function startUsher(options: UsherOptions = {}): Promise<UsherProce
     throw error;
   });
   const stop = async (): Promise<void> => {
-    await endGently(running.child);
+    const hasEnded = await endGently(running.child);
     await rm(home, { recursive: true, force: true });
+    if (!hasEnded) throw new Error(`usher did not end within ${stopTimeoutMs} ms of SIGTERM; it wrote:\n${log.text}`);
   };
   return {
     get url() {
@@ -208,8 +215,14 @@ async function killGroup(
   return { code: child.exitCode, signal: child.signalCode };
 }
 
-async function endGently(child: ChildProcess): Promise<void> {
-  const timer = setTimeout(() => signalGroup(child, 'SIGKILL'), 5000);
+/** Whether it ended by itself. */
+async function endGently(child: ChildProcess): Promise<boolean> {
+  let hasEnded = true;
+  const timer = setTimeout(() => {
+    hasEnded = false;
+    signalGroup(child, 'SIGKILL');
+  }, stopTimeoutMs);
   await killGroup(child, 'SIGTERM');
   clearTimeout(timer);
+  return hasEnded;
 }
