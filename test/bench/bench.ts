@@ -1,4 +1,4 @@
-// npm run bench -- proxy|stream|stored|durable|memory [--json] [--seconds n] [--only usher|nginx] [--profile folder]
+// npm run bench -- proxy|stream|stored|durable|memory|soak [--json] [--seconds n] [--only usher|nginx] [--profile folder]
 // Measures the real program before the model simulator, beside nginx in the same run. Linux only:
 // processor time and memory are read from /proc. Load goes to 127.0.0.1 and is bounded.
 import { cpus } from 'node:os';
@@ -8,6 +8,7 @@ import { eachSubject, type Bench, type BenchRun } from './bench-run.ts';
 import { benchDurable } from './bench-durable.ts';
 import { benchMemory } from './bench-memory.ts';
 import { benchProxy } from './bench-proxy.ts';
+import { benchSoak } from './bench-soak.ts';
 import { benchStored } from './bench-stored.ts';
 import { benchStream } from './bench-stream.ts';
 import { figureTable, isOver } from './figure.ts';
@@ -19,6 +20,7 @@ const benches: Readonly<Record<string, Bench>> = {
   stored: benchStored,
   durable: benchDurable,
   memory: benchMemory,
+  soak: benchSoak,
 };
 
 const { values, positionals } = parseArgs({
@@ -33,7 +35,7 @@ const { values, positionals } = parseArgs({
 
 const only = new Set(values.only.split(','));
 const run: BenchRun = {
-  seconds: Math.min(600, Math.max(1, Math.floor(Number(values.seconds)))),
+  seconds: Math.min(4 * 3600, Math.max(1, Math.floor(Number(values.seconds)))),
   simulator: startBenchSimulator,
   eachSubject: eachSubject(only, values.profile === undefined ? undefined : resolve(values.profile)),
 };
