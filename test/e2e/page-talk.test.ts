@@ -207,8 +207,11 @@ inBrowser('talking at the page', () => {
       await fixture.simulator.plan('[[sim:cut after=5]]');
       await ask(page, 'When do you open?');
       const failure = ended(page).locator('.failure');
-      expect(await failure.innerText()).toContain('This answer is not whole.');
+      const said = await failure.locator('p').innerText();
+      expect(said).toContain('This answer is not whole.');
       expect(await ended(page).locator('.actions').count()).toBe(0);
+      await page.reload();
+      expect(await failure.locator('p').innerText()).toBe(said);
       await fixture.simulator.plan({ say: 'At seven.' });
       await failure.getByRole('button', { name: 'Try again' }).click();
       expect(await answered(page)).toBe('At seven.');

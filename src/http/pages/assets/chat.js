@@ -360,7 +360,7 @@ class Chat {
         const events = attempt === 0 ? ask(signal) : this.#client.resume(response ?? '', heard, signal);
         for await (const event of await events) {
           const end = takeEvent(view, event);
-          if (end !== undefined) return end;
+          if (end !== undefined) return end.how === 'failed' ? this.#asRecorded(view, end) : end;
           if (event.type === 'response.created') this.#list();
           if (attempt > 0) attempt = 1;
         }
@@ -374,6 +374,13 @@ class Chat {
         if (signal.aborted) return { how: 'stopped' };
       }
     }
+  }
+
+  /** Why an answer failed, as it will be read again: the stream says it to programmers. @param {ExchangeView} view @param {End} end */
+  async #asRecorded(view, end) {
+    const read = await this.#client.conversation(this.#conversation ?? '', undefined).catch(() => undefined);
+    const recorded = read?.responses.find(({ id }) => id === view.response);
+    return recorded?.status === 'failed' ? recordedEnd(recorded) : end;
   }
 
   /** A conversation is listed once it has a first question. */
