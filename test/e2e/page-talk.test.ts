@@ -32,6 +32,7 @@ inBrowser('talking at the page', () => {
       slow: { spec: { limits: { turnsPerMinutePerUser: 1 } } },
       lasting: { spec: { turns: { rescue: 'restart' } } },
       booking: { spec: { title: 'The helper', tools: [bookingTool] } },
+      looking: { spec: { tools: [{ ...bookingTool, confirm: false }] } },
       staffed: { spec: { title: 'The helper', handover: { phrases: ['a human'] } } },
     });
   });
@@ -60,7 +61,10 @@ inBrowser('talking at the page', () => {
       const headers = { authorization: `Bearer ${operator}`, 'content-type': 'application/json' };
       const sent = body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) };
       const answer = await fetch(`${fixture.usher.url}/admin/handovers${path}`, { headers, ...sent });
-      return (await answer.json()) as { handovers: { id: string; waiting: string | null }[] };
+      return (await answer.json()) as {
+        handovers: { id: string; waiting: string | null }[];
+        items: { content?: { text: string }[] }[];
+      };
     };
   }
 
@@ -103,6 +107,38 @@ inBrowser('talking at the page', () => {
       expect(complaints).toEqual([]);
     });
 
+    test('of a person takes more meanwhile, which that person reads, and what they write unasked', async () => {
+      await using visitor = await fixture.visit('staffed');
+      const { page, complaints } = visitor;
+      const operate = await openDesk();
+      await ask(page, '[[sim:call hand_over {"reason":"A refund."}]]');
+      await page.locator('.person', { hasText: 'Waiting for a person' }).waitFor();
+      await page.getByText('A person will answer you here.').waitFor();
+      expect(await page.locator('.waiting').isVisible()).toBe(true);
+      expect(await page.locator('#stop').isVisible()).toBe(true);
+      await page.fill('#say', 'It is about order 7');
+      await page.locator('#send').click();
+      const said = page.locator('.question p');
+      await said.nth(1).waitFor();
+      expect(await page.locator('#stop').isVisible()).toBe(true);
+      const { handovers } = await operate('');
+      const one = handovers.findLast(({ waiting }) => waiting !== null);
+      const { items } = await operate(`/${one?.id}`);
+      expect(items.at(-1)?.content?.[0]?.text).toBe('It is about order 7');
+      await operate(`/${one?.id}/answers`, { text: 'Order 7 is on its way.', name: 'Mira' });
+      await answered(page);
+      await operate(`/${one?.id}/answers`, { text: 'It comes at noon.', name: 'Ben' });
+      await page.reload();
+      await page.getByText('It comes at noon.').waitFor();
+      const [asked, unasked] = await page.locator('.exchange').all();
+      expect(await asked?.locator('.question p').allInnerTexts()).toHaveLength(2);
+      expect(await asked?.locator('.words').innerText()).toContain('Order 7 is on its way.');
+      expect(await unasked?.locator('.question').isVisible()).toBe(false);
+      expect(await unasked?.locator('.person').innerText()).toBe('Ben answered.');
+      expect(await unasked?.locator('.again:visible').count()).toBe(0);
+      expect(complaints).toEqual([]);
+    });
+
     test('goes on while its person is elsewhere, listed from its beginning, and is there when they come back', async () => {
       await using visitor = await fixture.visit('staffed');
       const { page, complaints } = visitor;
@@ -111,10 +147,6 @@ inBrowser('talking at the page', () => {
       const waiting = page.locator('.person', { hasText: 'Waiting for a person' });
       await waiting.waitFor();
       await page.locator('#history .name', { hasText: 'A human, please' }).waitFor();
-      await page.fill('#say', 'One more thing');
-      await page.keyboard.press('Enter');
-      await page.locator('#notice', { hasText: 'Wait for it, or stop it' }).waitFor();
-      await page.fill('#say', '');
       await page.locator('#new-in-sidebar').click();
       await ask(page, '[[sim:say Of something else]]');
       expect(await answered(page)).toBe('Of something else');
@@ -160,12 +192,47 @@ inBrowser('talking at the page', () => {
         expect(await page.locator('.question p').last().innerText()).toBe('Allowed');
         expect(await ended(page).locator('.words').innerText()).toBe('It could not be booked.');
         expect(await card.locator('.choices').count()).toBe(0);
+        expect(await card.locator('.decided').innerText()).toBe('Allowed');
+        // What was decided is no question that could be asked again.
+        expect(await page.locator('.again:visible').count()).toBe(0);
       };
       await check();
       await page.reload();
       await ended(page).waitFor();
       await check();
       expect(complaints).toEqual([]);
+    });
+
+    test('asks for several calls in their order, and again where the choice did not come through', async () => {
+      await using visitor = await fixture.visit('booking');
+      const { page } = visitor;
+      await ask(
+        page,
+        '[[sim:call book {"seat":1}]] [[sim:call book {"seat":2,"name":{"first":"Ann"}}]] [[sim:call book {"seat":3}]]',
+      );
+      const cards = page.locator('.approval');
+      await cards.nth(2).waitFor();
+      expect(await cards.locator('> dl > dd:nth-of-type(1)').allInnerTexts()).toEqual(['1', '2', '3']);
+      await ended(page).waitFor();
+      await page.route('**/v1/responses', (route) => route.abort());
+      await cards.nth(1).getByText('Refuse').click();
+      await ended(page).locator('.failure').waitFor();
+      await page.unroute('**/v1/responses');
+      await cards.nth(1).getByText('Refuse').click();
+      await ended(page).locator('.actions').waitFor();
+      expect(await cards.locator('.decided').allInnerTexts()).toEqual(['Refused']);
+    });
+
+    test('says which tool is used while it is', async () => {
+      await using visitor = await fixture.visit('looking');
+      const { page } = visitor;
+      await page.evaluate(`new MutationObserver((changes) => {
+        for (const { target } of changes) if (target.className === 'step') (window.steps ??= []).push(target.innerText);
+      }).observe(document.body, { subtree: true, childList: true })`);
+      await ask(page, '[[sim:call book {"seat":1}]] [[sim:say It could not be booked.]]');
+      await answered(page);
+      expect(await page.evaluate('steps')).toContain('Using book …');
+      expect(await page.locator('.step:visible').count()).toBe(0);
     });
 
     test('is shown as it comes, as markdown, and ends whole', async () => {
@@ -422,9 +489,11 @@ inBrowser('talking at the page', () => {
       await ask(page, `[[sim:pace 200]] [[sim:say ${words}]]`);
       await page.locator('.answer[aria-busy] .words p').waitFor();
       await fixture.usher.kill();
+      await page.locator('.step', { hasText: 'Waiting for the server' }).waitFor();
       await fixture.usher.restart();
       expect(await answered(page)).toBe(words);
       expect(await page.locator('.failure').count()).toBe(0);
+      expect(await page.locator('.step:visible').count()).toBe(0);
       await page.reload();
       expect(await answered(page)).toBe(words);
     });

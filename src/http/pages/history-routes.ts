@@ -81,6 +81,7 @@ async function retrieve(parts: HistoryParts, exchange: Exchange): Promise<void> 
     items: transcript.items.map(({ item, turn }) => ({
       ...writeItem(item),
       response: turn === null ? null : responseIdOf(turn),
+      operator: item.kind === 'message' ? (item.operator ?? null) : null,
     })),
     responses: transcript.turns.map(writeTurn),
     hasMore: transcript.hasMore,

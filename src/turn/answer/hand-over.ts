@@ -181,7 +181,7 @@ function endWait(
   }
   const { missed } = settings;
   if (missed === undefined) return handBack(answer, pending, 'No person answered in time.');
-  return conclude(answer, pending, { text: missed, output: 'No person answered in time, and that was said.' });
+  return conclude(answer, pending, { text: missed, output: 'No person answered in time.' });
 }
 
 /** The words and the end of the call become durable together: nobody who takes the turn over says them again. */

@@ -25,12 +25,14 @@ export function takeEvent(view, event) {
     case 'response.output_item.added':
       if (event['item'].type === 'message') view.separate();
       if (isHandover(event['item'])) view.handover = event['item'].id;
+      else view.working(stepWords(event['item']));
       return undefined;
     case 'response.mcp_call.in_progress':
       if (event['item_id'] === view.handover) view.awaitPerson();
       return undefined;
     case 'response.output_item.done':
       if (isHandover(event['item'])) view.handedOver(event['item'].output);
+      if (stepWords(event['item']) !== '') view.working('');
       if (event['item'].type === 'mcp_approval_request') view.askApproval(event['item']);
       return undefined;
     case 'response.output_text.delta':
@@ -70,6 +72,12 @@ function sayAgain(view, content) {
  */
 export function isHandover({ type, server_label: label, name }) {
   return type === 'mcp_call' && label === 'usher' && name === 'hand_over';
+}
+
+/** What the assistant does with such an item, where it does not write. @param {{type: string, name?: string}} item */
+function stepWords({ type, name = '' }) {
+  if (type === 'mcp_call') return `Using ${name} …`;
+  return type === 'file_search_call' ? 'Searching the documents …' : '';
 }
 
 /**

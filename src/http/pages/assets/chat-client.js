@@ -32,6 +32,7 @@ import { failureOf, unreachable } from './failure.js';
  * @property {boolean} [approve]
  * @property {string} [approval_request_id]
  * @property {string | null} response
+ * @property {string | null} [operator] who wrote it in the assistant's place
  */
 
 /** Browsers without storage, or with it closed to frames, keep nothing: then a visit ends with the page. */
@@ -116,6 +117,12 @@ export class ChatClient {
   /** @returns {Promise<string>} */
   async createConversation() {
     return (await (await this.#ask('POST', '/v1/conversations', {})).json()).id;
+  }
+
+  /** Adds to what was said, without asking for an answer. @param {string} conversation @param {string} text */
+  async addMessage(conversation, text) {
+    const items = [{ type: 'message', role: 'user', content: [{ type: 'input_text', text }] }];
+    await this.#ask('POST', `/v1/conversations/${encodeURIComponent(conversation)}/items`, { items });
   }
 
   /** @param {string} id */

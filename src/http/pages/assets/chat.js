@@ -32,6 +32,8 @@ const settings = JSON.parse(document.querySelector('meta[name="usher"]')?.getAtt
 /** An answer that was stopped a moment ago may still be written down; until then its conversation is locked. */
 const settleMs = 5000;
 const pollsMs = [250, 500, 1000, 2000];
+/** A server that starts again takes its time, on a busy machine more of it: about a minute is waited. */
+const resumesMax = 30;
 
 class Chat {
   #client;
@@ -66,7 +68,7 @@ class Chat {
     this.#client = new ChatClient({ address, assistant, askHost });
     this.#composer = new Composer({
       charactersMax,
-      onSend: (text) => void this.#say(text),
+      onSend: (text) => void (this.#running === undefined ? this.#say(text) : this.#add(text)),
       onStop: () => this.#stop(),
       onWait: () => this.#showNotice('The answer is not there yet. Wait for it, or stop it, before you send more.'),
     });
@@ -244,7 +246,9 @@ class Chat {
     this.#earlier.hidden = !hasMore;
     const byId = new Map(responses.map((response) => [response.id, response]));
     const views = recordedExchanges(items).map((one) => this.#recorded(one, byId.get(one.response ?? '')));
-    for (const { approval_request_id: id } of items) if (id !== undefined) this.#settle(id, views);
+    for (const { type, approval_request_id: id, approve } of items) {
+      if (type === 'mcp_approval_response' && id !== undefined) this.#settle(id, views, approve === true);
+    }
     this.#transcript.prepend(...views.map((view) => view.element));
     this.#exchanges = [...views, ...this.#exchanges];
     for (const { replaces } of responses) {
@@ -256,8 +260,9 @@ class Chat {
 
   /** @param {import('./recorded-exchanges.js').RecordedExchange} group @param {Recorded | undefined} response */
   #recorded(group, response) {
-    const view = this.#view(group.question);
+    const view = this.#view(group.question, group.isDecision);
     view.response = response?.id;
+    for (const text of group.added) view.addQuestion(text);
     for (const parts of group.messages) {
       view.separate();
       for (const part of parts) {
@@ -293,15 +298,34 @@ class Chat {
   /** What the person says to a call that they have to agree to. @param {import('./exchange-view.js').Asked} request @param {boolean} approve */
   async #decide(request, approve) {
     if (this.#running !== undefined) return;
-    this.#settle(request.id, this.#exchanges);
+    this.#settle(request.id, this.#exchanges, approve);
     const view = this.#view(decisionWords(approve), true);
     const input = [{ type: 'mcp_approval_response', approval_request_id: request.id, approve }];
     await this.#attendNew(view, (signal) => this.#ask(input, undefined, signal));
+    // It did not come through: the person decides again.
+    if (view.response === undefined) this.#settle(request.id, this.#exchanges, undefined);
   }
 
-  /** @param {string} id @param {readonly ExchangeView[]} views */
-  #settle(id, views) {
-    for (const view of views) view.settleApproval(id);
+  /** @param {string} id @param {readonly ExchangeView[]} views @param {boolean | undefined} approve undefined: not yet */
+  #settle(id, views, approve) {
+    const said = approve === undefined ? undefined : decisionWords(approve);
+    for (const view of views) view.settleApproval(id, said);
+  }
+
+  /** While a person is waited for, they are told what else there is to say. @param {string} text */
+  async #add(text) {
+    const view = this.#answering;
+    const shown = this.#shown;
+    try {
+      await this.#client.addMessage(this.#conversation ?? '', text);
+      if (shown !== this.#shown) return;
+      view?.addQuestion(text);
+      this.#hush();
+    } catch (error) {
+      if (shown !== this.#shown) return;
+      if (this.#composer.text === '') this.#composer.text = text;
+      this.#complain(error);
+    }
   }
 
   /** @param {ExchangeView} view @param {(signal: AbortSignal) => Promise<AsyncGenerator<StreamEvent>>} ask */
@@ -359,7 +383,9 @@ class Chat {
         const { response, heard } = view;
         const events = attempt === 0 ? ask(signal) : this.#client.resume(response ?? '', heard, signal);
         for await (const event of await events) {
+          if (attempt > 0) view.working('');
           const end = takeEvent(view, event);
+          this.#composer.mayAdd = view.awaitsPerson;
           if (end !== undefined) return end.how === 'failed' ? this.#asRecorded(view, end) : end;
           if (event.type === 'response.created') this.#list();
           if (attempt > 0) attempt = 1;
@@ -368,8 +394,9 @@ class Chat {
       } catch (error) {
         if (signal.aborted) return { how: 'stopped' };
         if (view.response === undefined && isMissing(error)) this.#conversation = undefined;
-        const isOver = view.response === undefined || attempt >= pollsMs.length * 2 || isMissing(error);
+        const isOver = view.response === undefined || attempt >= resumesMax || isMissing(error);
         if (isOver) return endByError(view, error);
+        view.working('The connection broke. Waiting for the server …');
         await new Promise((resolve) => setTimeout(resolve, pollsMs[Math.min(attempt, pollsMs.length - 1)]));
         if (signal.aborted) return { how: 'stopped' };
       }
@@ -435,7 +462,7 @@ class Chat {
       title: settings.title,
       onDrawn: () => this.#stage.follow(),
       deeds: {
-        again: isDecision ? undefined : () => void this.#say(question, view),
+        again: isDecision || question === '' ? undefined : () => void this.#say(question, view),
         decide: (request, approve) => void this.#decide(request, approve),
         rate: (response, rating, comment) => this.#client.rate(response, rating, comment),
       },

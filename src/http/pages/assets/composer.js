@@ -9,6 +9,7 @@ export class Composer {
   #tooLong = byId('too-long', HTMLElement);
   #charactersMax;
   #isBusy = false;
+  #mayAdd = false;
   #isClosed = false;
 
   /**
@@ -24,7 +25,7 @@ export class Composer {
     this.#form.addEventListener('submit', (event) => {
       event.preventDefault();
       const text = this.#field.value.trim();
-      if (this.#isBusy && text !== '') return onWait();
+      if (this.#isBusy && !this.#mayAdd && text !== '') return onWait();
       if (!this.#mayTake(text)) return;
       this.text = '';
       onSend(text);
@@ -54,9 +55,15 @@ export class Composer {
   set busy(is) {
     const hadFocus = document.activeElement === (is ? this.#send : this.#stop);
     this.#isBusy = is;
-    this.#send.hidden = is;
-    this.#stop.hidden = !is;
+    this.#mayAdd = false;
+    this.#fit();
     if (hadFocus) (is ? this.#stop : this.#field).focus();
+  }
+
+  /** Whether more may be said before the answer is there. @param {boolean} is */
+  set mayAdd(is) {
+    if (is === this.#mayAdd) return;
+    this.#mayAdd = is;
     this.#fit();
   }
 
@@ -83,7 +90,7 @@ export class Composer {
 
   /** @param {string} text */
   #mayTake(text) {
-    return !this.#isBusy && !this.#isClosed && text !== '' && text.length <= this.#charactersMax;
+    return (!this.#isBusy || this.#mayAdd) && !this.#isClosed && text !== '' && text.length <= this.#charactersMax;
   }
 
   #fit() {
@@ -93,6 +100,8 @@ export class Composer {
     const text = field.value.trim();
     const over = text.length - this.#charactersMax;
     this.#send.disabled = !this.#mayTake(text);
+    this.#stop.hidden = !this.#isBusy || (this.#mayAdd && text !== '');
+    this.#send.hidden = !this.#stop.hidden;
     this.#tooLong.hidden = over <= 0;
     this.#tooLong.textContent = over > 0 ? `${over} characters too many. Please shorten the message.` : '';
   }

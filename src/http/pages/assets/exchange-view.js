@@ -41,6 +41,8 @@ export class ExchangeView {
   heard = -1;
   /** The call by which a person is asked to answer. @type {string | undefined} */
   handover;
+  /** Whether a person is waited for. */
+  awaitsPerson = false;
   /** @type {End['how']} */
   how = 'running';
   /** @type {GrowingMarkdown} */
@@ -52,8 +54,11 @@ export class ExchangeView {
   #answer = make('div', { class: 'answer', 'aria-busy': 'true' });
   #words = make('div', { class: 'words' });
   #waiting = make('div', { class: 'waiting' }, make('i'), make('i'), make('i'));
+  /** What happens besides writing. */
+  #step = make('p', { class: 'step', role: 'status', hidden: true });
+  #asking;
   #foot = make('div', { class: 'foot' });
-  /** What the person has to agree to, by its name on the server. @type {Map<string, HTMLElement>} */
+  /** What the person has to agree to, by its name on the server. @type {Map<string, {card: HTMLElement, choices: HTMLElement}>} */
   #asked = new Map();
   #person = make('p', { class: 'person', role: 'status' });
   /** By where they come from, with the marks that name them. @type {Map<string, Annotation & {marks: Set<string>}>} */
@@ -72,9 +77,12 @@ export class ExchangeView {
     this.#onDrawn = onDrawn;
     this.#person.hidden = true;
     this.#markdown = new GrowingMarkdown(this.#words, onDrawn);
-    this.#answer.append(make('h2', { class: 'unseen' }, title), this.#words, this.#person, this.#waiting, this.#foot);
-    const asked = make('div', { class: 'question' }, make('h2', { class: 'unseen' }, 'You'), make('p', {}, question));
-    this.element = make('section', { class: 'exchange' }, asked, this.#answer);
+    const heading = make('h2', { class: 'unseen' }, title);
+    this.#answer.append(heading, this.#words, this.#person, this.#step, this.#waiting, this.#foot);
+    this.#asking = make('div', { class: 'question' }, make('h2', { class: 'unseen' }, 'You'), make('p', {}, question));
+    // Of what a person said unasked, and of what begins with the page before.
+    this.#asking.hidden = question === '';
+    this.element = make('section', { class: 'exchange' }, this.#asking, this.#answer);
   }
 
   get text() {
@@ -83,8 +91,22 @@ export class ExchangeView {
 
   /** @param {string} delta */
   add(delta) {
-    this.#waiting.hidden = true;
     this.#markdown.add(delta);
+    this.working('');
+  }
+
+  /** What happens besides writing, in a few words; '' where nothing does. @param {string} what */
+  working(what) {
+    this.#step.textContent = what;
+    this.#step.hidden = what === '';
+    this.#waiting.hidden = what === '' && this.text !== '' && !this.awaitsPerson;
+    if (what !== '') this.#onDrawn();
+  }
+
+  /** More that was said before the answer came. @param {string} text */
+  addQuestion(text) {
+    this.#asking.append(make('p', {}, text));
+    this.#onDrawn();
   }
 
   /** What follows is another message of the same answer. */
@@ -95,14 +117,17 @@ export class ExchangeView {
 
   /** A person can answer from now on. */
   awaitPerson() {
+    this.awaitsPerson = true;
     this.#person.hidden = false;
-    this.#person.textContent = 'Waiting for a person. You can leave and come back: the answer is kept for you.';
+    this.#person.textContent =
+      'Waiting for a person. You can write more meanwhile, or leave and come back: the answer is kept for you.';
     this.#waiting.hidden = false;
     this.#onDrawn();
   }
 
   /** @param {string | null} outcome who answered; null: the assistant does after all */
   handedOver(outcome) {
+    this.awaitsPerson = false;
     this.#person.hidden = outcome === null;
     this.#person.textContent = outcome ?? '';
     this.#onDrawn();
@@ -113,33 +138,38 @@ export class ExchangeView {
    * @param {Asked} request
    */
   askApproval(request) {
-    this.#waiting.hidden = true;
+    this.#waiting.hidden = this.#step.hidden;
     const decide = (/** @type {boolean} */ approve) => this.#deeds.decide(request, approve);
+    const choices = make(
+      'div',
+      { class: 'choices' },
+      make('button', { class: 'plain allow', type: 'button', click: () => decide(true) }, 'Allow'),
+      make('button', { class: 'plain', type: 'button', click: () => decide(false) }, 'Refuse'),
+    );
     const card = make(
       'div',
       { class: 'approval', role: 'group', 'aria-label': `May the assistant use ${request.name}?` },
       make('p', {}, 'May the assistant use ', make('strong', {}, request.name ?? ''), ' with this?'),
       make('dl', {}, ...argumentsOf(request.arguments ?? '')),
-      make(
-        'div',
-        { class: 'choices' },
-        make('button', { class: 'plain allow', type: 'button', click: () => decide(true) }, 'Allow'),
-        make('button', { class: 'plain', type: 'button', click: () => decide(false) }, 'Refuse'),
-      ),
+      choices,
     );
-    this.#asked.set(request.id, card);
-    this.#words.after(card);
+    const last = [...this.#asked.values()].at(-1)?.card ?? this.#words;
+    this.#asked.set(request.id, { card, choices });
+    last.after(card);
     this.#onDrawn();
   }
 
-  /** It was answered: nobody is asked twice. @param {string} id */
-  settleApproval(id) {
-    this.#asked.get(id)?.querySelector('.choices')?.remove();
+  /** It was answered, and nobody is asked twice. @param {string} id @param {string | undefined} said undefined: it did not come through */
+  settleApproval(id, said) {
+    const asked = this.#asked.get(id);
+    asked?.card.lastElementChild?.replaceWith(
+      said === undefined ? asked.choices : make('p', { class: 'decided' }, said),
+    );
   }
 
   /** What came so far counts no more. */
   restart() {
-    for (const card of this.#asked.values()) card.remove();
+    for (const { card } of this.#asked.values()) card.remove();
     this.#asked.clear();
     this.#sources.clear();
     this.#messageAt = 0;
@@ -169,6 +199,8 @@ export class ExchangeView {
   finish(end, feedback = null) {
     this.how = end.how;
     this.#answer.removeAttribute('aria-busy');
+    if (this.awaitsPerson && end.how !== 'running') this.handedOver(null);
+    this.working('');
     this.#waiting.hidden = end.how !== 'running';
     this.#markdown.finish();
     const note = end.how === 'failed' ? this.#failure(end) : this.#note(end);
@@ -267,9 +299,20 @@ function argumentsOf(text) {
   } catch {
     value = text;
   }
-  if (typeof value !== 'object' || value === null) return [make('dd', {}, text)];
+  return isObject(value) ? entriesOf(value) : [make('dd', {}, text)];
+}
+
+/** @param {object} value @returns {HTMLElement[]} */
+function entriesOf(value) {
   return Object.entries(value).flatMap(([name, one]) => [
     make('dt', {}, name),
-    make('dd', {}, typeof one === 'string' ? one : JSON.stringify(one)),
+    isObject(one)
+      ? make('dd', {}, make('dl', {}, ...entriesOf(one)))
+      : make('dd', {}, typeof one === 'string' ? one : JSON.stringify(one)),
   ]);
+}
+
+/** One with names, which lists have not. @param {unknown} value @returns {value is object} */
+function isObject(value) {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && Object.keys(value).length > 0;
 }

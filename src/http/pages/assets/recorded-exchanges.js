@@ -4,7 +4,9 @@ import { isHandover } from './answer-end.js';
  * @typedef {import('./chat-client.js').Item} Item
  *
  * @typedef {object} RecordedExchange
- * @property {string} question '' where its page of the history ends before it
+ * @property {string} question '' where its page of the history ends before it, or where a person wrote unasked
+ * @property {string[]} added what else was said before the answer came
+ * @property {boolean} isDecision on a call that the person had to agree to
  * @property {string | null} response
  * @property {NonNullable<Item['content']>[]} messages of the answer
  * @property {Item[]} asked calls that the person had to agree to
@@ -25,11 +27,19 @@ export function recordedExchanges(items) {
     const own = last !== undefined && last.response === response ? last : undefined;
     if (isHandover(item) && own !== undefined) own.person = item.output ?? null;
     if (type === 'mcp_approval_request') own?.asked.push(item);
-    if (type === 'mcp_approval_response') exchanges.push(exchange(decisionWords(item.approve === true), response));
+    if (type === 'mcp_approval_response') {
+      exchanges.push({ ...exchange(decisionWords(item.approve === true), response), isDecision: true });
+    }
     if (type !== 'message') continue;
-    if (role === 'user') exchanges.push(exchange(content.map((part) => part.text ?? '').join(''), response));
-    else if (role === 'assistant' && own !== undefined) own.messages.push(content);
-    else if (role === 'assistant') exchanges.push({ ...exchange('', response), messages: [content] });
+    const text = content.map((part) => part.text ?? '').join('');
+    const isAdded = response === null && last?.messages.length === 0 && last.asked.length === 0;
+    if (role === 'user' && isAdded) last.added.push(text);
+    else if (role === 'user') exchanges.push(exchange(text, response));
+    if (role !== 'assistant') continue;
+    const answered = own ?? exchange('', response);
+    if (own === undefined) exchanges.push(answered);
+    answered.messages.push(content);
+    if (item.operator != null) answered.person ??= `${item.operator} answered.`;
   }
   return exchanges;
 }
@@ -40,7 +50,7 @@ export function recordedExchanges(items) {
  * @returns {RecordedExchange}
  */
 function exchange(question, response) {
-  return { question, response, messages: [], asked: [], person: null };
+  return { question, added: [], isDecision: false, response, messages: [], asked: [], person: null };
 }
 
 /**
