@@ -159,14 +159,17 @@ inBrowser('the widget on a site', () => {
     test.each([
       ['a stranger', 'helper', (): Site => stranger],
       ['a friend of another assistant', 'plain', (): Site => friend],
-    ])('%s gets no frame', async (_who, assistant, site) => {
+    ])('%s gets no frame, and is told what to check', async (_who, assistant, site) => {
       embed(assistant);
       await using visitor = await openVisitor(browser);
       const { page, complaints } = visitor;
       await page.goto(site().origin);
       await openChat(page);
       await expect.poll(() => complaints.join()).toContain('frame-ancestors');
-      expect(await page.frames()[1]?.locator('#say').count()).toBe(0);
+      // What the browser shows in its place cannot be closed, and fills a phone.
+      await page.getByRole('button', { name: 'The chat did not open. Try again' }).waitFor();
+      expect(await page.locator('iframe').count()).toBe(0);
+      expect(complaints.join()).toContain(`page.origins of its assistant.yaml lists ${site().origin}`);
     });
 
     test('a frame that pretends to be in a friend is refused as well', async () => {

@@ -5,6 +5,9 @@
   const { assistant = '', position = 'right', label = 'Chat', color = '', token: given } = script.dataset;
   if (assistant === '') throw new Error('usher: the script tag needs data-assistant');
   const origin = new URL(script.src).origin;
+  /** From when its frame has loaded, and in all, until the chat must have spoken. */
+  const settleMs = 2000;
+  const patienceMs = 30_000;
   const address = `${origin}/chat/${encodeURIComponent(assistant)}?embed=1&from=${encodeURIComponent(location.origin)}`;
   /** @type {string | null} */
   let token = given ?? null;
@@ -39,7 +42,8 @@ iframe{display:block;border:0;width:400px;height:min(680px,calc(100dvh - 40px));
   const path = document.createElementNS('http://www.w3.org/2000/svg', 'path');
   path.setAttribute('d', 'M5 5h14a2 2 0 0 1 2 2v8a2 2 0 0 1-2 2h-6l-5 4v-4H5a2 2 0 0 1-2-2V7a2 2 0 0 1 2-2z');
   svg.append(path);
-  button.append(svg, label);
+  const words = document.createTextNode(label);
+  button.append(svg, words);
   button.addEventListener('click', open);
   root.append(button);
 
@@ -52,7 +56,11 @@ iframe{display:block;border:0;width:400px;height:min(680px,calc(100dvh - 40px));
       frame.src = address;
       frame.title = label;
       frame.allow = 'clipboard-write';
+      const opened = frame;
+      frame.addEventListener('load', () => setTimeout(giveUp, settleMs, opened));
+      setTimeout(giveUp, patienceMs, opened);
       root.append(frame);
+      words.data = label;
     }
     frame.hidden = false;
     button.hidden = true;
@@ -68,6 +76,18 @@ iframe{display:block;border:0;width:400px;height:min(680px,calc(100dvh - 40px));
     button.setAttribute('aria-expanded', 'false');
     host.className = '';
     button.focus();
+  }
+
+  /** The server is away or refuses this site: what the browser shows then has no way to close it. @param {HTMLIFrameElement} opened */
+  function giveUp(opened) {
+    if (isReady || frame !== opened) return;
+    close();
+    opened.remove();
+    frame = undefined;
+    words.data = 'The chat did not open. Try again';
+    console.error(
+      `usher: the chat did not open. Check that ${origin} can be reached, that it has an assistant "${assistant}", and that page.origins of its assistant.yaml lists ${location.origin}`,
+    );
   }
 
   /** @param {string | null} fresh a user token of the person who is signed in; null: nobody is any more */
