@@ -10,6 +10,7 @@ import { userAuthorisation } from './0008-user-authorisation.ts';
 import { answeredRequests } from './0009-answered-requests.ts';
 import { titledBy } from './0010-titled-by.ts';
 import { queueLanes } from './0011-queue-lanes.ts';
+import { handoverLookups } from './0012-handover-lookups.ts';
 import type { Dialect } from '../query.ts';
 import type { ColumnTypes, Migration } from './migration.ts';
 
@@ -29,6 +30,7 @@ export const migrations: readonly Migration[] = [
   answeredRequests,
   titledBy,
   queueLanes,
+  handoverLookups,
 ];
 
 const columnTypes: Readonly<Record<Dialect, ColumnTypes>> = {

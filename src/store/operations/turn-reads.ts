@@ -141,7 +141,10 @@ export const turnItems = (
   ...[id, part]: Parameters<TenantStore['turnItems']>
 ): Promise<readonly ItemRow[]> => selectTurnItems(session, reach, { id, part });
 
-/** At most `most` turns back too: a chain of turns without items must not be followed without end. */
+/**
+ * At most `most` turns back too: a chain of turns without items must not be followed without end. The cross
+ * joins are read as they stand: in another order SQLite would read all items of the tenant.
+ */
 const selectChain = contentQuery<{ id: Id<'turn'>; most: number }, ItemRow>(({ db, arg, within }) =>
   db
     .withRecursive('chain', (chain) =>
@@ -164,9 +167,9 @@ const selectChain = contentQuery<{ id: Id<'turn'>; most: number }, ItemRow>(({ d
     .with('page', (page) =>
       page
         .selectFrom('chain')
-        .innerJoin('items', (join) =>
-          join.onRef('items.tenant', '=', 'chain.tenant').onRef('items.turn', '=', 'chain.id'),
-        )
+        .crossJoin('items')
+        .whereRef('items.tenant', '=', 'chain.tenant')
+        .whereRef('items.turn', '=', 'chain.id')
         .select(['items.id', 'chain.depth', 'items.position', sql<number>`length(items.content)`.as('bytes')])
         .where(within('items'))
         .orderBy('chain.depth', 'asc')
@@ -184,7 +187,8 @@ const selectChain = contentQuery<{ id: Id<'turn'>; most: number }, ItemRow>(({ d
         ]),
     )
     .selectFrom('sized')
-    .innerJoin('items', 'items.id', 'sized.id')
+    .crossJoin('items')
+    .whereRef('items.id', '=', 'sized.id')
     .select([
       'items.id',
       'items.subject',

@@ -5,8 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Id } from '#base';
-import type { TenantId } from '#access';
+import { newId, type Id } from '#base';
+import type { SubjectId, TenantId } from '#access';
+import { handover, openHandovers } from '../operations/handovers.ts';
+import { chainItems } from '../operations/turn-reads.ts';
+import type { Session } from '../query.ts';
 import { aFinish, aKey, anAudit, anItem, aTenant, aTurn, sealed, storeContract } from '../store.contract.ts';
 import { holdsToTheModel } from '../store.model.ts';
 import { openSqliteStore } from './sqlite.ts';
@@ -32,6 +35,32 @@ test('SQLite answers as the model does, whoever asks for whatever', async () => 
   await holdsToTheModel(store, 25);
   await store.close();
 }, 120_000);
+
+test('SQLite finds by index what is of a response or a handover, however much its tenant has', async () => {
+  const path = freshPath();
+  await (await openSqliteStore({ path })).close();
+  const db = new DatabaseSync(path);
+  const plans: string[] = [];
+  const session: Session = {
+    dialect: 'sqlite',
+    rows: ({ sql }, values) => {
+      const steps = db.prepare(`explain query plan ${sql}`).all(...(values as string[]));
+      plans.push(...steps.map(({ detail }) => String(detail)));
+      return Promise.resolve([]);
+    },
+  };
+  for (const subject of [null, 'ann' as SubjectId]) {
+    const reach = { tenant: aTenant(), subject };
+    await chainItems(session, reach, newId('turn'), 100);
+    await handover(session, reach, newId('handover'));
+    await openHandovers(session, reach, { limit: 100 });
+  }
+  db.close();
+  expect(plans).toContainEqual(expect.stringContaining('turns_of_handover'));
+  expect(plans.filter((step) => /(items|turns|\bt) USING .*\(tenant=\?\)$|SCAN (items|turns|t)\b/.test(step))).toEqual(
+    [],
+  );
+});
 
 test('the access revision is the one last committed, by this process or by another', async () => {
   const path = freshPath();
