@@ -25,8 +25,8 @@ export type Dialect = 'sqlite' | 'postgres';
 
 export interface Statement {
   readonly sql: string;
-  /** Unique to the text: the name under which PostgreSQL keeps the prepared statement. */
-  readonly name: string;
+  /** Unique to the text: the name under which PostgreSQL keeps the prepared statement; without one it plans each run. */
+  readonly name: string | undefined;
 }
 
 /** One transaction (for writes) or one connection (for reads) of either database. */
@@ -115,6 +115,7 @@ function slot(name: string): never {
 /** A query outside any one person's reach: keys, audit, releases of a named tenant, housekeeping. */
 export function systemQuery<Args extends object, Row>(
   build: Build<Args, Row>,
+  isKept = true,
 ): (session: Session, args: Args) => Promise<readonly Row[]> {
   const compiled = new Map<Dialect, Compiled>();
   return (session, args) => {
@@ -122,12 +123,20 @@ export function systemQuery<Args extends object, Row>(
     if (statement === undefined) {
       const nowMs = databaseNowMs[session.dialect];
       const { dialect } = session;
-      statement = compile((db) => build({ db, arg: slot, nowMs, dialect }), dialect);
+      const named = compile((db) => build({ db, arg: slot, nowMs, dialect }), dialect);
+      statement = isKept ? named : { ...named, name: undefined };
       compiled.set(session.dialect, statement);
     }
     const values = statement.slots.map((name) => args[name as keyof Args]);
     return session.rows(statement, values) as Promise<readonly Row[]>;
   };
+}
+
+/** A system query whose best plan changes with what there is from one moment to the next: PostgreSQL plans each run. */
+export function replannedQuery<Args extends object, Row>(
+  build: Build<Args, Row>,
+): ReturnType<typeof systemQuery<Args, Row>> {
+  return systemQuery(build, false);
 }
 
 /**

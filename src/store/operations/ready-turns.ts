@@ -2,7 +2,7 @@ import { sql, type RawBuilder, type SqlBool } from 'kysely';
 import type { Id } from '#base';
 import type { TenantId } from '#access';
 import type { TurnState } from '#conversation';
-import { systemQuery, type Dialect, type Session } from '../query.ts';
+import { replannedQuery, systemQuery, type Dialect, type Session } from '../query.ts';
 import type { QueueLane, ReadyRequest, ReadyTurn } from '../store.ts';
 
 interface FlatReady {
@@ -23,9 +23,10 @@ const selectLate = systemQuery<{ most: number; waitedMs: number }, FlatReady>(({
 
 /*
  * From one turn of a lane to the next that could begin, over the index of lanes: it costs what it answers, however
- * many wait, and both databases can do it. Ids of turns sort by age.
+ * many wait, and both databases can do it. Ids of turns sort by age. The plan that PostgreSQL makes while nothing waits
+ * reads the whole queue for each turn once thousands do.
  */
-const selectReady = systemQuery<
+const selectReady = replannedQuery<
   { most: number; perLane: number; running: TurnState; waitedMs: number; full: string },
   FlatReady
 >(({ db, arg, nowMs, dialect }) => {

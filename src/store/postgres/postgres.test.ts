@@ -81,6 +81,29 @@ describe('PostgreSQL', () => {
     await store.close();
   });
 
+  test('finds what may begin without reading all that waits, also where nothing waited for long', async () => {
+    const url = await server.freshDatabase();
+    const store = await openPostgresStore({ url, poolMax: 1 });
+    const ready = () => store.system.readyTurns({ most: 32, perLane: 8, waitedMs: 0, full: [] });
+    const client = new Client({ connectionString: url });
+    await client.connect();
+    await client.query('alter table queued_turns set (autovacuum_enabled = false)');
+    for (let look = 0; look < 8; look += 1) expect(await ready()).toEqual([]);
+    await client.query(
+      `insert into queued_turns (tenant, id, subject, assistant, environment, "release", background, settings, input, queued_at_ms)
+       select 't', 'turn_' || 10000 + n, 'ann', 'guide', 'production', 'r', 1, '', '', n from generate_series(1, 5000) as s(n)`,
+    );
+    for (let look = 0; look < 8; look += 1) expect(await ready()).toHaveLength(8);
+    // What it read is counted once its connection is over.
+    await store.close();
+    const count = async (text: string) => (await client.query<{ count: number }>(text)).rows[0]!.count;
+    const connections = `select count(*)::int as count from pg_stat_activity where application_name = 'usher'`;
+    await expect.poll(() => count(connections), { timeout: 10_000 }).toBe(0);
+    const read = `select sum(idx_tup_read)::int as count from pg_stat_user_indexes where relname = 'queued_turns'`;
+    expect(await count(read)).toBeLessThan(500);
+    await client.end();
+  });
+
   test('a closed store refuses what comes later, and closes twice without harm', async () => {
     const store = await openPostgresStore({ url: await server.freshDatabase(), poolMax: 1 });
     await store.close();
