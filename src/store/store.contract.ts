@@ -969,6 +969,15 @@ export function storeContract(open: () => Promise<Store>): void {
       expect(found !== undefined).toBe(byKey);
       if (byKey) expect(plain(found?.body)).toEqual(plain(keyed.body));
       expect((await tenant.repeatedTurn(announced, 0)) !== undefined).toBe(byBody);
+      // Heard later, it is as if it had been heard at once.
+      if (found !== undefined) {
+        for (const repeats of [keyed, announced]) {
+          const known = await tenant.repeatedTurn(repeats, 0);
+          if (known !== undefined) await tenant.endHeard(known.turn);
+        }
+        expect(plain((await tenant.repeatedTurn(keyed, 0))?.body)).toEqual(plain(keyed.body));
+        expect(await tenant.repeatedTurn(announced, 0)).toBeUndefined();
+      }
       // One that has a key is found by it alone.
       expect(await tenant.repeatedTurn({ idempotency: null, body: keyed.body }, 0)).toBeUndefined();
       expect(await tenant.repeatedTurn({ idempotency: key(), body: announced.body }, 0)).toBeUndefined();

@@ -292,6 +292,8 @@ export interface TenantStore {
   runningTurn(conversation: Id<'conversation'>): Promise<Id<'turn'> | undefined>;
   /** Asks whatever node runs it to stop. False where it does not run. */
   askCancel(id: Id<'turn'>): Promise<boolean>;
+  /** The end of its answer was heard: by its body alone no repeat finds it any more. */
+  endHeard(id: Id<'turn'>): Promise<void>;
   /**
    * The turn, running, ended or queued, that has this idempotency key; without one the newest that has
    * none either and this body, since then.

@@ -321,6 +321,33 @@ describe('a gateway and a worker apart', { timeout: 90_000 }, () => {
     expect(await statusOf(worker, '/livez')).toBe(200);
     await known.end();
   });
+
+  test('an answer that ended just after its client had left the gateway is given to the repeat, one that was heard is not', async () => {
+    const apart = { ...env, USHER_TEST_DATABASE: await postgres.freshDatabase() };
+    const { config, files } = usherFiles([simulator.baseUrl], {
+      assistants: { guide: {} },
+      config: { storage, vault },
+    });
+    await using gateway = await startUsher({ config, files, env: apart, args: ['--role', 'gateway,control'] });
+    await using worker = await startUsher({ ...withoutFolders(), env: apart, args: ['--role', 'worker'] });
+    const client = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: gateway.apiKey, maxRetries: 0 });
+    await simulator.clear();
+    const { id: conversation } = await client.conversations.create();
+    const ask = { model: 'guide', conversation, input: '[[sim:tokens 60]] [[sim:pace 10]]' };
+    const leaving = new AbortController();
+    const left = client.responses.create(ask, { signal: leaving.signal });
+    await simulator.until((log) => (log.requests.at(-1)?.tokens ?? 0) > 30);
+    leaving.abort();
+    await expect(left).rejects.toThrow(/abort/u);
+    const said = async () => (await client.conversations.items.list(conversation)).data.length;
+    await expect.poll(said, patient).toBe(2);
+    const again = { headers: { 'X-Stainless-Retry-Count': '1' } };
+    await client.responses.create(ask, again);
+    expect(await said()).toBe(2);
+    await client.responses.create(ask, again);
+    expect(await said()).toBe(4);
+    expect(await statusOf(worker, '/livez')).toBe(200);
+  });
 });
 
 describe('one process over SQLite', { timeout: 60_000 }, () => {

@@ -28,6 +28,7 @@ export const tenantCalls: Readonly<Record<keyof TenantStore, Kind>> = {
   turnEvents: 'read',
   runningTurn: 'read',
   askCancel: 'write',
+  endHeard: 'write',
   repeatedTurn: 'write',
   enqueueTurn: 'write',
   queuedTurn: 'read',

@@ -47,6 +47,7 @@ const tenantOperations: { readonly [Name in keyof TenantStore]: WithinReach<Tena
   turnEvents: turnEvents.turnEvents,
   runningTurn: turnReads.runningTurn,
   askCancel: turnLeases.askCancel,
+  endHeard: turns.endHeard,
   repeatedTurn: queuedTurns.repeatedTurn,
   enqueueTurn: queuedTurns.enqueueTurn,
   queuedTurn: queuedTurns.queuedTurn,

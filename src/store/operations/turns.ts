@@ -322,6 +322,20 @@ function finishColumns(finish: TurnFinish): Omit<FinishArgs, 'id' | 'epoch' | 'r
   return { ...told, ...keeps, ...usageColumns(usage) };
 }
 
+const forgetBody = contentQuery<{ id: Id<'turn'>; running: TurnState }, never>(({ db, arg, within }) =>
+  db
+    .updateTable('turns')
+    .set({ body_key: sql`null` })
+    .where(within('turns'))
+    .where('id', '=', arg('id'))
+    .where('state', '<>', arg('running'))
+    .where('body_key', 'is not', null)
+    .where('idempotency_key', 'is', null),
+);
+
+export const endHeard = async (session: Session, reach: Reach, id: Id<'turn'>): Promise<void> =>
+  void (await forgetBody(session, reach, { id, running: 'running' }));
+
 const replaceSettings = contentQuery<{ id: Id<'turn'>; settings: Sealed }, { id: string }>(({ db, arg, within }) =>
   db
     .updateTable('turns')

@@ -49,9 +49,9 @@ export class Audience {
     return this.#others > 0 || this.#isHeardElsewhere;
   }
 
-  /** Whether anybody hears it, first or later listener. */
+  /** Whether anybody hears it here, first or later listener. Whoever hears it elsewhere says so at its end. */
   get isHeard(): boolean {
-    return this.#relay !== undefined || this.isFollowed;
+    return this.#relay !== undefined || this.#others > 0;
   }
 
   /** Another listener, until the returned function is called. */

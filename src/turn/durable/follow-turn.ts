@@ -75,7 +75,12 @@ export async function followTurn(rooms: FollowRooms, id: Id<'turn'>, follower: F
         isStartedTold = true;
         if (unkept.length === 0) after = await tellStored(store, vault, turn, after, relay);
         for (const event of unkept) await relay(event);
-        if (turn.state !== 'running') return await tellEnd(turn, relay);
+        if (turn.state !== 'running') {
+          const finished = await tellEnd(turn, relay);
+          // Of who heard it here its node knew when it ended.
+          if (live === undefined && !turn.background && !signal.aborted) await forgetRepeats(store, id);
+          return finished;
+        }
       }
       if (signal.aborted) throw new UsherError('client_gone', 'The listener left.');
       await bell.wait(changed, live === undefined ? lookAnywayMs.elsewhere : lookAnywayMs.here, signal);
@@ -110,6 +115,15 @@ async function toldUnkept(store: TenantStore, vault: SubjectVault, { id }: TurnR
   const [first] = await store.turnEvents(id, 0, 1);
   if (first?.firstSeq === 1) return [];
   return retell((await store.turnItems(id, 'output')).map((item) => openItem(vault, item)));
+}
+
+/** Where that cannot be written now, the answer is told once more to whoever says the same as a repeat. */
+async function forgetRepeats(store: TenantStore, id: Id<'turn'>): Promise<void> {
+  try {
+    await store.endHeard(id);
+  } catch (error) {
+    if (!(error instanceof UsherError)) throw error;
+  }
 }
 
 async function tellEnd(turn: TurnRow, relay: Relay): Promise<FinishedEvent> {
