@@ -80,8 +80,9 @@ function visit(check: Check, schema: unknown, { value, place, seen }: Place): re
     if (check.stepsLeft < 0) throw new OutOfSteps();
   };
   spend(1);
-  const named = place === '' ? 'the arguments' : place.slice(1);
-  if (schema === false) return [() => `${named}: is not an argument of this tool`];
+  // Made where it is told: names of the value may be long, and each visit would copy them.
+  const named = (): string => (place === '' ? 'the arguments' : place.slice(1));
+  if (schema === false) return [() => `${named()}: is not an argument of this tool`];
   if (!isTable(schema)) return [];
   const problems: Problem[] = [];
   const tell = (found: readonly Problem[]): void =>
@@ -91,7 +92,7 @@ function visit(check: Check, schema: unknown, { value, place, seen }: Place): re
     seen,
     spend,
     tell,
-    fail: (say) => tell([() => `${named}: ${say()}`]),
+    fail: (say) => tell([() => `${named()}: ${say()}`]),
     pattern: (source) => check.patterns.get(source),
     target: (reference) => check.targets.get(reference),
     below: (inner, name, held) =>
