@@ -252,6 +252,31 @@ test.each(['initialize', 'tools/list', 'tools/call'])(
   },
 );
 
+test('a server that breaks off its word on the end of a session disturbs neither the listing nor the closing', async () => {
+  const results: Readonly<Record<string, object>> = {
+    initialize: { protocolVersion: '2025-06-18', capabilities: { tools: {} }, serverInfo: { name: 'a', version: '1' } },
+    'tools/list': { tools: [{ name: 'add', inputSchema: { type: 'object' } }] },
+    'tools/call': { content: [{ type: 'text', text: 'ok' }] },
+  };
+  await using server = await scriptedBackend(({ method: verb, body, socket }, response) => {
+    if (verb === 'DELETE') {
+      response.writeHead(200, { 'content-length': '100' }).write('bye');
+      return void setTimeout(() => socket.destroy(), 50);
+    }
+    const { id, method } = (body ?? {}) as { id?: number; method?: string };
+    const result = results[method ?? ''];
+    if (result === undefined) return void response.writeHead(id === undefined ? 202 : 404).end();
+    response.setHeader('content-type', 'application/json').setHeader('mcp-session-id', 'one');
+    return void response.end(JSON.stringify({ jsonrpc: '2.0', id, result }));
+  });
+  const origin = `http://127.0.0.1:${server.port}`;
+  const told = toldRoom({ privateOrigins: [origin] });
+  const set = await told.tools([source(`${origin}/mcp`, { tools: ['add'] })]);
+  expect(await call(set, 'shop_add')).toEqual({ result: 'done', output: 'ok' });
+  await expect(told.room.close()).resolves.toBeUndefined();
+  expect(server.requests.filter(({ method }) => method === 'DELETE')).toHaveLength(2);
+});
+
 test('a tool that the server does not have is told by its name', async () => {
   await using server = await mcpTestServer(register, { sessions: false });
   await using told = toldRoom({ privateOrigins: [server.origin] });

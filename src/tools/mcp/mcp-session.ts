@@ -4,6 +4,7 @@ import { asCall, mcpFetch, type McpFetchOptions } from './mcp-fetch.ts';
 /** One session with a server, for one person. */
 export interface McpSession {
   readonly client: Client;
+  /** Never rejects. */
   close(): Promise<void>;
 }
 
@@ -34,10 +35,11 @@ export async function openMcpSession(options: McpFetchOptions): Promise<McpSessi
   return {
     client,
     close: async () => {
+      // The server's word on it is not waited for any longer than that, and breaks nothing where it breaks off.
       await asCall({ signal: AbortSignal.timeout(closeMs), idempotencyKey: undefined }, async () => {
         await transport.terminateSession().catch(() => undefined);
-        await client.close().catch(() => undefined);
-      });
+        await client.close();
+      }).catch(() => undefined);
     },
   };
 }
