@@ -50,20 +50,21 @@ function transportTo({ url, apiKey }: Pick<UsherProcess, 'url' | 'apiKey'>): Def
 }
 
 async function send(chatId: string, text: string, abortSignal?: AbortSignal, to = transport) {
-  return to.sendMessages({
-    trigger: 'submit-message',
-    chatId,
-    messageId: undefined,
-    messages: [said(text)],
-    abortSignal,
-  });
+  return sendMessage(chatId, said(text), abortSignal, to);
+}
+
+async function sendMessage(chatId: string, newest: UIMessage, abortSignal?: AbortSignal, to = transport) {
+  const messages = [newest];
+  return to.sendMessages({ trigger: 'submit-message', chatId, messageId: undefined, messages, abortSignal });
 }
 
 /** The message as the hooks show it in the end. */
-async function message(stream: Awaited<ReturnType<typeof send>>): Promise<UIMessage> {
+async function message(stream: Awaited<ReturnType<typeof send>>, goneOnWith?: UIMessage): Promise<UIMessage> {
   let last: UIMessage | undefined;
   const failed: unknown[] = [];
-  for await (const one of readUIMessageStream({ stream, onError: (error) => void failed.push(error) })) last = one;
+  const onError = (error: unknown): void => void failed.push(error);
+  const from = goneOnWith === undefined ? {} : { message: goneOnWith };
+  for await (const one of readUIMessageStream({ stream, onError, ...from })) last = one;
   if (failed.length > 0) throw failed[0];
   if (last === undefined) throw new Error('nothing came');
   return last;
@@ -147,20 +148,7 @@ describe('the hooks of the AI SDK', () => {
     const part = asked.parts.find((one) => one.type === 'dynamic-tool');
     expect(part).toMatchObject({ toolName: 'reserve', state: 'approval-requested', input: { seat: 8 } });
     const before = tools.hits.size;
-    const goOn = async (answered: UIMessage): Promise<UIMessage> => {
-      const messages = [answered];
-      const sent = {
-        trigger: 'submit-message',
-        chatId: id,
-        messageId: undefined,
-        messages,
-        abortSignal: undefined,
-      } as const;
-      let shown = answered;
-      const stream = await transport.sendMessages(sent);
-      for await (const one of readUIMessageStream({ message: answered, stream })) shown = one;
-      return shown;
-    };
+    const goOn = async (answered: UIMessage) => message(await sendMessage(id, answered), answered);
     const shown = await goOn(withAnswer(asked, true));
     expect(shown.parts.filter(({ type }) => type === 'dynamic-tool')).toMatchObject([
       { toolName: 'reserve', state: 'output-available', output: { booked: true } },
@@ -176,6 +164,20 @@ describe('the hooks of the AI SDK', () => {
     await goOn(withAnswer(again, false));
     expect(JSON.stringify((await simulator.log()).requests.at(-1)?.body)).toContain('refused it');
     expect(tools.hits.size).toBe(before + 1);
+  });
+
+  test('answer a request once that a message answers many times, and none that it never asked', async () => {
+    const { id } = await client.conversations.create();
+    const asked = await message(await send(id, '[[sim:call reserve {"seat":10}]] [[sim:say Once.]]'));
+    const before = tools.hits.size;
+    const answered = withAnswer(asked, true);
+    const often = { ...answered, parts: Array.from({ length: 50 }, () => answered.parts).flat() };
+    expect(textOf(await message(await sendMessage(id, often), answered))).toBe('Once.');
+    expect(tools.hits.size).toBe(before + 1);
+    const { parts } = withAnswer(asked, true);
+    const strange = parts.map((part) => ('approval' in part ? { ...part, approval: { id, approved: true } } : part));
+    const invented = sendMessage(id, { ...answered, parts: strange } as UIMessage);
+    await expect(invented).rejects.toThrow('no such request for approval');
   });
 
   test('go on talking, whether the person agreed or refused, each answer in the message that asked', async () => {

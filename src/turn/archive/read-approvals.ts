@@ -37,10 +37,15 @@ export async function readApprovals(
   const refused: ApprovalRequestItem[] = [];
   const approved: ApprovalRequestItem[] = [];
   let takenBy: Id<'turn'> | undefined;
-  for (const approval of approvals) {
+  // Each a page of items: as many as there are requests, and not as many as are named.
+  for (const approval of new Map(approvals.map((each) => [`${each.request} ${each.approve}`, each])).values()) {
     const asked = await store.item(id, approval.request);
     const request = asked && openItem(vault, asked);
-    if (request?.kind === 'approval-request') (approval.approve ? approved : refused).push(request);
+    if (request?.kind !== 'approval-request') {
+      fresh.push(approval);
+      continue;
+    }
+    (approval.approve ? approved : refused).push(request);
     const after = { limit: answersWithin, order: 'oldest-first', after: approval.request } as const;
     const before = (await store.items(id, after)).find((row) => isSame(openItem(vault, row), approval));
     if (before === undefined) fresh.push(approval);
