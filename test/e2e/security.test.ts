@@ -147,6 +147,7 @@ describe('A person at the page', () => {
       conversation,
       instructions: secret,
       tools: [tool],
+      text: { format: { type: 'json_schema', name: 'prices', description: secret, schema: { description: secret } } },
       input: [
         { role: 'system', content: secret },
         { role: 'user', content: 'Where is row seven?' },

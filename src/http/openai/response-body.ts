@@ -120,8 +120,8 @@ export function recordedSettings(
 ): ResponseSettings {
   const recorded = { ...(JSON.parse(settings) as ResponseSettings), ...shown };
   if (kind === 'key') return recorded;
-  const { instructions, tools, tool_choice } = plainSettings;
-  return { ...recorded, instructions, tools, tool_choice };
+  const { instructions, tools, tool_choice, text } = plainSettings;
+  return { ...recorded, instructions, tools, tool_choice, text };
 }
 
 export function reasonOf(outcome: TurnOutcome): { reason: string | null; message: string | null } {
