@@ -11,7 +11,10 @@ export interface McpCall {
 }
 
 interface RunningCall extends McpCall {
+  /** What the server had us send besides. */
   answers: number;
+  /** Aborted where its work is done: what is still open of it ends. */
+  readonly over: AbortSignal;
   end(error: unknown): void;
 }
 
@@ -22,7 +25,10 @@ const currentCall = new AsyncLocalStorage<RunningCall>();
  * Works as one call, until `signal` or until an answer breaks off: the client itself would wait for
  * the rest of it. What the work sends is told by the signal that it is given.
  */
-export function asCall<T>({ signal, idempotencyKey }: McpCall, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+export async function asCall<T>(
+  { signal, idempotencyKey }: McpCall,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
   const broken = Promise.withResolvers<never>();
   const ending = new AbortController();
   const within = AbortSignal.any([signal, ending.signal]);
@@ -30,8 +36,13 @@ export function asCall<T>({ signal, idempotencyKey }: McpCall, work: (signal: Ab
     broken.reject(error);
     ending.abort(error);
   };
-  const running = { signal: within, idempotencyKey, answers: 0, end };
-  return Promise.race([currentCall.run(running, () => work(within)), broken.promise]);
+  const over = new AbortController();
+  const running: RunningCall = { signal: within, idempotencyKey, answers: 0, over: over.signal, end };
+  try {
+    return await Promise.race([currentCall.run(running, () => work(within)), broken.promise]);
+  } finally {
+    over.abort();
+  }
 }
 
 export interface McpFetchOptions {
@@ -42,7 +53,10 @@ export interface McpFetchOptions {
 
 /** All of one answer, streamed or not. */
 const answerBytesMax = 4 * 1024 * 1024;
-/** A server may ask back while it works, such as whether we still listen; each answer is a request to it. */
+/**
+ * A server may ask back while it works, such as whether we still listen, or break off an answer that it
+ * wants to go on with; each is a request to it.
+ */
 const answersMax = 64;
 const silenceMs = 300_000;
 /** For what is said after a call has ended: that it was cancelled, that the session is over. */
@@ -57,11 +71,14 @@ export function mcpFetch({ egress, url, headers }: McpFetchOptions): FetchLike {
       throw new ToolFailure('failed', "The tool's server names another address, which is not called.");
     }
     const given = Object.fromEntries(new Headers(init.headers));
-    // A stream that stays open for the server's own news: none is wanted, and it would outlive its call.
-    if (init.method === 'GET' && given['last-event-id'] === undefined) return new Response(null, { status: 405 });
     const call = currentCall.getStore();
-    if (call !== undefined && isAnswer(init.body)) countAnswer(call);
-    const signal = call === undefined || call.signal.aborted ? AbortSignal.timeout(afterwordMs) : call.signal;
+    // The rest of an answer, while its call waits for it. A stream for the server's own news is not wanted: it would outlive its call.
+    const isRest = init.method === 'GET' && given['last-event-id'] !== undefined && call?.over.aborted === false;
+    if (init.method === 'GET' && !isRest) return new Response(null, { status: 405 });
+    if (call !== undefined && isRest) countAnswer(call, 'broke off its answer');
+    else if (call !== undefined && isAnswer(init.body)) countAnswer(call, 'asked back');
+    const lasts = call === undefined ? undefined : AbortSignal.any([call.signal, call.over]);
+    const signal = lasts === undefined || lasts.aborted ? AbortSignal.timeout(afterwordMs) : lasts;
     const reply = await egress.open(
       {
         method: (init.method ?? 'GET') as EgressMethod,
@@ -92,10 +109,10 @@ export function mcpFetch({ egress, url, headers }: McpFetchOptions): FetchLike {
 }
 
 /** @throws ToolFailure for one too many, which ends the call */
-function countAnswer(call: RunningCall): void {
+function countAnswer(call: RunningCall, what: string): void {
   call.answers += 1;
   if (call.answers <= answersMax) return;
-  const failure = new ToolFailure('failed', `The tool's server asked back more than ${answersMax} times.`);
+  const failure = new ToolFailure('failed', `The tool's server ${what} more than ${answersMax} times.`);
   call.end(failure);
   throw failure;
 }

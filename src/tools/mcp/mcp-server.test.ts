@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { McpServer } from '@modelcontextprotocol/server';
 import { describe, expect, test } from 'vitest';
@@ -252,29 +253,82 @@ test.each(['initialize', 'tools/list', 'tools/call'])(
   },
 );
 
-test('a server that breaks off its word on the end of a session disturbs neither the listing nor the closing', async () => {
-  const results: Readonly<Record<string, object>> = {
-    initialize: { protocolVersion: '2025-06-18', capabilities: { tools: {} }, serverInfo: { name: 'a', version: '1' } },
-    'tools/list': { tools: [{ name: 'add', inputSchema: { type: 'object' } }] },
-    'tools/call': { content: [{ type: 'text', text: 'ok' }] },
-  };
-  await using server = await scriptedBackend(({ method: verb, body, socket }, response) => {
-    if (verb === 'DELETE') {
-      response.writeHead(200, { 'content-length': '100' }).write('bye');
-      return void setTimeout(() => socket.destroy(), 50);
-    }
+const plainResults: Readonly<Record<string, object>> = {
+  initialize: { protocolVersion: '2025-06-18', capabilities: { tools: {} }, serverInfo: { name: 'a', version: '1' } },
+  'tools/list': { tools: [{ name: 'add', inputSchema: { type: 'object' } }] },
+  'tools/call': { content: [{ type: 'text', text: 'ok' }] },
+};
+
+/** A server with a session that answers as `answer` says; where that answers nothing, as it should. */
+async function plainServer(
+  answer: (verb: string, method: string | undefined, response: ServerResponse, result: string) => boolean,
+) {
+  const server = await scriptedBackend(({ method: verb, body }, response) => {
     const { id, method } = (body ?? {}) as { id?: number; method?: string };
-    const result = results[method ?? ''];
+    const result = plainResults[method ?? ''];
+    const text = JSON.stringify({ jsonrpc: '2.0', id, result });
+    if (answer(verb, method, response, text)) return;
     if (result === undefined) return void response.writeHead(id === undefined ? 202 : 404).end();
-    response.setHeader('content-type', 'application/json').setHeader('mcp-session-id', 'one');
-    return void response.end(JSON.stringify({ jsonrpc: '2.0', id, result }));
+    response.setHeader('content-type', 'application/json').setHeader('mcp-session-id', 'one').end(text);
   });
-  const origin = `http://127.0.0.1:${server.port}`;
-  const told = toldRoom({ privateOrigins: [origin] });
-  const set = await told.tools([source(`${origin}/mcp`, { tools: ['add'] })]);
+  return Object.assign(server, { origin: `http://127.0.0.1:${server.port}` });
+}
+
+test('a server that breaks off its word on the end of a session disturbs neither the listing nor the closing', async () => {
+  await using server = await plainServer((verb, _, response) => {
+    if (verb !== 'DELETE') return false;
+    response.writeHead(200, { 'content-length': '100' }).write('bye');
+    setTimeout(() => response.destroy(), 50);
+    return true;
+  });
+  const told = toldRoom({ privateOrigins: [server.origin] });
+  const set = await told.tools([source(`${server.origin}/mcp`, { tools: ['add'] })]);
   expect(await call(set, 'shop_add')).toEqual({ result: 'done', output: 'ok' });
   await expect(told.room.close()).resolves.toBeUndefined();
   expect(server.requests.filter(({ method }) => method === 'DELETE')).toHaveLength(2);
+});
+
+test('a server that breaks off its answer again and again is asked for the rest so often, and never after the call', async () => {
+  let broken = 0;
+  await using server = await plainServer((verb, method, response) => {
+    if (verb !== 'GET' && method !== 'tools/call') return false;
+    broken += 1;
+    streamHead(response);
+    response.end(`id: ${broken}\nretry: 0\ndata: \n\n`);
+    return true;
+  });
+  await using told = toldRoom({ privateOrigins: [server.origin] });
+  for (const [timeoutMs, said] of [
+    [100, /longer than 100 ms|more than 64 times/],
+    [60_000, /broke off its answer more than 64 times/],
+  ] as const) {
+    const set = await told.tools([source(`${server.origin}/mcp`, { tools: [{ name: 'add', timeoutMs }] })]);
+    expect(messageOf(await call(set, 'shop_add'))).toMatch(said);
+    const asked = broken;
+    await delay(200);
+    // One may have been on its way.
+    expect(broken).toBeLessThanOrEqual(asked + 1);
+  }
+});
+
+test('a server that leaves its answer open loses the connection once the call is over', async () => {
+  let open = 0;
+  await using server = await plainServer((_, method, response, result) => {
+    if (method !== 'tools/call') return false;
+    open += 1;
+    response.on('close', () => (open -= 1));
+    streamHead(response);
+    response.write(`data: ${result}\n\n`);
+    return true;
+  });
+  await using told = toldRoom({ privateOrigins: [server.origin] });
+  const set = await told.tools([source(`${server.origin}/mcp`, { tools: [{ name: 'add', ratePerMinute: 600 }] })]);
+  // More than the connections to one origin.
+  for (let calls = 0; calls < 140; calls += 1) {
+    expect(await call(set, 'shop_add')).toEqual({ result: 'done', output: 'ok' });
+  }
+  await expect.poll(() => open).toBe(0);
+  expect(told.unexpected).toEqual([]);
 });
 
 test('a tool that the server does not have is told by its name', async () => {
