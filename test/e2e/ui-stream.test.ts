@@ -174,9 +174,9 @@ describe('the hooks of the AI SDK', () => {
     const often = { ...answered, parts: Array.from({ length: 50 }, () => answered.parts).flat() };
     expect(textOf(await message(await sendMessage(id, often), answered))).toBe('Once.');
     expect(tools.hits.size).toBe(before + 1);
-    const { parts } = withAnswer(asked, true);
-    const strange = parts.map((part) => ('approval' in part ? { ...part, approval: { id, approved: true } } : part));
-    const invented = sendMessage(id, { ...answered, parts: strange } as UIMessage);
+    const approval = { id: `mcpr_${'0'.repeat(32)}`, approved: true };
+    const call = { type: 'dynamic-tool', toolName: 'reserve', toolCallId: 'call_1', input: {} } as const;
+    const invented = sendMessage(id, { ...answered, parts: [{ ...call, state: 'approval-responded', approval }] });
     await expect(invented).rejects.toThrow('no such request for approval');
   });
 
