@@ -96,7 +96,8 @@ describe('a file in a message', () => {
     ];
     for (const [rest, param, message] of refusals) {
       const failure = await ask(file(rest)).catch((error: unknown) => error);
-      expect(failure).toMatchObject({ status: 400, param, message: expect.stringMatching(message) });
+      const at = `input[0].content[0].${param}`;
+      expect(failure).toMatchObject({ status: 400, param: at, message: expect.stringMatching(message) });
     }
     const system = { role: 'system' as const, content: [file({ filename: 'a.csv', file_data: csv })] };
     await expect(client.responses.create({ model, input: [system] })).rejects.toMatchObject({ status: 400 });

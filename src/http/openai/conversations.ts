@@ -116,7 +116,7 @@ async function create(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const items = await resolveReferences(
     rooms,
     about,
-    await readItems(body.items ?? [], new FileParts(rooms, exchange)),
+    await readItems(body.items ?? [], new FileParts(rooms, exchange), 'items'),
     'items',
   );
   const asked = { metadata: body.metadata ?? {}, items, subject };
@@ -156,7 +156,7 @@ async function append(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const items = await resolveReferences(
     rooms,
     about,
-    await readItems(body.items, new FileParts(rooms, exchange)),
+    await readItems(body.items, new FileParts(rooms, exchange), 'items'),
     'items',
   );
   await appendItems(rooms, principal, conversationOf(exchange), items);

@@ -14,7 +14,7 @@ import {
   type NamedResult,
 } from './read-functions.ts';
 import { readCaller } from './read-caller.ts';
-import { FileParts, fileShape } from './read-file.ts';
+import { FileParts, fileShape, readImage, type PartPlace } from './read-file.ts';
 import {
   effortSchema,
   readParameters,
@@ -39,9 +39,10 @@ import {
 } from './read-tools.ts';
 import { plainSettings, type ResponseSettings } from './response-body.ts';
 
+const textPartSchema = z.object({ type: z.literal('text'), text: z.string().describe('The text.') });
 const partSchema = z
   .discriminatedUnion('type', [
-    z.object({ type: z.literal('text'), text: z.string().describe('The text.') }),
+    textPartSchema,
     z.object({ type: z.literal('refusal'), refusal: z.string().describe('Why the assistant would not answer.') }),
     z.object({ type: z.literal('file'), file: z.object(fileShape) }),
     z.object({
@@ -51,6 +52,8 @@ const partSchema = z
   ])
   .meta({ id: 'message-part', description: 'A piece of a message as Chat Completions writes it.' });
 const contentSchema = z.union([z.string(), z.array(partSchema)]);
+/** A model's server takes no more of a result. */
+const returnedSchema = z.union([z.string(), z.array(textPartSchema)]);
 
 const speakerSchema = z.string().min(1).max(128).describe('Who of several speaks, for the model to tell them apart.');
 
@@ -88,12 +91,12 @@ const messageSchema = z.discriminatedUnion('role', [
   z.object({
     role: z.literal('function'),
     name: calledNameSchema,
-    content: contentSchema.nullish().describe('What the function returned; the older form of a `tool` message.'),
+    content: returnedSchema.nullish().describe('What the function returned; the older form of a `tool` message.'),
   }),
   z.object({
     role: z.literal('tool'),
     tool_call_id: callIdSchema,
-    content: contentSchema.describe('What the function returned.'),
+    content: returnedSchema.describe('What the function returned.'),
   }),
 ]);
 
@@ -215,7 +218,7 @@ export async function readChatRequest(
   const { tool_choice: choice, function_call: called, response_format: format } = body;
   const isLegacy = asksFunctions(body);
   const files = new FileParts(rooms, exchange);
-  const input = await Promise.all(body.messages.map((message) => readMessage(message, files)));
+  const input = await Promise.all(body.messages.map((message, nth) => readMessage(message, files, `messages[${nth}]`)));
   return {
     principal: exchange.principal,
     model: body.model,
@@ -277,7 +280,11 @@ function readExtra(body: ChatBody): Readonly<Record<string, unknown>> {
   return extra;
 }
 
-async function readMessage(message: ChatBody['messages'][number], files: FileParts): Promise<(Item | NamedResult)[]> {
+async function readMessage(
+  message: ChatBody['messages'][number],
+  files: FileParts,
+  at: string,
+): Promise<(Item | NamedResult)[]> {
   if (message.role === 'function') {
     return [{ kind: 'named-result', name: message.name, output: plainText(message.content ?? '') }];
   }
@@ -297,7 +304,7 @@ async function readMessage(message: ChatBody['messages'][number], files: FilePar
     id: newId('message'),
     role: message.role,
     ...(message.name == null ? {} : { name: message.name }),
-    content: await readContent(message.content ?? refusalOf(message) ?? '', message.role, files),
+    content: await readContent(message.content ?? refusalOf(message) ?? '', files, { role: message.role, at }),
     status: 'completed',
   };
   if (message.role !== 'assistant') return [spoken];
@@ -351,24 +358,21 @@ function refusalOf(message: ChatBody['messages'][number]): z.infer<typeof conten
 
 async function readContent(
   content: z.infer<typeof contentSchema>,
-  role: string,
   files: FileParts,
+  { role, at }: PartPlace,
 ): Promise<ContentPart[]> {
   if (typeof content === 'string') return [{ type: 'text', text: content }];
-  const parts = content.map(async (part): Promise<ContentPart> => {
+  const parts = content.map(async (part, nth): Promise<ContentPart> => {
+    const place = `${at}.content[${nth}]`;
     switch (part.type) {
       case 'file':
-        return files.read(part.file, role);
+        return files.read(part.file, { role, at: `${place}.file` });
       case 'text':
         return { type: 'text', text: part.text };
       case 'refusal':
         return { type: 'refusal', text: part.refusal };
       case 'image_url':
-        return {
-          type: 'image',
-          url: part.image_url.url,
-          ...(part.image_url.detail == null ? {} : { detail: part.image_url.detail }),
-        };
+        return readImage(part.image_url, { role, at: place });
     }
   });
   return Promise.all(parts);

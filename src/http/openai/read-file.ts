@@ -18,6 +18,15 @@ export const fileShape = {
 type WireFile = { readonly [Name in keyof typeof fileShape]?: string | null | undefined } & {
   readonly file_url?: string | null | undefined;
 };
+type ImagePart = Extract<ContentPart, { type: 'image' }>;
+
+/** Who sends a part, and where it stands in the body: `input[0].content[1]`. */
+export interface PartPlace {
+  readonly role: string;
+  readonly at: string;
+  /** What the field with its data is called there; absent: as on this wire. */
+  readonly field?: string;
+}
 
 const filesMax = 20;
 /** Of all files of a request together: a few kilobytes may hold as much. */
@@ -40,8 +49,8 @@ export class FileParts {
   }
 
   /** @throws UsherError `invalid_request` where it cannot be read, `forbidden` for a person's token */
-  async read(file: WireFile, role: string): Promise<ContentPart> {
-    const param = file.file_url == null ? (file.file_id == null ? 'file_data' : 'file_id') : 'file_url';
+  async read(file: WireFile, { role, at, field = 'file_data' }: PartPlace): Promise<ContentPart> {
+    const param = `${at}.${file.file_url == null ? (file.file_id == null ? field : 'file_id') : 'file_url'}`;
     const refused = (message: string): UsherError => new UsherError('invalid_request', message, { param });
     if (this.#principal.kind === 'user') {
       throw new UsherError('forbidden', "An end user's token may not send files. Call with an API key instead.", {
@@ -65,6 +74,28 @@ export class FileParts {
       throw refused(`The files hold more than ${charactersMax} characters together. Send fewer.`);
     return { type: 'file', name, text: read.text };
   }
+}
+
+/** @throws UsherError `invalid_request` for what no model would be shown */
+export function readImage(
+  image: Pick<WireFile, 'file_id'> & {
+    readonly url?: string | null | undefined;
+    readonly detail?: ImagePart['detail'] | null | undefined;
+  },
+  { role, at }: PartPlace,
+): ImagePart {
+  const { url, detail } = image;
+  if (image.file_id != null) {
+    const message = 'Files are not stored here by id. Send the image as a data URL in "image_url".';
+    throw new UsherError('invalid_request', message, { param: `${at}.file_id` });
+  }
+  const param = `${at}.image_url`;
+  if (url == null) throw new UsherError('invalid_request', `"${param}" must be given: a string.`, { param });
+  if (role !== 'user') {
+    const message = `A message of the role ${role} cannot hold an image. Send it as the user.`;
+    throw new UsherError('invalid_request', message, { param });
+  }
+  return { type: 'image', url, ...(detail == null ? {} : { detail }) };
 }
 
 /** It stands in the prompt, so it is one plain line. */

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { newId } from '#base';
 import { searchSource, searchTool, writeFound, type ContentPart, type Item, type ResultItem } from '#conversation';
 import type { SaidItem } from '#turn';
-import { fileShape, type FileParts } from './read-file.ts';
+import { fileShape, readImage, type FileParts, type PartPlace } from './read-file.ts';
 
 /** Roles as the wire writes them. */
 const roleSchema = z.enum(['user', 'assistant', 'system', 'developer']);
@@ -29,7 +29,8 @@ const sentParts = [
   }),
   z.object({
     type: z.literal('input_image'),
-    image_url: imageUrlSchema,
+    image_url: imageUrlSchema.nullish(),
+    file_id: fileShape.file_id,
     detail: detailSchema.nullish(),
   }),
 ] as const;
@@ -206,9 +207,16 @@ export const itemsSchema = z.array(z.preprocess(typed, itemSchema));
 /** `input` of a response: one text of the user, or items. */
 export const inputSchema = z.union([z.string(), itemsSchema]);
 
-/** Ids are always our own: a caller's could collide with another's. */
-export async function readItems(input: z.infer<typeof inputSchema>, files: FileParts): Promise<SaidItem[]> {
-  if (typeof input !== 'string') return Promise.all(unsettled(input).map((item) => readItem(item, files)));
+/** Ids are always our own: a caller's could collide with another's. `at` is where they stand in the body. */
+export async function readItems(
+  input: z.infer<typeof inputSchema>,
+  files: FileParts,
+  at: 'input' | 'items',
+): Promise<SaidItem[]> {
+  if (typeof input !== 'string') {
+    const kept = unsettled(input);
+    return Promise.all(input.flatMap((item, nth) => (kept.has(item) ? [readItem(item, files, `${at}[${nth}]`)] : [])));
+  }
   return [
     {
       kind: 'message',
@@ -221,15 +229,16 @@ export async function readItems(input: z.infer<typeof inputSchema>, files: FileP
 }
 
 /** Without the requests for approval, and the approvals, of calls that are sent too. */
-function unsettled(items: z.infer<typeof itemsSchema>): z.infer<typeof itemsSchema> {
+function unsettled(items: z.infer<typeof itemsSchema>): ReadonlySet<z.infer<typeof itemSchema>> {
   const settled = new Set(items.map((item) => (item.type === 'mcp_call' ? item.approval_request_id : undefined)));
-  return items.filter((item) => {
+  const kept = items.filter((item) => {
     if (item.type === 'mcp_approval_request') return item.id == null || !settled.has(item.id);
     return item.type !== 'mcp_approval_response' || !settled.has(item.approval_request_id);
   });
+  return new Set(kept);
 }
 
-async function readItem(item: z.infer<typeof itemSchema>, files: FileParts): Promise<SaidItem> {
+async function readItem(item: z.infer<typeof itemSchema>, files: FileParts, at: string): Promise<SaidItem> {
   switch (item.type) {
     case undefined:
     case 'message': {
@@ -237,7 +246,7 @@ async function readItem(item: z.infer<typeof itemSchema>, files: FileParts): Pro
       const parts =
         typeof content === 'string'
           ? [{ type: 'text' as const, text: content }]
-          : await Promise.all(content.map((part) => readPart(part, role, files)));
+          : await Promise.all(content.map((part, nth) => readPart(part, files, { role, at: `${at}.content[${nth}]` })));
       return { kind: 'message', id: newId('message'), role, content: parts, status: readStatus(item) };
     }
     case 'function_call':
@@ -284,7 +293,7 @@ async function readItem(item: z.infer<typeof itemSchema>, files: FileParts): Pro
     case 'function_call_output':
     case 'custom_tool_call_output': {
       const returned =
-        typeof item.output === 'string' ? { output: item.output } : await readReturned(item.output, files);
+        typeof item.output === 'string' ? { output: item.output } : await readReturned(item.output, files, at);
       const custom = item.type === 'custom_tool_call_output' ? { custom: true as const } : {};
       return { kind: 'result', id: newId('result'), callId: item.call_id, ...returned, ...custom, status: 'completed' };
     }
@@ -302,9 +311,13 @@ async function readItem(item: z.infer<typeof itemSchema>, files: FileParts): Pro
 async function readReturned(
   output: readonly z.infer<typeof returnedSchema>[],
   files: FileParts,
+  at: string,
 ): Promise<Pick<ResultItem, 'output' | 'images'>> {
   // Read as if the user had sent it: it comes from outside, too.
-  const parts = await Promise.all(output.map((part) => readPart(part, 'user', files)));
+  const role = 'user';
+  const parts = await Promise.all(
+    output.map((part, nth) => readPart(part, files, { role, at: `${at}.output[${nth}]` })),
+  );
   const images = parts.filter((part) => part.type === 'image');
   const text = parts.map((part) => (part.type === 'image' ? '' : part.text)).join('');
   return { output: text, ...(images.length === 0 ? {} : { images }) };
@@ -368,7 +381,7 @@ function readSearch({ queries, results, status }: z.infer<typeof searchSchema>):
   };
 }
 
-async function readPart(part: z.infer<typeof partSchema>, role: string, files: FileParts): Promise<ContentPart> {
+async function readPart(part: z.infer<typeof partSchema>, files: FileParts, place: PartPlace): Promise<ContentPart> {
   switch (part.type) {
     case 'input_text':
     case 'output_text':
@@ -376,8 +389,8 @@ async function readPart(part: z.infer<typeof partSchema>, role: string, files: F
     case 'refusal':
       return { type: 'refusal', text: part.refusal };
     case 'input_file':
-      return files.read(part, role);
+      return files.read(part, place);
     case 'input_image':
-      return { type: 'image', url: part.image_url, ...(part.detail == null ? {} : { detail: part.detail }) };
+      return readImage({ url: part.image_url, file_id: part.file_id, detail: part.detail }, place);
   }
 }

@@ -135,7 +135,7 @@ async function readRequest(
   settings: ResponseSettings,
 ): Promise<TurnRequest> {
   const request = readResponseRequest(exchange, body, settings);
-  const said = await readItems(body.input, new FileParts(rooms, exchange));
+  const said = await readItems(body.input, new FileParts(rooms, exchange), 'input');
   return { ...request, input: await resolveReferences(rooms, request, said, 'input') };
 }
 

@@ -17,7 +17,7 @@ import {
 import type { Exchange, Route } from '../exchange.ts';
 import { answerStreamed, type Telling } from '../openai/answer-exchange.ts';
 import { modelSchema, readBody, subjectSchema } from '../openai/read-body.ts';
-import { FileParts } from '../openai/read-file.ts';
+import { FileParts, type PartPlace } from '../openai/read-file.ts';
 import { readCaller } from '../openai/read-caller.ts';
 import { plainSettings, type ResponseSettings } from '../openai/response-body.ts';
 import { talkPolicy } from '../openai/talk-policy.ts';
@@ -107,14 +107,19 @@ async function chat(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const conversation = parseId('conversation', body.id);
   const files = new FileParts(rooms, exchange);
   if (conversation === undefined) {
-    return say(rooms, exchange, body, await Promise.all(body.messages.map((message) => readMessage(message, files))));
+    return say(
+      rooms,
+      exchange,
+      body,
+      await Promise.all(body.messages.map((message, nth) => readMessage(message, files, nth))),
+    );
   }
   if (newest.role === 'user') {
     return say(
       rooms,
       exchange,
       body,
-      [await readMessage(newest, files)],
+      [await readMessage(newest, files, body.messages.length - 1)],
       await replacedBy(rooms, exchange, body, conversation),
     );
   }
@@ -250,16 +255,23 @@ function readApproval({ state, approval }: UiPart): ApprovalItem[] {
   return [{ kind: 'approval', id: newId('approval'), request, approve, reason, status: 'completed' }];
 }
 
-async function readMessage({ id: clientId, role, parts }: UiChat['messages'][number], files: FileParts): Promise<Item> {
-  const content = await Promise.all(parts.map((part) => readPart(part, role, files)));
+async function readMessage(
+  { id: clientId, role, parts }: UiChat['messages'][number],
+  files: FileParts,
+  nth: number,
+): Promise<Item> {
+  const at = `messages[${nth}].parts`;
+  const content = await Promise.all(
+    parts.map((part, place) => readPart(part, files, { role, at: `${at}[${place}]`, field: 'url' })),
+  );
   const named = clientId === undefined ? {} : { clientId };
   return { kind: 'message', id: newId('message'), role, content: content.flat(), status: 'completed', ...named };
 }
 
-async function readPart(part: UiPart, role: string, files: FileParts): Promise<ContentPart[]> {
+async function readPart(part: UiPart, files: FileParts, place: PartPlace): Promise<ContentPart[]> {
   if (part.type === 'text') return [{ type: 'text', text: part.text ?? '' }];
   const { type, mediaType, url, filename } = part;
   if (type !== 'file' || url?.startsWith('data:') !== true) return [];
   if (mediaType?.startsWith('image/') === true) return url.startsWith('data:image/') ? [{ type: 'image', url }] : [];
-  return role === 'user' ? [await files.read({ filename, file_data: url }, role)] : [];
+  return place.role === 'user' ? [await files.read({ filename, file_data: url }, place)] : [];
 }
