@@ -2,7 +2,7 @@ import { UsherError } from '#base';
 import type { SubjectId } from '#access';
 import type { ServedRelease } from '#release';
 import type { ConversationRow, TurnRow } from '#store';
-import { refuseSameNames } from './answer/turn-tools.ts';
+import { refuseTools } from './answer/turn-tools.ts';
 import { chargePerson, checkLength } from './archive/admit-said.ts';
 import { isBeyond } from './archive/beyond.ts';
 import { findTurn } from './durable/find-turn.ts';
@@ -48,7 +48,7 @@ export async function resolve(rooms: TurnRooms, turn: AdmittedTurn): Promise<Pla
     : request.input;
   const served = await servedRelease(rooms, turn, conversation ?? previous);
   if (principal.kind === 'user') checkLength(request.input, served.release.spec.limits, 'input');
-  await refuseSameNames(rooms, { request, served, reach });
+  await refuseTools(rooms, { request, served, reach });
   const repeats = await repeatKeys(rooms, request);
   const giveBack = rooms.limits.admit(principal, rooms.clock.monotonicMs(), request.background);
   const release = (): void => giveBack(rooms.clock.monotonicMs());

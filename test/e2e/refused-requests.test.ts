@@ -125,6 +125,61 @@ const cases: Readonly<Record<string, Case>> = {
     param: 'messages[0].content[0].image_url.url',
     says: '"messages[0].content[0].image_url.url" must be an http(s) address, or a data URL of an image.',
   },
+  'an image by an id': {
+    to: responses,
+    body: response({
+      input: [
+        { role: 'user', content: 'x' },
+        { role: 'user', content: [{ type: 'input_image', image_url: null, file_id: 'file-1' }] },
+      ],
+    }),
+    param: 'input[1].content[0].file_id',
+    says: 'Files are not stored here by id. Send the image as a data URL in "image_url".',
+  },
+  'an image that is none': {
+    to: responses,
+    body: response({
+      input: [
+        { type: 'function_call', call_id: 'c', name: 'f', arguments: '{}' },
+        { type: 'function_call_output', call_id: 'c', output: [{ type: 'input_image', image_url: null }] },
+      ],
+    }),
+    param: 'input[1].output[0].image_url',
+    says: '"input[1].output[0].image_url" must be given: a string.',
+  },
+  'an image of the assistant': {
+    to: chats,
+    body: chat({
+      messages: [
+        ...said,
+        { role: 'assistant', content: [{ type: 'image_url', image_url: { url: 'data:image/png;base64,AAAA' } }] },
+      ],
+    }),
+    param: 'messages[1].content[0].image_url',
+    says: 'A message of the role assistant cannot hold an image. Send it as the user.',
+  },
+  'an image as the result of a tool, in chat': {
+    to: chats,
+    body: chat({
+      messages: [
+        ...said,
+        { role: 'assistant', tool_calls: [{ id: 'c', type: 'function', function: { name: 'f', arguments: '{}' } }] },
+        {
+          role: 'tool',
+          tool_call_id: 'c',
+          content: [{ type: 'image_url', image_url: { url: 'data:image/png;base64,AAAA' } }],
+        },
+      ],
+    }),
+    param: 'messages[2].content[0].type',
+    says: '"messages[2].content[0].type" must be "text".',
+  },
+  'a file that is no file, in chat': {
+    to: chats,
+    body: chat({ messages: [{ role: 'user', content: [{ type: 'file', file: { file_id: 'file-1' } }] }] }),
+    param: 'messages[0].content[0].file.file_id',
+    says: 'Files are not stored here by id. Send the file as "file_data".',
+  },
   'a tool result that names no call': {
     to: chats,
     body: chat({ messages: [...said, { role: 'tool', content: 'x' }] }),
@@ -259,9 +314,51 @@ const cases: Readonly<Record<string, Case>> = {
   },
   'a tool of a type that there is not': {
     to: responses,
-    body: response({ tools: [{ type: 'web_search' }] }),
+    body: response({ tools: [{ type: 'code_interpreter' }] }),
     param: 'tools[0].type',
     says: '"tools[0].type" must be "function", "custom" or "file_search".',
+  },
+  'a tool that the owner would have to declare': {
+    to: responses,
+    body: response({ tools: [{ type: 'file_search' }, { type: 'mcp', server_label: 'x', server_url: 'https://x' }] }),
+    param: 'tools[1].type',
+    says: '"tools[1]" would be run by the server, which runs what the assistant\'s owner declares: MCP servers and HTTP requests, under "tools" of its assistant.yaml. Leave it out here.',
+  },
+  'a search of the web': {
+    to: responses,
+    body: response({ tools: [{ type: 'web_search_preview' }] }),
+    param: 'tools[0].type',
+    says: '"tools[0]" would be run by the server, which runs what the assistant\'s owner declares: MCP servers and HTTP requests, under "tools" of its assistant.yaml. Leave it out here.',
+  },
+  'a function to choose that is not among the tools': {
+    to: responses,
+    body: response({ tools: [{ type: 'function', name: 'seats' }], tool_choice: { type: 'function', name: 'rows' } }),
+    param: 'tool_choice',
+    says: '"tool_choice" names "rows", and no such tool was given. Give it, or name another.',
+  },
+  'a function to choose that is a custom tool': {
+    to: responses,
+    body: response({ tools: [{ type: 'custom', name: 'seats' }], tool_choice: { type: 'function', name: 'seats' } }),
+    param: 'tool_choice',
+    says: '"tool_choice" names "seats", and no such tool was given. Give it, or name another.',
+  },
+  'a search to choose that the model may not make': {
+    to: responses,
+    body: response({ tool_choice: { type: 'file_search' } }),
+    param: 'tool_choice',
+    says: '"tool_choice" names "file_search", and no such tool was given. Give it, or name another.',
+  },
+  'a function to choose where there are no tools, in chat': {
+    to: chats,
+    body: chat({ tool_choice: { type: 'function', function: { name: 'seats' } } }),
+    param: 'tool_choice',
+    says: '"tool_choice" names "seats", and no such tool was given. Give it, or name another.',
+  },
+  'a function to call by its older name that is not among them': {
+    to: chats,
+    body: chat({ functions: [{ name: 'seats' }], function_call: { name: 'rows' } }),
+    param: 'function_call',
+    says: '"function_call" names "rows", and no such tool was given. Give it, or name another.',
   },
   'a tool of a type that there is not, in chat': {
     to: chats,

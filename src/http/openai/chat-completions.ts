@@ -35,8 +35,9 @@ async function createCompletion(rooms: TurnRooms, exchange: Exchange): Promise<v
   // One choice that fails, fails the completion: the others are stopped.
   const failed = new AbortController();
   const signal = AbortSignal.any([exchange.signal, failed.signal]);
-  const telling: Telling = (relay) => runTurn(rooms, request, relay, signal).catch(asWritten);
   const isLegacy = asksFunctions(body);
+  const names = isLegacy ? { ...paramNames, tool_choice: 'function_call' } : paramNames;
+  const telling: Telling = (relay) => runTurn(rooms, request, relay, signal).catch((error) => asWritten(error, names));
   if (body.stream === true) {
     const includeUsage = body.stream_options?.include_usage === true;
     const stream = new ChunkStream({ choices, includeUsage, asksFunctions: isLegacy });
@@ -60,8 +61,8 @@ const paramNames: Readonly<Record<string, string>> = {
 };
 
 /** @throws always, with the name that the field at fault has here */
-function asWritten(error: unknown): never {
-  const param = error instanceof UsherError && error.param !== undefined ? paramNames[error.param] : undefined;
+function asWritten(error: unknown, names: typeof paramNames): never {
+  const param = error instanceof UsherError && error.param !== undefined ? names[error.param] : undefined;
   if (!(error instanceof UsherError) || param === undefined) throw error;
   const { code, retryAfterMs } = error;
   const message = error.message.replaceAll(`"${error.param}"`, `"${param}"`);

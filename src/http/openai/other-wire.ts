@@ -2,13 +2,24 @@ import { UsherError } from '#base';
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** @throws UsherError `invalid_request` where what is said, or a tool, is written as Chat Completions takes it */
+/** Of a caller's tools: those that the server would have to reach out for. */
+const ownersTools = /^(?:web_search|mcp$)/;
+
+/** @throws UsherError `invalid_request` where what is said, or a tool, is written as Chat Completions takes it, or is the owner's to declare */
 export function refuseChatForm(body: unknown): void {
   const { input, messages, tools } = fieldsOf(body);
   if (input === undefined && messages !== undefined) {
     throw written('messages', '"messages" is for Chat Completions. Send "input", or call /v1/chat/completions.');
   }
-  const nested = Array.isArray(tools) ? tools.findIndex((tool) => isNested(fieldsOf(tool))) : -1;
+  const given = Array.isArray(tools) ? tools : [];
+  const owners = given.findIndex((tool) => ownersTools.test(String(fieldsOf(tool)['type'])));
+  if (owners !== -1) {
+    throw written(
+      `tools[${owners}].type`,
+      `"tools[${owners}]" would be run by the server, which runs what the assistant's owner declares: MCP servers and HTTP requests, under "tools" of its assistant.yaml. Leave it out here.`,
+    );
+  }
+  const nested = given.findIndex((tool) => isNested(fieldsOf(tool)));
   if (nested === -1) return;
   throw written(
     `tools[${nested}]`,

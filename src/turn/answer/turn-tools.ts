@@ -1,4 +1,4 @@
-import { UsherError } from '#base';
+import { shown, UsherError } from '#base';
 import { searchSource, searchTool, type ToolItem } from '#conversation';
 import type { FunctionTool } from '#backend';
 import type { ServerTool, ToolSet } from '#tools';
@@ -24,19 +24,32 @@ const callsMax = 64;
 type Equipped = Pick<PlannedTurn, 'request' | 'served' | 'reach'>;
 
 /**
- * A function of the caller's under the name of one of the assistant's tools would never be called.
+ * A function of the caller's under the name of one of the assistant's tools would never be called, and
+ * one that must be called has to be there.
  * @throws UsherError `invalid_request`
  */
-export async function refuseSameNames(rooms: Pick<TurnRooms, 'tools'>, turn: Equipped): Promise<void> {
-  const { tools } = turn.request;
-  if (tools.length === 0) return;
+export async function refuseTools(rooms: Pick<TurnRooms, 'tools'>, turn: Equipped): Promise<void> {
+  const { tools, toolChoice, fileSearch } = turn.request;
+  const chosen = typeof toolChoice === 'object' ? toolChoice : undefined;
+  if (tools.length === 0 && chosen === undefined) return;
   const { toolOf } = await openTurnTools(rooms, turn);
   const at = tools.findIndex(({ name }) => toolOf(name) !== undefined);
-  if (at === -1) return;
+  if (at !== -1) {
+    throw new UsherError(
+      'invalid_request',
+      `The assistant has a tool of its own called "${tools[at]!.name}", which the model would call instead. Give your function another name.`,
+      { param: `tools[${at}]` },
+    );
+  }
+  if (chosen === undefined || toolOf(chosen.name) !== undefined) return;
+  const isCustom = chosen.custom === true;
+  if (tools.some(({ name, custom }) => name === chosen.name && (custom !== undefined) === isCustom)) return;
+  // Where there is nothing to search it is not offered.
+  if (chosen.name === searchTool && fileSearch !== undefined) return;
   throw new UsherError(
     'invalid_request',
-    `The assistant has a tool of its own called "${tools[at]!.name}", which the model would call instead. Give your function another name.`,
-    { param: `tools[${at}]` },
+    `"tool_choice" names "${shown(chosen.name)}", and no such tool was given. Give it, or name another.`,
+    { param: 'tool_choice' },
   );
 }
 
