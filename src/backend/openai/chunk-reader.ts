@@ -23,6 +23,9 @@ const callNameCharactersMax = 1_024;
 /** Of the events of one answer that tell log probabilities, which are held with it: those of what comes later are left out. */
 const logprobsCharactersMax = 16_777_216;
 
+/** Of one answer: what is beyond is no count. Sums of the answers of a turn stay whole numbers that every database gives back. */
+const tokensMax = 1_000_000_000;
+
 interface WireChunk {
   readonly choices?: readonly (WireChoice | null)[] | null;
   readonly usage?: WireUsage | null;
@@ -229,7 +232,7 @@ function readUsage(usage: WireUsage): Usage | undefined {
 }
 
 function tokens(value: unknown): number | undefined {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : undefined;
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= tokensMax ? value : undefined;
 }
 
 /** A backend's `code`, else its `type`, where it is a short word; sentences stay out: they may quote content. */

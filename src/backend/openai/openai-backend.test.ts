@@ -172,6 +172,17 @@ describe('an answer', () => {
     expect(told.end).toEqual({ finish: 'stop', usage: undefined });
   });
 
+  test('has no usage where its counts are none that an answer can have', async () => {
+    for (const count of [Number.MAX_SAFE_INTEGER, -1, 1.5, '7', 1e300]) {
+      const usage = { prompt_tokens: 10, completion_tokens: count };
+      const told = await askScripted((_request, response) => {
+        streamHead(response);
+        response.end(chunkEvent({ content: 'Hi' }) + chunkEvent({}, 'stop') + usageEvent(usage) + doneEvent);
+      });
+      expect(told.end).toEqual({ finish: 'stop', usage: undefined });
+    }
+  });
+
   test('ends when its end marker came, though the server keeps the connection open', async () => {
     const told = await askScripted((_request, response) => {
       streamHead(response);
