@@ -78,4 +78,12 @@ describe('the audit trail', () => {
       expect(refused).toMatchObject({ error: { param: 'after' } });
     }
   });
+
+  test('says nothing of a token that was not made', async () => {
+    const before = await call('north', 'GET /admin/audit');
+    for (const subject of ['app:key_1', 'a\u0000b']) {
+      await call('north', 'POST /v1/user_tokens', { assistant, subject }, 400);
+    }
+    expect(await call('north', 'GET /admin/audit')).toEqual(before);
+  });
 });

@@ -33,8 +33,9 @@ async function mint({ rooms, tokens }: { rooms: TurnRooms; tokens: UserTokens },
   const key = keyOf(exchange);
   const { tenant } = key;
   const { assistant } = await rooms.releases.resolve(tenant, body.assistant);
-  await putAudit(rooms, key, 'user_token.create', `${assistant}/${body.subject}`);
   const minted = await tokens.mintUserToken({ tenant, assistant, subject: body.subject as SubjectId });
+  // Before it is given away: none is used that was not recorded.
+  await putAudit(rooms, key, 'user_token.create', `${assistant}/${minted.subject}`);
   exchange.sendJson(200, {
     object: 'user_token',
     token: minted.token,
