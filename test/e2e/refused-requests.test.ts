@@ -324,6 +324,12 @@ const cases: Readonly<Record<string, Case>> = {
     param: 'tools[1].type',
     says: '"tools[1]" would be run by the server, which runs what the assistant\'s owner declares: MCP servers and HTTP requests, under "tools" of its assistant.yaml. Leave it out here.',
   },
+  'a prompt that is stored elsewhere': {
+    to: responses,
+    body: response({ prompt: { id: 'pmpt_1', variables: {} } }),
+    param: 'prompt',
+    says: 'No prompts are stored here: an assistant has its instructions. Send "instructions".',
+  },
   'a search of the web': {
     to: responses,
     body: response({ tools: [{ type: 'web_search_preview' }] }),

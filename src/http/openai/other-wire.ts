@@ -5,9 +5,12 @@ type Fields = Readonly<Record<string, unknown>>;
 /** Of a caller's tools: those that the server would have to reach out for. */
 const ownersTools = /^(?:web_search|mcp$)/;
 
-/** @throws UsherError `invalid_request` where what is said, or a tool, is written as Chat Completions takes it, or is the owner's to declare */
-export function refuseChatForm(body: unknown): void {
-  const { input, messages, tools } = fieldsOf(body);
+/** @throws UsherError `invalid_request` where what is said, or a tool, is written as Chat Completions takes it, or is not to be had here */
+export function refuseUnserved(body: unknown): void {
+  const { input, messages, tools, prompt } = fieldsOf(body);
+  if (prompt != null) {
+    throw written('prompt', 'No prompts are stored here: an assistant has its instructions. Send "instructions".');
+  }
   if (input === undefined && messages !== undefined) {
     throw written('messages', '"messages" is for Chat Completions. Send "input", or call /v1/chat/completions.');
   }

@@ -18,7 +18,7 @@ import {
 } from '#turn';
 import type { Exchange, Route } from '../exchange.ts';
 import { answerStreamed, answerWhole, type Telling } from './answer-exchange.ts';
-import { refuseChatForm } from './other-wire.ts';
+import { refuseUnserved } from './other-wire.ts';
 import { pageOf, readBody, readPage, readQuery } from './read-body.ts';
 import { FileParts } from './read-file.ts';
 import { includedSchema, itemPageSchema, readIncluded } from './read-included.ts';
@@ -113,7 +113,7 @@ export function responseRoutes(rooms: TurnRooms): Route[] {
 
 async function createResponse(rooms: TurnRooms, exchange: Exchange): Promise<void> {
   const sent = await exchange.json();
-  refuseChatForm(sent);
+  refuseUnserved(sent);
   const body = readBody(responseSchema, sent);
   const settings = readSettings(body);
   const request = await readRequest(rooms, exchange, body, settings);
