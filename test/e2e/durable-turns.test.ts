@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { get, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import OpenAI from 'openai';
@@ -101,6 +103,23 @@ describe('a response that is streamed again', () => {
     }
     const unknown = `resp_${'0'.repeat(32)}`;
     await expect(client.responses.retrieve(unknown, { stream: true })).rejects.toMatchObject({ status: 404 });
+  });
+
+  test('breaks off where it was not told to its end before its events went, and never passes for whole', async () => {
+    const { id: conversation } = await client.conversations.create();
+    const body = { model, conversation, input: '[[sim:tokens 60000]]', background: true };
+    const { id } = await client.responses.create(body);
+    const path = `${usher.url}/v1/responses/${id}?stream=true`;
+    const slow = get(path, { headers: { authorization: `Bearer ${usher.apiKey}` } });
+    const [stream] = (await once(slow, 'response')) as [IncomingMessage];
+    const read = async () => (await client.responses.retrieve(id)).status;
+    await expect.poll(read, { timeout: 30_000 }).toBe('completed');
+    const [asked] = (await client.conversations.items.list(conversation, { order: 'asc' })).data;
+    await client.conversations.items.delete(asked!.id!, { conversation_id: conversation });
+    const told: string[] = [];
+    stream.setEncoding('utf8').on('data', (piece: string) => void told.push(piece));
+    await expect(once(stream, 'end')).rejects.toThrow('aborted');
+    expect(told.join('')).not.toContain('response.completed');
   });
 });
 

@@ -69,13 +69,15 @@ export async function followTurn(rooms: FollowRooms, id: Id<'turn'>, follower: F
         await relay({ type: 'queued', turn: startedTurn(row) });
       }
       if (turn !== undefined) {
-        const unkept = after > 0 || turn.state === 'running' ? [] : await toldUnkept(store, vault, turn);
+        const isOver = turn.state !== 'running';
+        const unkept = after > 0 || !isOver ? [] : await toldUnkept(store, vault, turn);
         if (unkept.length > 0 && isResumed) throw noEvents();
         if (!isStartedTold) await relay({ type: 'started', turn: startedTurn(turn) });
         isStartedTold = true;
         if (unkept.length === 0) after = await tellStored(store, vault, turn, after, relay);
         for (const event of unkept) await relay(event);
-        if (turn.state !== 'running') {
+        if (isOver) {
+          if (after > 0 && !(await areKept(store, id))) throw eventsGone();
           const finished = await tellEnd(turn, relay);
           // Of who heard it here its node knew when it ended.
           if (live === undefined && !turn.background && !signal.aborted) await forgetRepeats(store, id);
@@ -112,9 +114,12 @@ async function tellStored(
 
 /** What its items tell, where its events are not in the store, or not from the first on. */
 async function toldUnkept(store: TenantStore, vault: SubjectVault, { id }: TurnRow): Promise<readonly TurnEvent[]> {
-  const [first] = await store.turnEvents(id, 0, 1);
-  if (first?.firstSeq === 1) return [];
+  if (await areKept(store, id)) return [];
   return retell((await store.turnItems(id, 'output')).map((item) => openItem(vault, item)));
+}
+
+async function areKept(store: TenantStore, id: Id<'turn'>): Promise<boolean> {
+  return (await store.turnEvents(id, 0, 1))[0]?.firstSeq === 1;
 }
 
 /** Where that cannot be written now, the answer is told once more to whoever says the same as a repeat. */
@@ -162,6 +167,14 @@ function noEvents(): UsherError {
     'invalid_request',
     'The events of this response are not kept any more. Leave "starting_after" out to have its answer told from the beginning.',
     { param: 'starting_after' },
+  );
+}
+
+/** What came of them is not all, and an end would pass it for whole. */
+function eventsGone(): UsherError {
+  return new UsherError(
+    'interrupted',
+    'The events of this response were deleted while it was told. Ask for the response again.',
   );
 }
 
