@@ -91,7 +91,7 @@ export async function openUsher(options: {
     leases,
     writer: new EventWriter(store.system, telemetry),
     live,
-    watch: new TurnWatch(store.system, live, telemetry),
+    watch: new TurnWatch(store.system, live, telemetry, clock),
     runsTurns: config.roles.includes('worker'),
     lagsBehind: () => served.follower.problem !== undefined,
     wakeWorker,

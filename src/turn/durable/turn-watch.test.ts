@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { newId, UsherError, type Id } from '#base';
+
+import { newId, systemClock, UsherError, type Id } from '#base';
 import type { TenantId } from '#access';
 import type { TurnKey, TurnProgress } from '#store';
 import { Audience } from './audience.ts';
@@ -11,6 +12,7 @@ let rows: Map<Id<'turn'>, TurnProgress>;
 let questions: (readonly TurnKey[])[];
 let heard: Id<'turn'>[];
 let isAway: boolean;
+let lookMs: number;
 let live: LiveTurns;
 let watch: TurnWatch;
 
@@ -20,18 +22,20 @@ beforeEach(() => {
   questions = [];
   heard = [];
   isAway = false;
+  lookMs = 0;
   live = new LiveTurns();
   const store = {
     turnProgress: async (turns: readonly TurnKey[]) => {
       if (isAway) throw new UsherError('storage_unavailable', 'The database is away.');
       questions.push(turns);
+      if (lookMs > 0) await new Promise((done) => void setTimeout(done, lookMs));
       return turns.flatMap(({ turn }) => rows.get(turn) ?? []);
     },
     hearTurns: async (turns: readonly TurnKey[]) => {
       heard.push(...turns.map(({ turn }) => turn));
     },
   };
-  watch = new TurnWatch(store, live, { storeFailed: () => undefined });
+  watch = new TurnWatch(store, live, { storeFailed: () => undefined }, systemClock);
 });
 afterEach(() => {
   vi.useRealTimers();
@@ -74,8 +78,29 @@ test('a follower is woken by all that becomes of its turn, and by nothing else',
   watched.stop();
 });
 
+test('the node of a turn hears of its listeners here as soon as it begins, and often enough however slow the database is', async () => {
+  const turn = newId('turn');
+  lookMs = 1000;
+  const watched = watch.watch(tenant, turn);
+  await vi.advanceTimersByTimeAsync(3000);
+  // It waits in the queue: nobody runs it.
+  expect(heard).toEqual([]);
+  put(turn, 0);
+  await vi.advanceTimersByTimeAsync(2500);
+  expect(heard).toEqual([turn]);
+  await vi.advanceTimersByTimeAsync(30_000);
+  expect(heard.length).toBeGreaterThan(4);
+  put(turn, 1, 'completed');
+  await vi.advanceTimersByTimeAsync(2500);
+  const told = heard.length;
+  await vi.advanceTimersByTimeAsync(30_000);
+  expect(heard.length).toBe(told);
+  watched.stop();
+});
+
 test('who comes while others follow misses nothing, and thousands ask no more often than one', async () => {
   const turns = Array.from({ length: 1000 }, () => newId('turn'));
+  for (const turn of turns) put(turn, 0);
   const followers = turns.flatMap((turn) => [1, 2, 3].map(() => watch.watch(tenant, turn)));
   await vi.advanceTimersByTimeAsync(1000);
   expect(questions.length).toBeLessThanOrEqual(10);

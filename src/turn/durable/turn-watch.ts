@@ -1,4 +1,4 @@
-import { UsherError, type Id } from '#base';
+import { UsherError, type Clock, type Id } from '#base';
 import type { TenantId } from '#access';
 import type { Store, TurnKey } from '#store';
 import type { Telemetry } from '#telemetry';
@@ -7,7 +7,7 @@ import type { LiveTurns } from './live-turns.ts';
 /** How often turns that run elsewhere, or wait, are looked at. */
 const lookEveryMs = 100;
 /** How often, and for how long, the nodes that run them are told that they have listeners here. */
-const looksPerHearing = 50;
+const hearEveryMs = 5000;
 const hearForMs = 15_000;
 
 /** A turn that is followed on this node. */
@@ -21,7 +21,8 @@ interface Watched {
   readonly tenant: TenantId;
   readonly turn: Id<'turn'>;
   watchers: number;
-  looksSinceHearing: number;
+  /** When its node was told last, by the monotonic clock. */
+  heardAtMs: number;
   /** How far it was at the last look. */
   seen: string;
   changed: PromiseWithResolvers<void>;
@@ -36,6 +37,7 @@ export class TurnWatch {
   readonly #system: Pick<Store['system'], 'turnProgress' | 'hearTurns'>;
   readonly #live: LiveTurns;
   readonly #telemetry: Pick<Telemetry, 'storeFailed'>;
+  readonly #clock: Pick<Clock, 'monotonicMs'>;
   readonly #watched = new Map<string, Watched>();
   #isLooking = false;
   /** The store did not answer at the last look. */
@@ -45,10 +47,12 @@ export class TurnWatch {
     system: Pick<Store['system'], 'turnProgress' | 'hearTurns'>,
     live: LiveTurns,
     telemetry: Pick<Telemetry, 'storeFailed'>,
+    clock: Pick<Clock, 'monotonicMs'>,
   ) {
     this.#system = system;
     this.#live = live;
     this.#telemetry = telemetry;
+    this.#clock = clock;
   }
 
   watch(tenant: TenantId, turn: Id<'turn'>): WatchedTurn {
@@ -83,12 +87,15 @@ export class TurnWatch {
     if (elsewhere.length === 0) return;
     try {
       const found = await this.#system.turnProgress(elsewhere.map(keyOf));
-      const progress = new Map(
-        found.map(({ tenant, turn, state, epoch, lastSeq }) => [`${tenant}/${turn}`, `${state}/${epoch}/${lastSeq}`]),
-      );
-      // One that waits in the queue, or was deleted, is nowhere.
-      for (const watched of elsewhere) see(watched, progress.get(`${watched.tenant}/${watched.turn}`) ?? 'nowhere');
-      await this.#hear(elsewhere);
+      const progress = new Map(found.map((row) => [`${row.tenant}/${row.turn}`, row]));
+      const running: Watched[] = [];
+      for (const watched of elsewhere) {
+        const row = progress.get(`${watched.tenant}/${watched.turn}`);
+        // One that waits in the queue, or was deleted, is nowhere.
+        see(watched, row === undefined ? 'nowhere' : `${row.state}/${row.epoch}/${row.lastSeq}`);
+        if (row?.state === 'running') running.push(watched);
+      }
+      await this.#hear(running);
       this.#isAway = false;
     } catch (error) {
       // Asked again at the next look; told once.
@@ -98,12 +105,13 @@ export class TurnWatch {
     }
   }
 
-  async #hear(elsewhere: readonly Watched[]): Promise<void> {
-    for (const watched of elsewhere) watched.looksSinceHearing += 1;
-    const due = elsewhere.filter(({ looksSinceHearing }) => looksSinceHearing >= looksPerHearing);
+  /** By time, not by looks: a busy database answers those slowly, and a turn that nobody hears is stopped. */
+  async #hear(running: readonly Watched[]): Promise<void> {
+    const nowMs = this.#clock.monotonicMs();
+    const due = running.filter(({ heardAtMs }) => nowMs - heardAtMs >= hearEveryMs);
     if (due.length === 0) return;
     await this.#system.hearTurns(due.map(keyOf), hearForMs);
-    for (const watched of due) watched.looksSinceHearing = 0;
+    for (const watched of due) watched.heardAtMs = nowMs;
   }
 }
 
@@ -120,7 +128,6 @@ function keyOf({ tenant, turn }: Watched): TurnKey {
 }
 
 function newWatched(tenant: TenantId, turn: Id<'turn'>): Watched {
-  // Its node is told of the first listener at the first look.
-  const looksSinceHearing = looksPerHearing;
-  return { tenant, turn, watchers: 0, looksSinceHearing, seen: '', changed: Promise.withResolvers() };
+  // Its node is told of the first listener at the first look that finds it running.
+  return { tenant, turn, watchers: 0, heardAtMs: -Infinity, seen: '', changed: Promise.withResolvers() };
 }
