@@ -334,4 +334,17 @@ describe('a conversation that is handed over', () => {
     await expect.poll(states, { timeout: 10_000 }).toEqual(expected);
     await Promise.all(begun.map(({ id }) => bob.responses.cancel(id).catch(() => undefined)));
   });
+
+  test('keeps no place of its server from others, however many wait', { timeout: 120_000 }, async () => {
+    const quiet = { spec: { handover: { phrases: ['talk to a human'], waitMs: 600_000 } } };
+    await using crowded = await startUsher(usherFiles([simulator.baseUrl], { assistants: { quiet } }));
+    const crowd = new OpenAI({ baseURL: `${crowded.url}/v1`, apiKey: crowded.apiKey, maxRetries: 0 });
+    const ask = (input: string) => crowd.responses.create({ model: 'quiet', input, background: true });
+    for (let round = 0; round < 26; round += 1) {
+      await Promise.all(Array.from({ length: 40 }, () => ask('Talk to a human')));
+    }
+    const { id } = await ask('[[sim:say Here]]');
+    const answer = async () => (await crowd.responses.retrieve(id)).output_text;
+    await expect.poll(answer, { timeout: 60_000, interval: 200 }).toBe('Here');
+  });
 });

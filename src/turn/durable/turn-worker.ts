@@ -14,7 +14,10 @@ const lagMs = 10_000;
 const sweepEveryMs = 60_000;
 const sweptAtOnce = 1000;
 
-/** Turns that run here at once at the most; what is beyond waits in the queue, or for another node. */
+/**
+ * Turns that run here at once at the most; what is beyond waits in the queue, or for another node. One that waits for a
+ * person has given its place back, as at its tenant: however many wait, others run.
+ */
 const turnsMax = 1000;
 
 /**
@@ -25,6 +28,7 @@ export class TurnWorker {
   readonly #rooms: TurnRooms;
   readonly #eventsKeptMs: number;
   readonly #running = new Set<Promise<void>>();
+  #places = 0;
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> | undefined;
   #sweeping: Promise<void> | undefined;
@@ -87,7 +91,7 @@ export class TurnWorker {
   }
 
   async #beginReady(): Promise<void> {
-    const room = Math.min(turnsMax - this.#running.size, claimsPerLook);
+    const room = Math.min(turnsMax - this.#places, claimsPerLook);
     if (room <= 0) return;
     const { store, limits } = this.#rooms;
     const ready = await store.system.readyTurns({
@@ -140,8 +144,16 @@ export class TurnWorker {
     }
   }
 
+  /** Takes a place here; what is answered gives it back, and that of the tenant, and is harmless again. */
   #releaser(giveBack: (nowMs: number) => void): () => void {
-    return () => giveBack(this.#rooms.clock.monotonicMs());
+    let held = true;
+    this.#places += 1;
+    return () => {
+      if (!held) return;
+      held = false;
+      this.#places -= 1;
+      giveBack(this.#rooms.clock.monotonicMs());
+    };
   }
 
   #run(what: string, work: Promise<void>, release: () => void): void {
