@@ -847,6 +847,13 @@ export function storeContract(open: () => Promise<Store>): void {
       expect(new Set(idsOf(await readyNow({ full: closed })))).toEqual(new Set([late.id, one.id, two.id]));
     });
 
+    test('has room for what may begin beside what waited too long, which may be there for long', async () => {
+      const tenant = wholeTenant();
+      for (let late = 0; late < 4; late += 1) await tenant.enqueueTurn(aQueued({ deadlineMs: 1 }), 5);
+      await tenant.enqueueTurn(aQueued(), 5);
+      expect((await readyNow({ most: 4 })).filter(({ isLate }) => !isLate)).not.toEqual([]);
+    });
+
     test('lets those of one conversation begin in order, one at a time, and none overtake', async () => {
       const tenantId = aTenant();
       const tenant = wholeTenant(tenantId);

@@ -99,7 +99,8 @@ export const readyTurns = async (
   session: Session,
   { most, perLane, waitedMs, full }: ReadyRequest,
 ): Promise<readonly ReadyTurn[]> => {
-  const late = await selectLate(session, { most, waitedMs });
+  // No more than half: one that cannot be ended here, since a key is missing, is found late again and again.
+  const late = await selectLate(session, { most: Math.ceil(most / 2), waitedMs });
   const lanes = JSON.stringify(full.map(nameOf));
   const ready = await selectReady(session, { most, perLane, running: 'running', waitedMs, full: lanes });
   const known = new Set(late.map(({ turn }) => turn));
