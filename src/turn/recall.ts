@@ -1,6 +1,6 @@
 import type { FunctionTool } from '#backend';
-import { UsherError } from '#base';
-import { textOf, type Item, type MessageItem } from '#conversation';
+import { shown, UsherError } from '#base';
+import { textOf, type Item, type MessageItem, type ResultItem } from '#conversation';
 import type { Passage } from '#release';
 import type { SubjectVault } from '#vault';
 import { approvedCalls } from './answer/approvals.ts';
@@ -73,6 +73,7 @@ async function remember(
         ? { summary, items: [] }
         : await readPast(rooms.store.reach(reach), turn, vault, { budgetTokens, outputTokensMax });
   const past = [...before.items, ...older].map((item) => cutOutput(item, outputTokensMax));
+  refuseLooseResults([...past, ...fresh], fresh);
   const asked = askedLast([...before.items, ...spoken]);
   const question = asked === undefined ? '' : textOf(asked.content);
   const found = recalledPassages(turn) ?? (await served.search(question, spec.knowledge.passages));
@@ -135,6 +136,18 @@ function splitAtQuestion(spoken: readonly Item[]): { older: readonly Item[]; fre
   const lastUser = spoken.findLastIndex((item) => item.kind === 'message' && item.role === 'user');
   const cut = Math.max(lastUser, 0);
   return { older: spoken.slice(0, cut), fresh: spoken.slice(cut) };
+}
+
+/** A model's server takes no result without its call, and says so in words that tell nobody which. @throws UsherError `invalid_request` */
+function refuseLooseResults(said: readonly Item[], fresh: readonly Item[]): void {
+  const called = new Set(said.filter((item) => item.kind === 'call').map(({ callId }) => callId));
+  const loose = fresh.find((item): item is ResultItem => item.kind === 'result' && !called.has(item.callId));
+  if (loose === undefined) return;
+  throw new UsherError(
+    'invalid_request',
+    `There is a result of the call "${shown(loose.callId)}", and no such call before it. Send the call too, or follow the response that made it.`,
+    { param: 'input' },
+  );
 }
 
 /** What a person asked last; what follows it may be results of calls alone. */

@@ -324,6 +324,21 @@ const cases: Readonly<Record<string, Case>> = {
     param: 'tools[1].type',
     says: '"tools[1]" would be run by the server, which runs what the assistant\'s owner declares: MCP servers and HTTP requests, under "tools" of its assistant.yaml. Leave it out here.',
   },
+  'a result of no call': {
+    to: responses,
+    body: response({
+      store: false,
+      input: [...said, { type: 'function_call_output', call_id: 'call_1', output: 'x' }],
+    }),
+    param: 'input',
+    says: 'There is a result of the call "call_1", and no such call before it. Send the call too, or follow the response that made it.',
+  },
+  'a result of no call, in chat': {
+    to: chats,
+    body: chat({ store: false, messages: [...said, { role: 'tool', tool_call_id: 'call_1', content: 'x' }] }),
+    param: 'messages',
+    says: 'There is a result of the call "call_1", and no such call before it. Send the call too, or follow the response that made it.',
+  },
   'a prompt that is stored elsewhere': {
     to: responses,
     body: response({ prompt: { id: 'pmpt_1', variables: {} } }),
