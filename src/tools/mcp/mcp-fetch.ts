@@ -13,7 +13,8 @@ export interface McpCall {
 interface RunningCall extends McpCall {
   /** What the server had us send besides. */
   answers: number;
-  /** Aborted where its work is done: what is still open of it ends. */
+  isOver: boolean;
+  /** Aborted a while after that: what is still open of it ends. */
   readonly over: AbortSignal;
   end(error: unknown): void;
 }
@@ -37,11 +38,13 @@ export async function asCall<T>(
     ending.abort(error);
   };
   const over = new AbortController();
-  const running: RunningCall = { signal: within, idempotencyKey, answers: 0, over: over.signal, end };
+  const running: RunningCall = { signal: within, idempotencyKey, answers: 0, isOver: false, over: over.signal, end };
   try {
     return await Promise.race([currentCall.run(running, () => work(within)), broken.promise]);
   } finally {
-    over.abort();
+    running.isOver = true;
+    // An answer that its server ends itself leaves its connection to the next call.
+    setTimeout(() => over.abort(), leftOpenMs).unref();
   }
 }
 
@@ -59,6 +62,7 @@ const answerBytesMax = 4 * 1024 * 1024;
  */
 const answersMax = 64;
 const silenceMs = 300_000;
+const leftOpenMs = 500;
 /** For what is said after a call has ended: that it was cancelled, that the session is over. */
 const afterwordMs = 2000;
 const bodiless = new Set([101, 204, 205, 304]);
@@ -73,12 +77,12 @@ export function mcpFetch({ egress, url, headers }: McpFetchOptions): FetchLike {
     const given = Object.fromEntries(new Headers(init.headers));
     const call = currentCall.getStore();
     // The rest of an answer, while its call waits for it. A stream for the server's own news is not wanted: it would outlive its call.
-    const isRest = init.method === 'GET' && given['last-event-id'] !== undefined && call?.over.aborted === false;
+    const isRest = init.method === 'GET' && given['last-event-id'] !== undefined && call?.isOver === false;
     if (init.method === 'GET' && !isRest) return new Response(null, { status: 405 });
     if (call !== undefined && isRest) countAnswer(call, 'broke off its answer');
     else if (call !== undefined && isAnswer(init.body)) countAnswer(call, 'asked back');
-    const lasts = call === undefined ? undefined : AbortSignal.any([call.signal, call.over]);
-    const signal = lasts === undefined || lasts.aborted ? AbortSignal.timeout(afterwordMs) : lasts;
+    const isWithin = call !== undefined && !call.isOver && !call.signal.aborted;
+    const signal = isWithin ? AbortSignal.any([call.signal, call.over]) : AbortSignal.timeout(afterwordMs);
     const reply = await egress.open(
       {
         method: (init.method ?? 'GET') as EgressMethod,
