@@ -57,7 +57,9 @@ export function createCallerOrigin(listen: ListenOptions): CallerOrigin {
       return `${proto === 'https' ? 'https' : 'http'}://${lower}`;
     },
     addressOf(request) {
-      const seen = isTrusted(request.socket) ? lastOf(request.headers['x-forwarded-for']) : undefined;
+      const told = isTrusted(request.socket) ? lastOf(request.headers['x-forwarded-for']) : undefined;
+      // Some proxies put the port to it.
+      const seen = told?.replace(/^\[([\da-f:.]+)\](?::\d+)?$|^([\d.]+):\d+$/i, '$1$2');
       return seen !== undefined && isIP(seen) > 0 ? seen : (request.socket.remoteAddress ?? '');
     },
     isOfMany: (socket) => isTrusted(socket) || isLoopback(socket.remoteAddress ?? ''),

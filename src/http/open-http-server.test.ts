@@ -333,6 +333,17 @@ describe('the origin', () => {
     );
   });
 
+  test.each([
+    ['2.2.2.2:50123', '2.2.2.2'],
+    ['[2001:db8::1]:50123', '2001:db8::1'],
+    ['[2001:db8::1]', '2001:db8::1'],
+    ['2001:db8::1', '2001:db8::1'],
+    ['unknown', '127.0.0.1'],
+  ])('of a proxy that writes the caller as %s is %s', async (written, address) => {
+    const forwarded = `Host: localhost\r\nX-Forwarded-For: 1.1.1.1, ${written}`;
+    expect(await ask({ trustedProxies: ['127.0.0.0/8'] }, forwarded)).toContain(`"address":"${address}"`);
+  });
+
   test.each(['Host: evil.example', 'Host: localhost.evil.example:80', 'Host: 127.0.0.1.nip.io'])(
     'a node on the loopback does not answer to %s, so that no page can rebind its name to it',
     async (headers) => {
