@@ -85,8 +85,10 @@ iframe{display:block;border:0;width:400px;height:min(680px,calc(100dvh - 40px));
     opened.remove();
     frame = undefined;
     words.data = 'The chat did not open. Try again';
-    console.error(
-      `usher: the chat did not open. Check that ${origin} can be reached, that it has an assistant "${assistant}", and that page.origins of its assistant.yaml lists ${location.origin}`,
+    reportError(
+      new Error(
+        `usher: the chat did not open. Check that ${origin} can be reached, that it has an assistant "${assistant}", and that page.origins of its assistant.yaml lists ${location.origin}`,
+      ),
     );
   }
 
