@@ -32,6 +32,7 @@ import { openTools } from './main/open-tools.ts';
 import { serverRoutes } from './main/server-routes.ts';
 
 export { openRooms, type OpenedRooms } from './main/open-rooms.ts';
+export { folderMeansOf } from './main/open-served.ts';
 export { serverRoutes, type RouteParts } from './main/server-routes.ts';
 
 /** A node that serves. */

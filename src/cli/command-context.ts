@@ -2,7 +2,7 @@ import { UsherError } from '#base';
 import type { Config, ConfigProblem, Flags, Secrets } from '#config';
 import { formatConfigProblem, loadConfig } from '#config';
 import type { Store } from '#store';
-import type { WatchOptions } from '#control';
+import type { NodeMeans, WatchOptions } from '#control';
 import type { RootKeys } from '#vault';
 
 /** What every command stands on, handed in by the entry. */
@@ -23,6 +23,8 @@ export interface CompositionRoot {
   }) => Promise<RunningUsher>;
   /** Store and keys alone, beside a server that may be running. */
   readonly openRooms: (config: Config, secrets: Secrets, options: { readonly owner: false }) => Promise<OpenedRooms>;
+  /** What assistant folders are checked against; undefined: they are not. */
+  readonly folderMeansOf: (config: Config) => NodeMeans | undefined;
 }
 
 export interface RunningUsher {

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import colors from 'picocolors';
 import { formatConfigProblem, loadConfig } from '#config';
 import type { CommandContext, ConfigOptions } from './command-context.ts';
+import { checkAssistants } from './doctor/check-assistants.ts';
 import { checkBackends } from './doctor/check-backends.ts';
 import { checkEmbeddings } from './doctor/check-embeddings.ts';
 import { checkMachine } from './doctor/check-machine.ts';
@@ -52,6 +53,7 @@ async function examine(
   add({ subject: 'configuration', state: 'ok', says: config.file ?? 'no usher.yaml: the defaults' });
   await checkMachine(config, add);
   await checkStorage(context, config, secrets, add);
+  await checkAssistants(context, config, add);
   await checkBackends(config, secrets, add);
   await checkEmbeddings(config, secrets, add);
   return findings;

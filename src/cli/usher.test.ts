@@ -198,6 +198,22 @@ describe('an assistant from nothing', { timeout: 180_000 }, () => {
     const findings = JSON.parse(well.stdout) as { subject: string; state: string }[];
     expect(findings.find(({ subject }) => subject === 'secrets')?.state).toBe('ok');
     expect(findings.find(({ subject }) => subject === 'storage')?.state).toBe('ok');
+    expect(findings.find(({ subject }) => subject === 'porter')?.state).toBe('ok');
+  });
+
+  test('the doctor finds an assistant with which no server would start', async () => {
+    const folder = join(cwd, 'porter');
+    const path = join(folder, 'assistant.yaml');
+    const written = readFileSync(path, 'utf8');
+    writeFileSync(path, written.replace('disclosure:', 'disclosur:'));
+    const { code, stdout } = await usher(['doctor'], { folder });
+    const start = await usher(['serve', '--port', '0'], { folder });
+    writeFileSync(path, written);
+    expect(start.stderr).toContain('Mend the assistant folder and start again.');
+    expect(start.stderr).not.toContain('serves on');
+    expect(code).toBe(1);
+    expect(stdout).toContain('did you mean "disclosure"?');
+    expect(stdout).not.toContain('All is well.');
   });
 
   test('init refuses a name that cannot be, and a folder that is not empty', async () => {

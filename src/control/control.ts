@@ -6,7 +6,7 @@ export { loadAssistantFolder, type LoadedFolder, type LoadOptions } from './load
 export { SnapshotFollower, type SnapshotMark } from './follow-snapshots.ts';
 export { listNodes, type ClusterView, type NodeView } from './list-nodes.ts';
 export { FolderLoader, type LoadedRelease, type RejectedRelease, type Reload } from './load-folders.ts';
-export type { NodeMeans } from './node-means.ts';
+export { namesFor, type NodeMeans } from './node-means.ts';
 export { openOutage } from './outage.ts';
 export { openPresence, type Presence } from './open-presence.ts';
 export { FolderPublisher } from './publish-folders.ts';

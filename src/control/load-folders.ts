@@ -6,7 +6,7 @@ import { DocumentReader } from '#knowledge';
 import type { ReleaseDigest } from '#release';
 import type { Telemetry } from '#telemetry';
 import { loadAssistantFolder, type LoadedFolder } from './load-assistant-folder.ts';
-import type { NodeMeans } from './node-means.ts';
+import { namesFor, type NodeMeans } from './node-means.ts';
 import type { PublishRooms } from './publish-release.ts';
 import type { ReleaseArchive } from './release-archive.ts';
 
@@ -94,7 +94,7 @@ export class FolderLoader implements AsyncDisposable {
   async load(standing: Snapshot | undefined): Promise<Reload> {
     const folders = new Map<string, LoadedFolder>();
     const loaded: LoadedRelease[] = [];
-    const rejected: RejectedRelease[] = [];
+    const rejected: (RejectedRelease & { readonly servesOn: boolean })[] = [];
     const next = new Map<string, LoadedEnvironment>();
     for (const [at, configured] of this.#places()) {
       const key = keyOf(at);
@@ -103,14 +103,15 @@ export class FolderLoader implements AsyncDisposable {
       const { environment, problems } = await this.#loadEnvironment(at, configured, folders, serving);
       const serves = environment ?? before;
       if (serves !== undefined) next.set(key, serves);
-      if (environment === undefined) rejected.push({ ...at, problems });
+      if (environment === undefined) rejected.push({ ...at, problems, servesOn: before !== undefined });
       else loaded.push(...changesBetween(at, this.#mending.has(key) ? undefined : before, environment));
     }
     this.#environments = next;
     this.#mending = new Set(rejected.map((environment) => keyOf(environment)));
-    for (const { assistant, problems } of rejected) {
+    for (const { assistant, problems, servesOn } of rejected) {
       this.#rooms.telemetry.releaseRejected({
         assistant,
+        servesOn,
         problems: problems.map((problem) => summarizeProblem(problem)),
       });
     }
@@ -180,11 +181,6 @@ export class FolderLoader implements AsyncDisposable {
   }
 
   async #loadFolder(folder: string, { tenant, assistant }: Place): Promise<LoadedFolder> {
-    const means = this.#means;
-    const had =
-      means === undefined
-        ? {}
-        : { pools: means.pools, embeddings: means.embeddings, credentials: means.credentialsOf(tenant) };
     let toldTenths = 0;
     const onProgress = (done: number, total: number): void => {
       const tenths = Math.floor((done / total) * 10);
@@ -193,7 +189,11 @@ export class FolderLoader implements AsyncDisposable {
       }
       toldTenths = tenths;
     };
-    return loadAssistantFolder(this.#documents, folder, { expectedName: assistant, onProgress, ...had });
+    return loadAssistantFolder(this.#documents, folder, {
+      expectedName: assistant,
+      onProgress,
+      ...namesFor(this.#means, tenant),
+    });
   }
 }
 

@@ -11,6 +11,19 @@ export interface NodeMeans {
   readonly credentialsOf: (tenant: TenantId) => readonly string[];
 }
 
+/** The names that a tenant's folders are checked against; without means nothing is. */
+export function namesFor(
+  means: NodeMeans | undefined,
+  tenant: TenantId,
+): {
+  readonly pools?: readonly string[];
+  readonly embeddings?: readonly string[];
+  readonly credentials?: readonly string[];
+} {
+  if (means === undefined) return {};
+  return { pools: means.pools, embeddings: means.embeddings, credentials: means.credentialsOf(tenant) };
+}
+
 /** What a node lacks to serve a release, in a sentence with the mend; undefined where it has all of it. */
 export function lackOf(means: NodeMeans, tenant: TenantId, { spec, tools = [] }: Release): string | undefined {
   const lack = (what: string): string =>

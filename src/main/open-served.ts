@@ -50,10 +50,7 @@ export async function openServed(parts: ServedParts, config: Config): Promise<Se
     await follower.catchUp();
     return served(opening, { directory, follower, publisher: undefined });
   }
-  // A control node that declares no pool cannot know what the others have, who check for themselves.
-  const loader = opening.use(
-    new FolderLoader(parts, archive, config.tenants, config.pools.length === 0 ? undefined : means),
-  );
+  const loader = opening.use(new FolderLoader(parts, archive, config.tenants, folderMeansOf(config)));
   const publisher = new FolderPublisher({ system: store.system, loader, follower, owner, telemetry });
   const { rejected } = await publisher.load();
   refuseRejected(rejected);
@@ -69,6 +66,14 @@ function served(opening: AsyncDisposableStack, parts: Omit<Served, keyof AsyncDi
 /** Turns are run by workers, and those whose content is not kept by the gateways themselves. */
 export function callsModels({ roles }: Config): boolean {
   return roles.includes('worker') || roles.includes('gateway');
+}
+
+/**
+ * What folders are checked against. A control node that declares no pool cannot know what the others
+ * have, who check for themselves.
+ */
+export function folderMeansOf(config: Config): NodeMeans | undefined {
+  return config.pools.length === 0 ? undefined : meansOf(config);
 }
 
 function meansOf({ pools, embeddings, tools }: Config): NodeMeans {

@@ -208,7 +208,8 @@ function stateEvents(log: Logger, instruments: Instruments): StateEvents {
     releaseRejected(event) {
       instruments.releases.inc({ assistant: event.assistant, result: 'rejected' });
       // `dev` tells the person who edits; a warning would say it twice on their terminal.
-      log.info(event, 'release rejected; the last good one serves on');
+      const { servesOn, ...told } = event;
+      log.info(told, servesOn ? 'release rejected; the last good one serves on' : 'release rejected');
     },
     storeFailed(event) {
       instruments.storeFailures.inc(event);

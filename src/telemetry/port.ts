@@ -141,8 +141,12 @@ export interface Telemetry {
     readonly release: ReleaseDigest;
     readonly passages: number;
   }): void;
-  /** A save that does not hold: the last good release serves on. */
-  releaseRejected(event: { readonly assistant: string; readonly problems: readonly string[] }): void;
+  /** A folder that does not hold. Where it is a save, the last good release serves on. */
+  releaseRejected(event: {
+    readonly assistant: string;
+    readonly problems: readonly string[];
+    readonly servesOn: boolean;
+  }): void;
   /** From here on this node serves that snapshot. */
   snapshotApplied(event: { readonly revision: number; readonly publishedBy: Id<'node'> }): void;
   /** A snapshot that this node cannot serve, and why: the last good one serves on. */

@@ -22,7 +22,7 @@ export function asUsherError(error: unknown): UsherError {
   if (!(error instanceof DatabaseError)) {
     return new UsherError(
       'storage_unavailable',
-      'PostgreSQL cannot be reached. Check that it runs and that its address is right; Usher connects again by itself.',
+      'PostgreSQL cannot be reached. Check that it runs and that its address is right. An Usher that runs already connects again by itself; start any other again.',
       { cause: error },
     );
   }
