@@ -92,6 +92,12 @@ describe('nodes over one PostgreSQL', { timeout: 120_000 }, () => {
     expect(await unready.json()).toMatchObject({ error: { code: 'not_ready' } });
     const tooEarly = await fetch(`${one.url}/v1/models`, { headers: { authorization: 'Bearer usher_any' } });
     expect(tooEarly.status).toBe(503);
+    for (const path of ['/', '/chat/guide']) {
+      const page = await fetch(one.url + path, { headers: { accept: 'text/html' } });
+      expect(page.status).toBe(503);
+      expect(page.headers.get('refresh')).not.toBeNull();
+      expect(await page.text()).toContain('The server is starting');
+    }
     const { config, files } = usherFiles([simulator.baseUrl], {
       assistants: { guide: {}, porter: {} },
       config: { storage, vault, roles: ['control'] },

@@ -29,6 +29,19 @@ export function frontPage(assets: PageAssets, assistants: readonly PagedAssistan
   });
 }
 
+/** Until the node knows what to serve. */
+export function waitingPage(assets: PageAssets): string {
+  return pageFrame(assets, {
+    title: 'Not ready yet',
+    description: 'The server is starting.',
+    bodyClass: 'plain-page',
+    content: html`<main id="main">
+      <h1>The server is starting</h1>
+      <p>It does not know yet which assistants are here. This page looks again by itself.</p>
+    </main>`,
+  });
+}
+
 /** Says in words why there is no chat at an address. */
 export function missingPage(assets: PageAssets): string {
   return pageFrame(assets, {

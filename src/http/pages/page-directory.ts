@@ -12,9 +12,9 @@ export interface PagedAssistant {
 }
 
 export interface PageDirectory {
-  /** @throws UsherError `not_found` */
+  /** @throws UsherError `not_found`; `not_ready` before there is anything to serve */
   open(address: string): Promise<PagedAssistant>;
-  /** Those that anyone may open, in the order of the configuration. */
+  /** Those that anyone may open, in the order of the configuration. @throws UsherError `not_ready` */
   listPublic(): Promise<readonly PagedAssistant[]>;
 }
 
@@ -46,7 +46,9 @@ type Places = ReadonlyMap<string, { readonly tenant: TenantId; readonly assistan
 /** What each address means now. */
 function placesOf(releases: ReleaseDirectory): Places {
   const places = new Map<string, { tenant: TenantId; assistant: string }>();
-  for (const tenant of releases.tenants()) {
+  const tenants = releases.tenants();
+  if (tenants.length === 0) throw new UsherError('not_ready', 'This node does not know yet what to serve.');
+  for (const tenant of tenants) {
     for (const { assistant } of releases.list(tenant)) {
       places.set(places.has(assistant) ? `${assistant}~${tenant}` : assistant, { tenant, assistant });
     }

@@ -4,7 +4,7 @@ import type { TurnRooms } from '#turn';
 import type { Exchange, Route } from '../exchange.ts';
 import { pageSecurityPolicy } from '../security-headers.ts';
 import { chatPage } from './chat-page.ts';
-import { frontPage, missingPage } from './front-page.ts';
+import { frontPage, missingPage, waitingPage } from './front-page.ts';
 import { historyRoutes } from './history-routes.ts';
 import { loadPageAssets, type PageAssets } from './page-assets.ts';
 import { openPageDirectory, type PageDirectory, type PagedAssistant } from './page-directory.ts';
@@ -70,7 +70,8 @@ export function pageRoutes({ rooms, tokens, models }: PageOptions): Route[] {
 
 /** Where one assistant alone is open to everyone, it is the front page. */
 async function sendFront(assets: PageAssets, directory: PageDirectory, exchange: Exchange): Promise<void> {
-  const assistants = await directory.listPublic();
+  const assistants = await directory.listPublic().catch((error: unknown) => refuse(assets, exchange, error));
+  if (assistants === undefined) return;
   const [only, ...others] = assistants;
   if (only !== undefined && others.length === 0) {
     exchange.setHeader('location', `/chat/${only.address}`);
@@ -85,15 +86,24 @@ async function sendChat(
   models: string,
   exchange: Exchange,
 ): Promise<void> {
-  const assistant = await directory.open(exchange.params['assistant']!).catch((error: unknown) => {
-    const wantsPage = (exchange.headers.accept ?? '').includes('text/html');
-    if (wantsPage && error instanceof UsherError && error.code === 'not_found') return undefined;
-    throw error;
-  });
-  if (assistant === undefined) return sendPage(exchange, 404, missingPage(assets), []);
+  const assistant = await directory
+    .open(exchange.params['assistant']!)
+    .catch((error: unknown) => refuse(assets, exchange, error));
+  if (assistant === undefined) return;
   const host = hostOf(assistant, exchange);
   const { origins } = assistant.spec.page;
   sendPage(exchange, 200, chatPage(assets, { assistant, models, host }), host === undefined ? [] : origins);
+}
+
+/** Tells a person in a page what programs are told by the error. @throws what was caught, for programs */
+function refuse(assets: PageAssets, exchange: Exchange, error: unknown): undefined {
+  const wantsPage = (exchange.headers.accept ?? '').includes('text/html');
+  const code = wantsPage && error instanceof UsherError ? error.code : undefined;
+  if (code === 'not_found') sendPage(exchange, 404, missingPage(assets), []);
+  else if (code === 'not_ready') {
+    exchange.setHeader('refresh', '5');
+    sendPage(exchange, 503, waitingPage(assets), []);
+  } else throw error;
 }
 
 /** The site whose frame this is, where it asks for one and the assistant allows it. */
