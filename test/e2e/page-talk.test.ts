@@ -527,6 +527,20 @@ inBrowser('talking at the page', () => {
       expect(await failure.getByRole('button', { name: 'Try again' }).isDisabled()).toBe(true);
     });
 
+    test.each([
+      ['429', 'The model has too much to do right now.'],
+      ['context_length_exceeded', 'This conversation is too long for the model.'],
+    ])('what the model refuses, now and after a reload: %s', async (command, words) => {
+      await using visitor = await fixture.visit('helper');
+      const { page } = visitor;
+      await fixture.simulator.planAll(`[[sim:${command}]]`);
+      await ask(page, 'When do you open?');
+      const failure = ended(page).locator('.failure');
+      expect(await failure.innerText()).toContain(words);
+      await page.reload();
+      expect(await failure.innerText()).toContain(words);
+    });
+
     test('without a connection', async () => {
       await using visitor = await fixture.visit('helper');
       const { page } = visitor;

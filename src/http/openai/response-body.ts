@@ -142,7 +142,7 @@ function wireErrorCode(code: string | null): string {
 }
 
 /** What a recorded failure is called when it is read again. */
-export function failureMessage(code: string | null): string {
+function failureMessage(code: string | null): string {
   return `The answer failed with ${code ?? 'internal'}. Send the message again.`;
 }
 

@@ -3,7 +3,7 @@ import { parseId, UsherError, type Id } from '#base';
 import { giveFeedback, listConversations, readTranscript, type TranscriptTurn, type TurnRooms } from '#turn';
 import type { Exchange, Route } from '../exchange.ts';
 import { pageSchema, readBody, readPage, readQuery } from '../openai/read-body.ts';
-import { failureMessage, type ResponseSettings } from '../openai/response-body.ts';
+import type { ResponseSettings } from '../openai/response-body.ts';
 import { responseIdOf, servedModel, turnOfResponseId } from '../openai/wire-ids.ts';
 import { writeItem } from '../openai/write-items.ts';
 import type { PageDirectory } from './page-directory.ts';
@@ -116,7 +116,6 @@ function writeTurn(turn: TranscriptTurn): object {
     id: responseIdOf(turn.id),
     status: turn.state === 'running' ? 'in_progress' : turn.state,
     reason: turn.reason,
-    message: turn.state === 'failed' ? failureMessage(turn.reason) : null,
     model: servedModel(turn.assistant, turn.release),
     replaces: metadata['replaces'] ?? null,
     feedback: turn.feedback,

@@ -85,7 +85,7 @@ function stepWords({ type, name = '' }) {
  * @param {ExchangeView} view @param {string | undefined} code
  */
 function brokenOff(view, code) {
-  if (code === 'rate_limit_exceeded') return inWords(code, null);
+  if (code === 'rate_limit_exceeded') return inWords('rate_limited', null);
   return view.text === '' ? 'The model could not answer. Please try again.' : 'It broke off. Please try again.';
 }
 
@@ -118,7 +118,7 @@ export function recordedEnd(response) {
     case 'cancelled':
       return { how: 'stopped' };
     case 'failed':
-      return { how: 'failed', message: inWords(response.reason, response.message) };
+      return { how: 'failed', message: inWords(response.reason, null) };
     default:
       return { how: 'completed' };
   }

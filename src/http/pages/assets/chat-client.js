@@ -11,7 +11,6 @@ import { failureOf, unreachable } from './failure.js';
  * @property {string} id
  * @property {'queued' | 'in_progress' | 'completed' | 'incomplete' | 'cancelled' | 'failed'} status
  * @property {string | null} reason
- * @property {string | null} message
  * @property {string | null} replaces
  * @property {{rating: 'up' | 'down', comment: string | null} | null} feedback
  *

@@ -29,6 +29,10 @@ const words = {
   backend_timeout: 'The model took too long. Please try again.',
   backend_broken: 'The model broke off. Please try again.',
   backend_refused: 'The model did not accept this message. Change it and try again.',
+  // As a turn records them: of the model, not of the person.
+  rate_limited: 'The model has too much to do right now. Please try again in a moment.',
+  context_too_long: 'This conversation is too long for the model. Begin a new one, or send a shorter message.',
+  format_broken: 'The model’s answer did not have the form that was asked for. Please try again.',
   storage_full: 'The server cannot keep anything more. Please tell whoever runs it.',
   storage_unavailable: 'The server cannot reach its memory right now. Please try again.',
   interrupted: 'The server stopped while it made this answer. Please try again.',
