@@ -7,6 +7,8 @@ export type ErrorCode =
   | 'invalid_credentials'
   | 'forbidden'
   | 'not_found'
+  | 'model_not_found'
+  | 'previous_response_not_found'
   | 'method_not_allowed'
   | 'conflict'
   | 'conversation_locked'

@@ -148,7 +148,7 @@ test.each([
 ])('a name that means nothing is refused with the nearest that does: %s', async (name, told) => {
   const { directory } = await open({ production: { a: 1 } });
   const error = await refusal(directory.resolve(north, name));
-  expect(error).toMatchObject({ code: 'not_found', param: 'model' });
+  expect(error).toMatchObject({ code: 'model_not_found', param: 'model' });
   expect(error.message).toContain(told);
 });
 
@@ -168,7 +168,7 @@ test('another tenant sees neither the assistant nor its releases', async () => {
   const { directory } = await open({ production: { a: 1 } });
   const { digest } = (await directory.choose(await directory.resolve(north, 'my-assistant'), 'u')).release;
   expect((await refusal(directory.resolve(south, 'my-assistant'))).message).not.toContain('Did you mean');
-  expect((await refusal(directory.byDigest(south, 'my-assistant', 'production', digest))).code).toBe('not_found');
+  expect((await refusal(directory.byDigest(south, 'my-assistant', 'production', digest))).code).toBe('model_not_found');
   expect(await openRelease(rooms, south, 'my-assistant', digest)).toBeUndefined();
   expect(directory.list(south)).toEqual([]);
 });
@@ -176,7 +176,7 @@ test('another tenant sees neither the assistant nor its releases', async () => {
 test('a release is not served under the name of another assistant', async () => {
   const { directory } = await open({ production: { a: 1 } });
   const { digest } = (await directory.choose(await directory.resolve(north, 'my-assistant'), 'u')).release;
-  expect((await refusal(directory.byDigest(north, 'other', 'production', digest))).code).toBe('not_found');
+  expect((await refusal(directory.byDigest(north, 'other', 'production', digest))).code).toBe('model_not_found');
 });
 
 test('two releases serve side by side; a unit keeps its side, and shares are kept', async () => {

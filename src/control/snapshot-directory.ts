@@ -292,18 +292,18 @@ function defaultEnvironment(environments: ReadonlyMap<string, Environment>): str
 
 function noSuchAssistant(name: string, known: readonly string[]): UsherError {
   const message = `There is no assistant ${quoted(name)}. ${suggestion(name, known, 'Assistants here')}`;
-  return new UsherError('not_found', message, { param: 'model' });
+  return new UsherError('model_not_found', message, { param: 'model' });
 }
 
 function noSuchVersion(assistant: string, version: string, known: readonly string[]): UsherError {
   const hint = suggestion(version, known, 'Environments');
   const message = `The assistant "${assistant}" has no environment ${quoted(version)}, and no release is named so. ${hint}`;
-  return new UsherError('not_found', message, { param: 'model' });
+  return new UsherError('model_not_found', message, { param: 'model' });
 }
 
 function noSuchRelease(assistant: string, digest: string): UsherError {
   const message = `The assistant "${assistant}" has no release ${digest}. Leave the digest out to talk with the current one.`;
-  return new UsherError('not_found', message, { param: 'model' });
+  return new UsherError('model_not_found', message, { param: 'model' });
 }
 
 function suggestion(word: string, known: readonly string[], title: string): string {

@@ -7,6 +7,8 @@ const statuses: Record<ErrorCode, number> = {
   invalid_credentials: 401,
   forbidden: 403,
   not_found: 404,
+  model_not_found: 404,
+  previous_response_not_found: 400,
   method_not_allowed: 405,
   conflict: 409,
   conversation_locked: 400,

@@ -42,6 +42,18 @@ const rescues = {
     repeat: false,
     mend: 'There is no such thing, or it is not the caller’s. Check the id and whose key it is.',
   },
+  model_not_found: {
+    status: 404,
+    type: 'invalid_request_error',
+    repeat: false,
+    mend: 'No assistant, environment, release or embedding model here has this name. `GET /v1/models` lists what there is.',
+  },
+  previous_response_not_found: {
+    status: 400,
+    type: 'invalid_request_error',
+    repeat: false,
+    mend: 'The response to go on from was deleted, was not stored, or is not the caller’s. Send what was said as `input`.',
+  },
   method_not_allowed: {
     status: 405,
     type: 'invalid_request_error',

@@ -4,6 +4,7 @@ import type { NewTurn } from '#store';
 import type { SubjectVault } from '#vault';
 import type { Answer } from './answer/answer.ts';
 import { answeredBefore } from './answer/approvals.ts';
+import { noSuchPrevious } from './archive/no-such-previous.ts';
 import type { Audience } from './durable/audience.ts';
 import { sealAsked, sealAuthorisation } from './durable/asked-turn.ts';
 import type { Dispatched } from './dispatch.ts';
@@ -66,7 +67,7 @@ export function newTurn(rooms: TurnRooms, turn: PlannedTurn, vault: SubjectVault
 export function missing(what: 'conversation_missing' | 'previous_missing'): UsherError {
   return what === 'conversation_missing'
     ? new UsherError('not_found', 'There is no such conversation.', { param: 'conversation' })
-    : new UsherError('not_found', 'There is no such earlier response.', { param: 'previous_response_id' });
+    : noSuchPrevious();
 }
 
 export function conversationLocked(

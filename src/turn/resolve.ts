@@ -5,6 +5,7 @@ import type { ConversationRow, TurnRow } from '#store';
 import { refuseTools } from './answer/turn-tools.ts';
 import { chargePerson, checkLength } from './archive/admit-said.ts';
 import { isBeyond } from './archive/beyond.ts';
+import { noSuchPrevious } from './archive/no-such-previous.ts';
 import { findTurn } from './durable/find-turn.ts';
 import { repeatKeys } from './durable/repeats.ts';
 import { isSealed, openSealed } from './context/seal-for-caller.ts';
@@ -16,7 +17,7 @@ import type { AdmittedTurn, PlannedTurn, TurnRequest } from './turn-steps.ts';
  * turns) began with stays; else the unit of assignment is the subject, the conversation, the turn.
  * A person is charged first, and the tenant last: what is refused costs nothing of what others share.
  *
- * @throws UsherError `not_found`, `invalid_request`, `too_large`, `rate_limited`
+ * @throws UsherError `not_found`, `model_not_found`, `previous_response_not_found`, `invalid_request`, `too_large`, `rate_limited`
  */
 export async function resolve(rooms: TurnRooms, turn: AdmittedTurn): Promise<PlannedTurn> {
   const { request, reach } = turn;
@@ -34,9 +35,7 @@ export async function resolve(rooms: TurnRooms, turn: AdmittedTurn): Promise<Pla
       param: 'previous_response_id',
     });
   }
-  if (request.previous !== undefined && isBeyond(principal, previous)) {
-    throw new UsherError('not_found', 'There is no such earlier response.', { param: 'previous_response_id' });
-  }
+  if (request.previous !== undefined && isBeyond(principal, previous)) throw noSuchPrevious();
   if (previous?.state === 'running') {
     throw new UsherError('invalid_request', 'The earlier response is still running. Wait for its end, or stop it.', {
       param: 'previous_response_id',

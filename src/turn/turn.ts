@@ -30,6 +30,7 @@ export {
 } from './archive/completions.ts';
 export { findReplaced } from './archive/find-replaced.ts';
 export { noCursor } from './archive/no-cursor.ts';
+export { noSuchPrevious } from './archive/no-such-previous.ts';
 export { readApprovals } from './archive/read-approvals.ts';
 export { readTranscript, type Transcript, type TranscriptTurn } from './archive/read-transcript.ts';
 export { compactInput, type CompactedInput } from './context/compact-input.ts';

@@ -499,7 +499,10 @@ describe('what is stored', () => {
     await expect(client.responses.retrieve(id)).rejects.toMatchObject({ status: 404 });
     await expect(client.responses.inputItems.list(id)).rejects.toMatchObject({ status: 404 });
     const following = client.responses.create({ model, input: 'hi', previous_response_id: id });
-    await expect(following).rejects.toMatchObject({ status: 404, param: 'previous_response_id' });
+    await expect(following).rejects.toMatchObject({
+      status: 400,
+      code: 'previous_response_not_found',
+    });
   });
 });
 

@@ -37,12 +37,12 @@ export interface ListedAssistant {
 export interface ReleaseDirectory {
   /**
    * Reads `<assistant>`, `<assistant>@<environment>` or `<assistant>@<digest or its first 8+ hex digits>`.
-   * @throws UsherError `not_found` with the nearest names
+   * @throws UsherError `model_not_found` with the nearest names
    */
   resolve(tenant: TenantId, modelName: string): Promise<Target>;
-  /** The side that a unit falls on; an exact release is itself. @throws UsherError `not_found` */
+  /** The side that a unit falls on; an exact release is itself. @throws UsherError `model_not_found` */
   choose(target: Target, unitId: string): Promise<ServedRelease>;
-  /** A pinned release, also when no environment serves it any more. @throws UsherError `not_found` */
+  /** A pinned release, also when no environment serves it any more. @throws UsherError `model_not_found` */
   byDigest(tenant: TenantId, assistant: string, environment: string, digest: ReleaseDigest): Promise<ServedRelease>;
   /** In the order of the configuration. */
   tenants(): readonly TenantId[];

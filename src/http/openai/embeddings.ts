@@ -126,5 +126,5 @@ function noSuchModel(name: string, known: readonly string[]): UsherError {
       : known.length > 0
         ? `Embedding models here: ${known.slice(0, 10).join(', ')}.`
         : 'There are none here: the owner declares them under embeddings in usher.yaml.';
-  return new UsherError('not_found', `There is no embedding model "${shown(name)}". ${mend}`, { param: 'model' });
+  return new UsherError('model_not_found', `There is no embedding model "${shown(name)}". ${mend}`, { param: 'model' });
 }

@@ -68,7 +68,7 @@ function visible(rooms: TurnRooms, exchange: Exchange): readonly ListedAssistant
 }
 
 function noModel(): UsherError {
-  return new UsherError('not_found', 'There is no such model.', { param: 'model' });
+  return new UsherError('model_not_found', 'There is no such model.', { param: 'model' });
 }
 
 function writeModel(listed: ListedAssistant, id: string): object {

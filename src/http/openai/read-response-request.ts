@@ -24,7 +24,7 @@ import {
 } from './read-tools.ts';
 import { readCaller } from './read-caller.ts';
 import { resultsIncluded, type ResponseSettings } from './response-body.ts';
-import { turnOfResponseId } from './wire-ids.ts';
+import { turnOfPrevious } from './wire-ids.ts';
 
 const includes = [
   'reasoning.encrypted_content',
@@ -235,10 +235,7 @@ export function readResponseRequest(
     model: body.model,
     subject: body.safety_identifier ?? body.user ?? undefined,
     conversation: readConversationId(settings.conversation),
-    previous:
-      settings.previous_response_id === null
-        ? undefined
-        : turnOfResponseId(settings.previous_response_id, 'previous_response_id'),
+    previous: settings.previous_response_id === null ? undefined : turnOfPrevious(settings.previous_response_id),
     stored: settings.store,
     background: settings.background,
     mayApprove: settings.store,

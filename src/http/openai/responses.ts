@@ -40,7 +40,7 @@ import {
 } from './response-body.ts';
 import { ResponseEventWriter } from './response-events.ts';
 import { talkPolicy } from './talk-policy.ts';
-import { responseIdOf, turnOfResponseId } from './wire-ids.ts';
+import { responseIdOf, turnOfPrevious, turnOfResponseId } from './wire-ids.ts';
 import { itemList, writeItem } from './write-items.ts';
 
 export function responseRoutes(rooms: TurnRooms): Route[] {
@@ -157,7 +157,7 @@ async function assistantBefore(
   }: Partial<Pick<z.infer<typeof countSchema>, 'conversation' | 'previous_response_id'>>,
 ): Promise<string> {
   if (principal.kind === 'user') return principal.assistant;
-  if (previous != null) return (await readTurn(rooms, principal, turnOfResponseId(previous))).assistant;
+  if (previous != null) return (await readTurn(rooms, principal, turnOfPrevious(previous))).assistant;
   const id = typeof conversation === 'object' ? conversation?.id : conversation;
   const assistant = id === undefined ? undefined : (await readConversation(rooms, principal, id)).assistant;
   if (assistant != null) return assistant;

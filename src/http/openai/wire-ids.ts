@@ -1,6 +1,6 @@
 import { UsherError, parseId, type Id } from '#base';
 import type { ReleaseDigest } from '#release';
-import { noCompletion } from '#turn';
+import { noCompletion, noSuchPrevious } from '#turn';
 
 /** A turn is a *response* on the wire; the 32 digits are the same. */
 export function responseIdOf(turn: Id<'turn'>): string {
@@ -13,10 +13,21 @@ export function completionIdOf(turn: Id<'turn'>): string {
 
 /** @throws UsherError `not_found` where it cannot be an id of ours */
 export function turnOfResponseId(id: string, param?: string): Id<'turn'> {
-  const turn = id.startsWith('resp_') ? parseId('turn', id.replace('resp_', 'turn_')) : undefined;
+  const turn = asTurn(id);
   if (turn === undefined)
     throw new UsherError('not_found', 'There is no such response.', param === undefined ? {} : { param });
   return turn;
+}
+
+/** Of the response that a request goes on from. @throws UsherError `previous_response_not_found` */
+export function turnOfPrevious(id: string): Id<'turn'> {
+  const turn = asTurn(id);
+  if (turn === undefined) throw noSuchPrevious();
+  return turn;
+}
+
+function asTurn(responseId: string): Id<'turn'> | undefined {
+  return responseId.startsWith('resp_') ? parseId('turn', responseId.replace('resp_', 'turn_')) : undefined;
 }
 
 /** @throws UsherError `not_found` where it cannot be an id of ours */

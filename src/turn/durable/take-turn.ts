@@ -69,7 +69,7 @@ export async function beginQueued(
     case 'answered':
       return drop('invalid_request', answeredBefore().message);
     case 'previous_missing':
-      return drop('not_found', 'The earlier response was deleted before this one began.');
+      return drop('previous_response_not_found', 'The earlier response was deleted before this one began.');
     case 'conversation_missing':
       return drop('not_found', 'The conversation was deleted before this response began.');
   }
