@@ -31,6 +31,8 @@ export class Connections {
   /** How many each address holds. */
   readonly #byAddress = new Map<string, number>();
   readonly #options: ConnectionsOptions;
+  /** At the last call of `destroyIdle`. */
+  #idle: ReadonlySet<Socket> = new Set();
 
   constructor(options: ConnectionsOptions) {
     this.#options = options;
@@ -99,6 +101,20 @@ export class Connections {
   /** What runs on the socket now. */
   current(socket: Socket): OpenExchange | undefined {
     return this.#bySocket.get(socket)?.current?.exchange;
+  }
+
+  /**
+   * Destroys those on which nothing was asked since the last call: a browser connects ahead of a request
+   * that may never come, and a server that closes would wait for it.
+   */
+  destroyIdle(): void {
+    const idle = new Set<Socket>();
+    for (const [socket, { current }] of this.#bySocket) {
+      if (current !== undefined) continue;
+      if (this.#idle.has(socket)) socket.destroy();
+      else idle.add(socket);
+    }
+    this.#idle = idle;
   }
 
   destroyAll(): void {

@@ -1,3 +1,4 @@
+import { connect } from 'node:net';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startModelSimulator, type ModelSimulator } from '#test/model-simulator';
@@ -48,6 +49,21 @@ const readiness = async (usher: UsherProcess): Promise<number> => (await fetch(`
 
 // Each starts the program twice, and the first waits for the announcement to end.
 describe('a stop by SIGTERM', { timeout: 90_000 }, () => {
+  test.each([
+    ['nothing', ''],
+    ['half of a request', 'GET /livez HTTP/1.1\r\nhost: localhost\r\n'],
+    ['a request, and half of another', 'GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\nGET /livez'],
+  ])('does not wait for a connection that asks for %s', { timeout: 30_000 }, async (_what, sent) => {
+    await using usher = await startWith({ announceMs: 0, drainMs: 60_000 });
+    const socket = connect({ host: '127.0.0.1', port: Number(new URL(usher.url).port), allowHalfOpen: true });
+    socket.on('error', () => undefined).resume();
+    socket.write(sent);
+    // It is there, and what it sent is read, once another has been answered.
+    expect(await readiness(usher)).toBe(200);
+    expect((await usher.kill('SIGTERM')).code).toBe(0);
+    socket.destroy();
+  });
+
   test('ends the process, however many listeners of streams have left in the middle', async () => {
     await using usher = await startWith({ announceMs: 0, drainMs: 1000 });
     const messages = [{ role: 'user' as const, content: '[[sim:tokens 60]]' }];
