@@ -14,12 +14,16 @@ import {
 } from './context/compose-prompt.ts';
 import { cutOutput } from './context/cut-output.ts';
 import { readPast, splitAtCompaction } from './context/read-past.ts';
+import { openItem } from './seal-items.ts';
 import type { TurnRooms } from './turn-rooms.ts';
 import { estimateFreshTokens, estimateTokens, estimateToolTokens } from './context/tokens.ts';
 import type { Memory, PlannedTurn, PromptedTurn, RecalledPassage } from './turn-steps.ts';
 
 /** How far back history is read where it is summarised, in context budgets: once what is older is lost. */
 const budgetsToCompact = 4;
+
+/** Of what is added to a conversation while a person is waited for: the newest that a model reads. */
+const addedMax = 100;
 
 /** Of the context: what one output of a tool may take of it once its turn is over. A whole one would push out all that was said. */
 const pastOutputShare = 1 / 8;
@@ -111,6 +115,32 @@ export function makeRoomFor(functions: readonly FunctionTool[], turn: PromptedTu
   const memory = { ...turn.memory, toolTokens, passages };
   const { prompt, promptTokens } = composePrompt(turn, memory);
   return { ...turn, memory, prompt, promptTokens, sources: sourcesOf(turn, memory) };
+}
+
+/**
+ * With what was added to the conversation while a person was waited for who does not answer: the newest
+ * of it is what the assistant is to answer.
+ */
+export async function recallAdded({ store }: Pick<TurnRooms, 'store'>, turn: PromptedTurn): Promise<PromptedTurn> {
+  const { memory, reach, vault } = turn;
+  const { conversation } = turn.request;
+  if (conversation === undefined || vault === undefined) return turn;
+  const known = new Set<string>(memory.fresh.map(({ id }) => id));
+  const rows = await store.reach(reach).items(conversation, { limit: addedMax, order: 'newest-first' });
+  const asked = rows.findIndex(({ id }) => known.has(id));
+  const added = rows
+    .slice(0, Math.max(asked, 0))
+    .filter((row) => row.turn !== turn.id)
+    .map((row) => openItem(vault, row))
+    .toReversed();
+  if (added.length === 0) return turn;
+  const isAdded = new Set<string>(added.map(({ id }) => id));
+  // A turn that was taken over has read them as past already.
+  const past = memory.past.filter(({ id }) => !isAdded.has(id));
+  const { older, fresh } = splitAtQuestion([...memory.fresh, ...added]);
+  const told = { ...memory, past: [...past, ...older], fresh };
+  const { prompt, promptTokens } = composePrompt(turn, told);
+  return { ...turn, memory: told, prompt, promptTokens };
 }
 
 /** An answer in a form of the caller's has no place for marks. */

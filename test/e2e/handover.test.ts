@@ -183,6 +183,21 @@ describe('a conversation that is handed over', () => {
     expect(messages.map(({ role }) => role)).toEqual(['system', 'user', 'assistant', 'tool', 'assistant', 'tool']);
   });
 
+  test('and handed back, is answered with what was added to it meanwhile', async () => {
+    const { id: conversation } = await client.conversations.create();
+    const streamed = client.responses.create({ model, conversation, input: handOver, stream: true }).then(heard);
+    const { id } = await waitingOne(conversation);
+    const added = (content: string) => ({ type: 'message' as const, role: 'user' as const, content });
+    await client.conversations.items.create(conversation, { items: [added('The order is 4711.')] });
+    await client.conversations.items.create(conversation, { items: [added('[[sim:say 4711 is on its way.]]')] });
+    await admin('POST', `/${id}/return`);
+    const final = await accumulated(await streamed);
+    expect(final.output_text).toContain('4711 is on its way.');
+    const { messages } = (await simulator.log()).requests.at(-1)!.body as { messages: { content: string }[] };
+    expect(messages.filter(({ content }) => String(content).includes('The order is 4711.'))).toHaveLength(1);
+    expect(final).toEqual(plain(await client.responses.retrieve(final.id)));
+  });
+
   test('outlives its listener and its server, and is stopped as any other response', { timeout: 60_000 }, async () => {
     const { id: conversation } = await client.conversations.create();
     const { id: response } = await client.responses.create({ model, conversation, input: handOver, background: true });

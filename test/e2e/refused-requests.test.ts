@@ -465,6 +465,12 @@ const cases: Readonly<Record<string, Case>> = {
     param: 'safety_identifier',
     says: '"safety_identifier" must have at most 64 characters.',
   },
+  'a call of a tool where there is none': {
+    to: responses,
+    body: response({ tool_choice: 'required' }),
+    param: 'tool_choice',
+    says: '"tool_choice" is "required", and there are no tools. Give some.',
+  },
   'a response that nobody has': {
     to: responses,
     body: response({ previous_response_id: `resp_${nobody}` }),

@@ -15,6 +15,7 @@ import {
   type HandedFirst,
 } from './hand-over.ts';
 import { composePrompt } from '../context/compose-prompt.ts';
+import { recallAdded } from '../recall.ts';
 import { runPending, type TurnTools } from './turn-tools.ts';
 import type { TurnRooms } from '../turn-rooms.ts';
 import type { PromptedTurn } from '../turn-steps.ts';
@@ -43,7 +44,7 @@ export async function answerTurn(
   const handed = hasSaidNothing(from) ? await handedFirst(rooms, asked) : undefined;
   const isForPerson = handed !== undefined || pendingHandover(answer) !== undefined;
   const compacted = await compact(rooms, asked, { answer, from, signal, isForPerson });
-  const { turn } = compacted;
+  let { turn } = compacted;
   let usage = addUsage(from.usage, compacted.usage);
   let { steps, backend } = from;
   let firstTokenMs: number | undefined;
@@ -82,8 +83,11 @@ export async function answerTurn(
     await runPending(rooms, turn, work);
     if (signal.aborted) return { ...cancelledDispatch, usage, backend, firstTokenMs };
     const handover = pendingHandover(answer);
-    if (handover !== undefined && (await awaitPerson(rooms, turn, work, handover)) === 'stopped') {
-      return { ...cancelledDispatch, usage, backend, firstTokenMs };
+    if (handover !== undefined) {
+      if ((await awaitPerson(rooms, turn, work, handover)) === 'stopped') {
+        return { ...cancelledDispatch, usage, backend, firstTokenMs };
+      }
+      if (!isAnsweredByPerson(answer)) turn = await recallAdded(rooms, turn);
     }
     // What the caller has to do ends the turn; the next one brings the results.
     if (answer.items.some(({ kind }) => kind === 'call' || kind === 'approval-request')) {

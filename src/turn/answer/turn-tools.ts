@@ -31,8 +31,13 @@ type Equipped = Pick<PlannedTurn, 'request' | 'served' | 'reach'>;
 export async function refuseTools(rooms: Pick<TurnRooms, 'tools'>, turn: Equipped): Promise<void> {
   const { tools, toolChoice, fileSearch } = turn.request;
   const chosen = typeof toolChoice === 'object' ? toolChoice : undefined;
-  if (tools.length === 0 && chosen === undefined) return;
-  const { toolOf } = await openTurnTools(rooms, turn);
+  if (tools.length === 0 && chosen === undefined && toolChoice !== 'required') return;
+  const { toolOf, functions } = await openTurnTools(rooms, turn);
+  if (toolChoice === 'required' && tools.length + functions.length === 0 && fileSearch === undefined) {
+    throw new UsherError('invalid_request', '"tool_choice" is "required", and there are no tools. Give some.', {
+      param: 'tool_choice',
+    });
+  }
   const at = tools.findIndex(({ name }) => toolOf(name) !== undefined);
   if (at !== -1) {
     throw new UsherError(
