@@ -214,7 +214,7 @@ tenants:
     const flagged = await good(shared, { ...env, USHER_ROLE: 'gateway' }, { roles: ['control'] });
     expect(flagged.config.roles).toEqual(['control']);
     expect(await complaints(shared, { ...env, USHER_ROLE: 'gatway' })).toContain(
-      'USHER_ROLE must be one or more of gateway, worker, control, separated by commas',
+      'USHER_ROLE must be one or more of gateway, worker, control, separated by commas, not "gatway"',
     );
     expect(await complaints(shared.replace('[worker]', '[worker, worker]'), env)).toContain('must name each role once');
     expect(await complaints(`${oneBackend}roles: [gateway]\n`, key)).toContain('SQLite serves one process');

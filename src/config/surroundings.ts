@@ -1,3 +1,4 @@
+import { shown } from '#base';
 import { roles, type Role } from '#cluster';
 import type { ConfigProblem } from './problems.ts';
 
@@ -73,7 +74,10 @@ export function environmentOf(
   }
   const role = given('USHER_ROLE');
   if (role !== undefined && parseRoles(role) === undefined) {
-    problems.push({ file: undefined, message: `the environment variable USHER_ROLE must be ${rolesWanted}` });
+    problems.push({
+      file: undefined,
+      message: `the environment variable USHER_ROLE must be ${rolesWanted}, not "${shown(role)}"`,
+    });
   }
   const openaiUrl = given('OPENAI_BASE_URL');
   if (openaiUrl !== undefined && URL.parse(openaiUrl)?.protocol.startsWith('http') !== true) {

@@ -194,7 +194,7 @@ describe('a conversation that is handed over', () => {
     const final = await accumulated(await streamed);
     expect(final.output_text).toContain('4711 is on its way.');
     const { messages } = (await simulator.log()).requests.at(-1)!.body as { messages: { content: string }[] };
-    expect(messages.filter(({ content }) => String(content).includes('The order is 4711.'))).toHaveLength(1);
+    expect(messages.filter(({ content }) => content.includes('The order is 4711.'))).toHaveLength(1);
     expect(final).toEqual(plain(await client.responses.retrieve(final.id)));
   });
 

@@ -203,6 +203,24 @@ inBrowser('talking at the page', () => {
       expect(complaints).toEqual([]);
     });
 
+    test('shows what another window decided, where this one asks still', async () => {
+      await using visitor = await fixture.visit('booking');
+      const { page } = visitor;
+      await ask(page, '[[sim:call book {"seat":9,"name":"Ann"}]] [[sim:say It could not be booked.]]');
+      await page.locator('.approval').waitFor();
+      await ended(page).waitFor();
+      const other = await page.context().newPage();
+      await other.goto(page.url());
+      await other.locator('.approval').getByText('Refuse').click();
+      await answered(other);
+      await other.close();
+      await page.locator('.approval').getByText('Allow').click();
+      await expect.poll(() => page.locator('.approval .decided').allInnerTexts()).toEqual(['Refused']);
+      await page.getByText('This was decided in another window.').waitFor();
+      expect(await page.locator('.question p').last().innerText()).toBe('Refused');
+      expect(await ended(page).locator('.words').innerText()).toBe('It could not be booked.');
+    });
+
     test('asks for several calls in their order, and again where the choice did not come through', async () => {
       await using visitor = await fixture.visit('booking');
       const { page } = visitor;

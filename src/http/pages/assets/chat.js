@@ -301,9 +301,19 @@ class Chat {
     this.#settle(request.id, this.#exchanges, approve);
     const view = this.#view(decisionWords(approve), true);
     const input = [{ type: 'mcp_approval_response', approval_request_id: request.id, approve }];
-    await this.#attendNew(view, (signal) => this.#ask(input, undefined, signal));
+    const shown = this.#shown;
+    let isDecided = false;
+    await this.#attendNew(view, (signal) =>
+      this.#ask(input, undefined, signal).catch((error) => {
+        isDecided = error instanceof Failure && error.code === 'invalid_request';
+        throw error;
+      }),
+    );
+    if (view.response !== undefined || shown !== this.#shown) return;
     // It did not come through: the person decides again.
-    if (view.response === undefined) this.#settle(request.id, this.#exchanges, undefined);
+    if (!isDecided) return this.#settle(request.id, this.#exchanges, undefined);
+    this.#showNotice('This was decided in another window.');
+    await this.#awaitRunning(this.#conversation ?? '', shown, 0);
   }
 
   /** @param {string} id @param {readonly ExchangeView[]} views @param {boolean | undefined} approve undefined: not yet */
