@@ -102,7 +102,6 @@ describe('A person at the page', () => {
     for (const target of targets) expect([target, (await send(target, desk)).status]).toEqual([target, 404]);
     const asks = [
       ['POST /v1/responses', { model: 'desk', conversation, input: 'hello' }],
-      ['POST /v1/responses', { model: 'desk', previous_response_id: response, input: 'hello' }],
       [`POST /v1/conversations/${conversation}`, { metadata: {} }],
       [`POST /v1/conversations/${conversation}/items`, spoken('hello')],
       ['POST /chat/desk/feedback', { response, rating: 'up' }],
@@ -110,6 +109,8 @@ describe('A person at the page', () => {
     for (const [target, body] of asks) {
       expect([target, (await send(target, desk, body)).status]).toEqual([target, 404]);
     }
+    const following = { model: 'desk', previous_response_id: response, input: 'hello' };
+    expect(await send('POST /v1/responses', desk, following)).toMatchObject({ status: 400 });
     expect(await send(`GET /v1/responses/${response}`, guide)).toMatchObject({ status: 200 });
     expect(await send(`GET /v1/conversations/${conversation}`, guide)).toMatchObject({ status: 200 });
   });

@@ -61,8 +61,8 @@ interface Answer {
 
 /**
  * Asks every route that takes an id for the things of others: of another tenant, and of another
- * person of the same tenant. Each such answer must be 404 and the very same as for an id that
- * nobody has; afterwards each owner must still find their own. A route that is closed to the caller
+ * person of the same tenant. Each such answer must be 404 (400 with OpenAI's own code for a response to go on
+ * from) and the very same as for an id that nobody has; afterwards each owner must still find their own. A route that is closed to the caller
  * whatever the id (403 by its policy) tells nothing and passes. What is asked without an id may name
  * nothing of another tenant, and below `/admin/` and for operators two tenants may not be told the same.
  */
@@ -186,7 +186,8 @@ async function swap(
   const real = await withIds((name) => owner.ids[name] ?? '');
   const invented = await withIds((name) => inventedLike(owner.ids[name] ?? ''));
   const what = `${ask.method} ${ask.path}: ${caller.name} asking with ${swapped.join(' and ')} of ${owner.name}`;
-  const refused = ask.answersAny && real.status < 400 ? 200 : 404;
+  const unknown = real.text.includes('"previous_response_not_found"') ? 400 : 404;
+  const refused = ask.answersAny && real.status < 400 ? 200 : unknown;
   if (real.status !== refused && !(real.status === 403 && invented.status === 403)) return `${what} got ${real.status}`;
   if (real.status !== invented.status || real.text !== invented.text) {
     return `${what} can tell it from an id that nobody has: ${real.text} against ${invented.text}`;
