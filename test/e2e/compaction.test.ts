@@ -136,7 +136,7 @@ describe('a conversation that outgrows its context', () => {
     await simulator.plan({ fault: { kind: 'status', status: 400 } });
     const without = await client.responses.create(body);
     expect(without).toMatchObject({ status: 'completed', output: [{ type: 'message' }] });
-    expect(usher.logs()).toContain('conversation not compacted');
+    await expect.poll(() => usher.logs()).toContain('conversation not compacted');
     await simulator.plan({ fault: { kind: 'status', status: 400 } });
     const input = [...longInput(), ...longInput(), { role: 'user' as const, content: 'x' }];
     const whole = client.responses.create({ ...body, input, truncation: 'disabled' });

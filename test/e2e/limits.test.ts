@@ -137,7 +137,7 @@ describe('a visitor of a page', () => {
   test('spends nothing of the tenant by what is refused, and leaves applications a quarter of it', async () => {
     const unknown = { previous_response_id: `resp_${'0'.repeat(32)}` };
     const beyond = await person();
-    for (const status of [404, 404, 429]) expect((await asks(beyond, unknown)).status).toBe(status);
+    for (const status of [400, 400, 429]) expect((await asks(beyond, unknown)).status).toBe(status);
     const one = await person();
     const statuses: number[] = [];
     for (let times = 0; times < 20; times += 1) statuses.push((await asks(one)).status);
@@ -148,7 +148,7 @@ describe('a visitor of a page', () => {
     const refused = await asks(await person());
     expect(refused.status).toBe(429);
     expect(Number(refused.headers.get('retry-after-ms'))).toBeGreaterThan(0);
-    for (const status of [404, 404, 404]) expect((await asks(keys.visited, unknown)).status).toBe(status);
+    for (const status of [400, 400, 400]) expect((await asks(keys.visited, unknown)).status).toBe(status);
     for (const status of [200, 200, 429]) expect((await asks(keys.visited)).status).toBe(status);
   });
 });
