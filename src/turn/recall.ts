@@ -128,17 +128,18 @@ export async function recallAdded({ store }: Pick<TurnRooms, 'store'>, turn: Pro
   const known = new Set<string>(memory.fresh.map(({ id }) => id));
   const rows = await store.reach(reach).items(conversation, { limit: addedMax, order: 'newest-first' });
   const asked = rows.findIndex(({ id }) => known.has(id));
-  const added = rows
-    .slice(0, Math.max(asked, 0))
+  const added = (asked === -1 ? rows : rows.slice(0, asked))
     .filter((row) => row.turn !== turn.id)
     .map((row) => openItem(vault, row))
+    .filter(({ kind }) => kind === 'message')
     .toReversed();
   if (added.length === 0) return turn;
   const isAdded = new Set<string>(added.map(({ id }) => id));
   // A turn that was taken over has read them as past already.
   const past = memory.past.filter(({ id }) => !isAdded.has(id));
-  const { older, fresh } = splitAtQuestion([...memory.fresh, ...added]);
-  const told = { ...memory, past: [...past, ...older], fresh };
+  const { standing, spoken } = partInstructions(added);
+  const { older, fresh } = splitAtQuestion([...memory.fresh, ...spoken]);
+  const told = { ...memory, past: [...past, ...older], standing: [...memory.standing, ...standing], fresh };
   const { prompt, promptTokens } = composePrompt(turn, told);
   return { ...turn, memory: told, prompt, promptTokens };
 }
