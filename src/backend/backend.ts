@@ -5,7 +5,7 @@ export {
   type AttemptTimeouts,
   type Backend,
   type FailureKind,
-  type FoundPassage,
+  type RetrievedPassage,
   type FunctionTool,
   type LimitSignal,
   type ModelEvent,

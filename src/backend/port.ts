@@ -18,7 +18,7 @@ export interface ModelRequest {
     | { readonly type: 'json' }
     | { readonly type: 'schema'; readonly name: string; readonly schema: object; readonly strict: boolean };
   /** Retrieved knowledge, already part of `messages`; the knowledge-only answerer quotes it. */
-  readonly passages: readonly FoundPassage[];
+  readonly passages: readonly RetrievedPassage[];
   /** Titles of the documents that the assistant has, for the knowledge-only answerer to name. */
   readonly topics?: readonly string[];
   /** The person's own last words, for the knowledge-only answerer. */
@@ -27,7 +27,7 @@ export interface ModelRequest {
   readonly byModel?: true;
 }
 
-export interface FoundPassage extends Passage {
+export interface RetrievedPassage extends Passage {
   /** How well it fits, comparable within one search; absent where a turn goes on with what was found before. */
   readonly score?: number;
 }

@@ -176,7 +176,7 @@ function refuseLooseResults(said: readonly Item[], fresh: readonly Item[]): void
   if (loose === undefined) return;
   throw new UsherError(
     'invalid_request',
-    `There is a result of the call "${shown(loose.callId)}", and no such call before it. Send the call too, or follow the response that made it.`,
+    `There is a result of the call "${shown(loose.callId)}", and no such call before it that the context holds. Send the call too, or follow the response that made it.`,
     { param: 'input' },
   );
 }

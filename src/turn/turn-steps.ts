@@ -1,6 +1,6 @@
 import type { Id } from '#base';
 import type { Principal, Reach, SubjectId } from '#access';
-import type { FoundPassage, FunctionTool, ModelRequest } from '#backend';
+import type { RetrievedPassage, FunctionTool, ModelRequest } from '#backend';
 import type { ApprovalRequestItem, Item, ItemId, MessageItem, Summary } from '#conversation';
 import type { ModelParameters, Passage, ServedRelease } from '#release';
 import type { ConversationRow, RepeatKeys } from '#store';
@@ -95,7 +95,7 @@ export interface PlannedTurn extends AdmittedTurn {
 }
 
 /** A passage with its place among those of the release. */
-export type RecalledPassage = FoundPassage & { readonly row: number };
+export type RecalledPassage = RetrievedPassage & { readonly row: number };
 
 /** What a turn has to say to a model, before it is fitted into the context. */
 export interface Memory {

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { guideQuestions } from '#test/guide-questions';
 import { startUsher } from '#test/process';
 
-/** Measured 0.84 over 37 questions and 365 passages; below this, something in the quoting broke. */
+/** Measured 0.84 over 37 questions and 369 passages; below this, something in the quoting broke. */
 const answeredMin = 0.75;
 
 test('without a model, the guide quotes what answers most questions about Usher', async () => {

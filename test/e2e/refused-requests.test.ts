@@ -336,13 +336,13 @@ const cases: Readonly<Record<string, Case>> = {
       input: [...said, { type: 'function_call_output', call_id: 'call_1', output: 'x' }],
     }),
     param: 'input',
-    says: 'There is a result of the call "call_1", and no such call before it. Send the call too, or follow the response that made it.',
+    says: 'There is a result of the call "call_1", and no such call before it that the context holds. Send the call too, or follow the response that made it.',
   },
   'a result of no call, in chat': {
     to: chats,
     body: chat({ store: false, messages: [...said, { role: 'tool', tool_call_id: 'call_1', content: 'x' }] }),
     param: 'messages',
-    says: 'There is a result of the call "call_1", and no such call before it. Send the call too, or follow the response that made it.',
+    says: 'There is a result of the call "call_1", and no such call before it that the context holds. Send the call too, or follow the response that made it.',
   },
   'a prompt that is stored elsewhere': {
     to: responses,

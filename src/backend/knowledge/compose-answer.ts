@@ -1,4 +1,4 @@
-import type { FoundPassage, ModelEvent } from '../port.ts';
+import type { RetrievedPassage, ModelEvent } from '../port.ts';
 import { excerpts, type Excerpt } from './excerpt.ts';
 import { topicStems } from './words.ts';
 
@@ -11,7 +11,7 @@ export type Occasion = 'alone' | 'stand-in';
 export interface Question {
   readonly question: string;
   /** Best first. */
-  readonly passages: readonly FoundPassage[];
+  readonly passages: readonly RetrievedPassage[];
   /** Titles of what the assistant knows, for when nothing fits. */
   readonly topics: readonly string[];
   readonly charactersMax: number;
@@ -105,7 +105,7 @@ function fitting(found: readonly Excerpt[], charactersMax: number): readonly Exc
   });
 }
 
-function distinct(passages: readonly FoundPassage[]): FoundPassage[] {
+function distinct(passages: readonly RetrievedPassage[]): RetrievedPassage[] {
   const seen = new Set<string>();
   return passages.filter((passage) => {
     const isNew = !seen.has(passage.text);
@@ -140,7 +140,7 @@ function quotation(excerpt: Excerpt): string {
     .join('\n');
 }
 
-function sourceLine(passage: FoundPassage): string {
+function sourceLine(passage: RetrievedPassage): string {
   return `\n\n— ${oneLine(passage.title)}, \`${passage.source.replaceAll('`', "'")}\``;
 }
 

@@ -1,9 +1,9 @@
-import type { FoundPassage } from '../port.ts';
+import type { RetrievedPassage } from '../port.ts';
 import { stemsOf } from './words.ts';
 
 /** What of a passage is quoted. */
 export interface Excerpt {
-  readonly passage: FoundPassage;
+  readonly passage: RetrievedPassage;
   /** Markdown; pieces that were not neighbours are joined by an ellipsis. */
   readonly text: string;
   /** Share of the question's topic that the whole passage speaks of, 0 to 1. */
@@ -14,7 +14,7 @@ const sentenceCutter = new Intl.Segmenter('und', { granularity: 'sentence' });
 
 /** The part of each passage that speaks of the topic, in the order of the search; passages that do not speak of it at all are left out. */
 export function excerpts(
-  passages: readonly FoundPassage[],
+  passages: readonly RetrievedPassage[],
   topic: ReadonlySet<string>,
   charactersMax: number,
 ): Excerpt[] {
@@ -111,10 +111,11 @@ function bestRun(
   return `${start > 0 ? `…${gap}` : ''}${run.trim()}${end < pieces.length ? `${gap}…` : ''}`;
 }
 
-/** The head of a table with the run of rows that begins with the best. */
+/** The head of a table, where that leaves room, with the run of rows that begins with the best. */
 function bestRows(table: string, weights: ReadonlyMap<string, number>, charactersMax: number): string {
   const lines = table.split('\n').map((line) => `${line}\n`);
   const head = lines.slice(0, 2).join('');
+  if (lines.length < 3 || head.length > charactersMax / 2) return bestRun(lines, weights, charactersMax, '\n');
   return `${head}${bestRun(lines.slice(2), weights, charactersMax - head.length, '\n')}`;
 }
 
@@ -125,7 +126,7 @@ function itemsOf(list: string): string[] {
 
 /** Code from its beginning; the open fence is closed again. */
 function firstLines(code: string, charactersMax: number): string {
-  const fence = /^\s*(```|~~~)/.exec(code)![1]!;
+  const fence = /^\s*(`{3,}|~{3,})/.exec(code)![1]!;
   const room = charactersMax - fence.length - 3;
   const kept = code.slice(0, room).split('\n').slice(0, -1);
   return [...(kept.length > 1 ? kept : [clip(code, room)]), '…', fence].join('\n');

@@ -65,6 +65,20 @@ describe('a question that the documents answer', () => {
     expect(text).toContain('> Run this:\n>\n> ```sh\n> npm ci\n>\n> npm start\n> ```');
   });
 
+  test('quotes of a long table what fits, whatever its head is', async () => {
+    const head = `| ${'Revoke a key '.repeat(70)}|\n| --- |`;
+    for (const table of [
+      head,
+      `${head}\n| revoke a key |`,
+      `| a |\n| --- |\n${'| no |\n'.repeat(200)}| revoke a key |`,
+    ]) {
+      const { text } = await ask('revoke a key', [{ source: 'table.md', title: 'Table', text: table }]);
+      expect(text).toMatch(/^This passage speaks of it:\n\n> /);
+      expect(text.length).toBeLessThan(1200);
+      if (table.startsWith('| a |')) expect(text).toContain('> | revoke a key |');
+    }
+  });
+
   test('is told in pieces, each citation after what it cites, with offsets of the quotation', async () => {
     const { events, text, cited } = await ask('Which keys and which storage are there?', [keys, storage]);
     let length = 0;

@@ -4,8 +4,8 @@
  */
 const askingWords = new Set(
   (
-    'a about an and any are as at be been but by can could did do does explain for from get give had happen happened happening happens has have how i ' +
-    'if in into is it its just know like me might more my need of on or our out please should show so some tell than ' +
+    'a about an and any are as at be been but by can could did do does explain for from get give had ' +
+    'happen happened happening happens has have how i if in into is it its just know like me might more my need of on or our out please should show so some tell than ' +
     'that the their them then there these they this those to up us use want was way we were what when where which who ' +
     'whom whose why will with would you your ' +
     'aber als am an auf aus bei das dem den der des die ein eine einem einen einer es für hat ich im ist kann man mein ' +

@@ -228,7 +228,7 @@ export async function readItems(
   ];
 }
 
-/** Without the requests for approval, and the approvals, of calls that are sent too. */
+/** Those that count: not the requests for approval, nor the approvals, of calls that are sent too. */
 function unsettled(items: z.infer<typeof itemsSchema>): ReadonlySet<z.infer<typeof itemSchema>> {
   const settled = new Set(items.map((item) => (item.type === 'mcp_call' ? item.approval_request_id : undefined)));
   const kept = items.filter((item) => {

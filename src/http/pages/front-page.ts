@@ -31,26 +31,24 @@ export function frontPage(assets: PageAssets, assistants: readonly PagedAssistan
 
 /** Until the node knows what to serve. */
 export function waitingPage(assets: PageAssets): string {
-  return pageFrame(assets, {
-    title: 'Not ready yet',
-    description: 'The server is starting.',
-    bodyClass: 'plain-page',
-    content: html`<main id="main">
-      <h1>The server is starting</h1>
-      <p>It does not know yet which assistants are here. This page looks again by itself.</p>
-    </main>`,
-  });
+  const next = html`It does not know yet which assistants are here. This page looks again by itself.`;
+  return noticePage(assets, 'Not ready yet', 'The server is starting', next);
 }
 
 /** Says in words why there is no chat at an address. */
 export function missingPage(assets: PageAssets): string {
+  const next = html`It may have been renamed or taken away. <a href="/">See which ones are here.</a>`;
+  return noticePage(assets, 'Not found', 'There is no assistant at this address', next);
+}
+
+function noticePage(assets: PageAssets, title: string, says: string, next: ReturnType<typeof html>): string {
   return pageFrame(assets, {
-    title: 'Not found',
-    description: 'There is no assistant at this address.',
+    title,
+    description: `${says}.`,
     bodyClass: 'plain-page',
     content: html`<main id="main">
-      <h1>There is no assistant at this address</h1>
-      <p>It may have been renamed or taken away. <a href="/">See which ones are here.</a></p>
+      <h1>${says}</h1>
+      <p>${next}</p>
     </main>`,
   });
 }

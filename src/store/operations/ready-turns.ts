@@ -22,8 +22,9 @@ const selectLate = systemQuery<{ most: number; waitedMs: number }, FlatReady>(({
 );
 
 /*
- * From one turn of a lane to the next that could begin, over the index of lanes: it costs what it answers, however
- * many wait, and both databases can do it. Ids of turns sort by age. The plan that PostgreSQL makes while nothing waits
+ * From one turn of a lane to the next that could begin, over the index of lanes: it costs what it answers
+ * and what it steps over, which waits in conversations that are busy; and both databases can do it. Ids of turns sort
+ * by age. The plan that PostgreSQL makes while nothing waits
  * reads the whole queue for each turn once thousands do.
  */
 const selectReady = replannedQuery<

@@ -80,7 +80,7 @@ export async function followTurn(rooms: FollowRooms, id: Id<'turn'>, follower: F
           if (after > 0 && !(await areKept(store, id))) throw eventsGone();
           const finished = await tellEnd(turn, relay);
           // Of who heard it here its node knew when it ended.
-          if (live === undefined && !turn.background && !signal.aborted) await forgetRepeats(store, id);
+          if (live === undefined && !turn.background && !signal.aborted) await endHeard(store, id);
           return finished;
         }
       }
@@ -123,7 +123,7 @@ async function areKept(store: TenantStore, id: Id<'turn'>): Promise<boolean> {
 }
 
 /** Where that cannot be written now, the answer is told once more to whoever says the same as a repeat. */
-async function forgetRepeats(store: TenantStore, id: Id<'turn'>): Promise<void> {
+async function endHeard(store: TenantStore, id: Id<'turn'>): Promise<void> {
   try {
     await store.endHeard(id);
   } catch (error) {
